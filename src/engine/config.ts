@@ -1,0 +1,49 @@
+/** Shape of a LLaMA-family decoder, independent of any file format. Sizes are counts of elements. */
+export interface LlamaConfig {
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly rmsNormEps: number;
+  /** Positions the model was trained on; no sequence may be longer. */
+  readonly maxPositionEmbeddings: number;
+  /** Mistral's window: token i attends to j with i - j < slidingWindow. null: all earlier tokens. */
+  readonly slidingWindow: number | null;
+  /** The head is the embedding matrix. */
+  readonly tiedHead: boolean;
+  readonly rope: Rope;
+}
+
+/** Rotary embedding in Hugging Face's rotate-half form: pair (i, i + headDim/2) turns by position * inverseFrequencies[i]. */
+export interface Rope {
+  /** [headDim / 2], float32, every scaling already applied. */
+  readonly inverseFrequencies: Float32Array;
+  /** Factor on cos and sin (yarn); 1 otherwise. */
+  readonly attentionScaling: number;
+}
+
+/** The linear layers an adapter can sit on, by their Hugging Face names. */
+export const linearNames = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;
+export type LinearName = (typeof linearNames)[number];
+
+/** [rows (out), columns (in)] of a layer's linear. */
+export function linearShape(config: LlamaConfig, name: LinearName): readonly [out: number, input: number] {
+  const { hiddenSize, intermediateSize, heads, kvHeads, headDim } = config;
+  switch (name) {
+    case "q_proj":
+      return [heads * headDim, hiddenSize];
+    case "k_proj":
+    case "v_proj":
+      return [kvHeads * headDim, hiddenSize];
+    case "o_proj":
+      return [hiddenSize, heads * headDim];
+    case "gate_proj":
+    case "up_proj":
+      return [intermediateSize, hiddenSize];
+    case "down_proj":
+      return [hiddenSize, intermediateSize];
+  }
+}

@@ -1,0 +1,165 @@
+import type { LinearName, LlamaConfig } from "./config.ts";
+
+/**
+ * One interface over "a LLaMA on a device". Everything is asynchronous: no call keeps the event loop waiting for a
+ * matrix. Implemented by src/engine/native (C++) and src/engine/tensorflow (TensorFlow.js).
+ * Calls on one model are executed in the order they were made.
+ */
+export interface Engine {
+  readonly name: "native" | "tensorflow";
+  /** What was chosen, for logs: "cpu (avx2, 1 thread)", "tensorflow wasm". */
+  readonly description: string;
+  load(weights: ModelWeights, options?: LoadOptions): Promise<EngineModel>;
+}
+
+export type WeightType = "F32" | "F16" | "BF16";
+
+/** Where a tensor's bytes lie: little-endian, row-major, contiguous. Header already validated against the file size. */
+export interface TensorSource {
+  readonly file: string;
+  /** Byte offset of the first element in the file. */
+  readonly offset: number;
+  readonly dtype: WeightType;
+  readonly shape: readonly number[];
+}
+
+/** A checkpoint: tensors by Hugging Face name ("model.layers.0.self_attn.q_proj.weight", ...). Shapes agree with config. */
+export interface ModelWeights {
+  readonly config: LlamaConfig;
+  readonly tensors: ReadonlyMap<string, TensorSource>;
+}
+
+export interface LoadOptions {
+  /** 0..1 */
+  onProgress?: (fraction: number) => void;
+  signal?: AbortSignal;
+}
+
+export interface EngineModel {
+  readonly config: LlamaConfig;
+  /** Bytes held by the weights. */
+  readonly weightBytes: number;
+  createAdapter(modules: readonly AdapterModule[]): Promise<EngineAdapter>;
+  /** A key/value cache for up to `capacity` tokens, read with `adapter` (unmerged) where given. */
+  createSequence(options: { capacity: number; adapter?: EngineAdapter | null }): Promise<EngineSequence>;
+  /** One pass over all requests together (continuous batching). Results are in request order. */
+  step(requests: readonly StepRequest[]): Promise<StepResult[]>;
+  /** Logits of every position, [tokens * vocabSize], float32, without a cache. For checks and evaluation. */
+  logits(tokens: Int32Array, adapter?: EngineAdapter | null): Promise<Float32Array>;
+  createTrainer(adapter: EngineAdapter): Promise<EngineTrainer>;
+  /** Frees everything made from this model. */
+  close(): Promise<void>;
+}
+
+/** A low-rank pair on one linear: y += scale * (x Aᵀ) Bᵀ. */
+export interface AdapterModule {
+  readonly layer: number;
+  readonly linear: LinearName;
+  readonly rank: number;
+  /** alpha / r, or alpha / sqrt(r) with rsLoRA. */
+  readonly scale: number;
+  /** [rank, in], row-major. */
+  readonly a: Float32Array;
+  /** [out, rank], row-major. */
+  readonly b: Float32Array;
+}
+
+export interface EngineAdapter {
+  /** Copies of the current tensors, in the order given to createAdapter. */
+  read(): Promise<AdapterModule[]>;
+  close(): Promise<void>;
+}
+
+export interface EngineSequence {
+  /** Tokens in the cache. */
+  readonly length: number;
+  readonly capacity: number;
+  /** Forgets all tokens from `length` on. */
+  truncate(length: number): void;
+  close(): void;
+}
+
+export interface StepRequest {
+  readonly sequence: EngineSequence;
+  /** At least one token, appended to the sequence. */
+  readonly tokens: Int32Array;
+  /** Draw the next token from the last position's logits; null: only fill the cache. */
+  readonly sampling: Sampling | null;
+}
+
+export interface StepResult {
+  /** The drawn token (not yet appended), or -1 where sampling was null. */
+  readonly token: number;
+}
+
+/**
+ * Hugging Face's processor order: repetition penalty (over every distinct token of the sequence so far), temperature,
+ * top-k (ties kept), top-p. temperature 0 is greedy (lowest id on exact ties). The draw is
+ * u = philox4x32(key = seed, counter = index) -> [0, 1), so that it does not depend on batching.
+ */
+export interface Sampling {
+  readonly temperature: number;
+  /** 1 is off. */
+  readonly topP: number;
+  /** 0 is off. */
+  readonly topK: number;
+  /** 1 is off. */
+  readonly repetitionPenalty: number;
+  /** 64-bit, from JavaScript a safe integer >= 0. */
+  readonly seed: number;
+  /** Number of the draw within its sequence. */
+  readonly index: number;
+  /** Tokens that must not be drawn (min_new_tokens forbids EOS). */
+  readonly forbidden?: readonly number[];
+}
+
+/** Rows packed one after another; attention is causal and does not cross a row's border; positions restart at 0. */
+export interface PackedBatch {
+  /** [tokens] */
+  readonly tokens: Int32Array;
+  /** [tokens]: the token to be predicted at this position (already shifted by one), or -100 for none. */
+  readonly targets: Int32Array;
+  /** [rows + 1]: row i is tokens[offsets[i] .. offsets[i + 1]). offsets[0] = 0, last = tokens.length. */
+  readonly offsets: Int32Array;
+}
+
+/** Dropout on the adapter's input, one independent mask per adapted module, drawn from (seed, step, module, element). */
+export interface Dropout {
+  readonly probability: number;
+  readonly seed: number;
+  /** A counter that differs for every micro-batch of the run. */
+  readonly step: number;
+}
+
+export interface LossSum {
+  /** Sum of cross-entropy over positions with a target, nats. */
+  readonly loss: number;
+  /** Number of positions with a target. */
+  readonly targets: number;
+}
+
+/** AdamW with decoupled weight decay (Loshchilov and Hutter 2019), bias-corrected, global-norm clipping before it. */
+export interface OptimizerStep {
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  /** Gradients are scaled by min(1, maxGradNorm / (norm + 1e-6)); 0 is off. */
+  readonly maxGradNorm: number;
+}
+
+export interface EngineTrainer {
+  /**
+   * Forward and backward; adds `gradientScale` * d(sum of losses)/d(adapter) to the gradients. gradientScale is
+   * 1 / (targets of the whole optimiser step), which makes the step's loss the token mean.
+   */
+  accumulate(batch: PackedBatch, gradientScale: number, dropout?: Dropout | null): Promise<LossSum>;
+  /** Forward only, without dropout. */
+  evaluate(batch: PackedBatch): Promise<LossSum>;
+  /** Applies the accumulated gradients, sets them to zero. gradNorm is before clipping. */
+  update(step: OptimizerStep): Promise<{ gradNorm: number }>;
+  /** Copies of the accumulated gradients, in the adapter's module order. */
+  gradients(): Promise<{ a: Float32Array; b: Float32Array }[]>;
+  close(): Promise<void>;
+}

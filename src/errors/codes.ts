@@ -1,0 +1,34 @@
+/**
+ * The one registry of errors a user can meet: stable code -> what it means in general.
+ * docs/errors.md has an entry for each; a test keeps the two equal.
+ */
+export const errorCodes = {
+  DATASET_NOT_FOUND: "The dataset file does not exist or cannot be read",
+  DATASET_FORMAT: "The dataset is not Alpaca JSON or JSONL, nor an archive that holds one",
+  DATASET_EMPTY: "The dataset holds no rows to train on",
+  DATASET_ROW_FIELD: "A dataset row lacks a field, or a field has the wrong type",
+  ARCHIVE_UNSAFE: "An archive holds an entry that is not a plain file or folder inside it, or is too large",
+  CHECKPOINT_NOT_FOUND: "The folder holds no LLaMA checkpoint",
+  CHECKPOINT_CONFIG: "config.json is missing a field or holds a value that is not possible",
+  CHECKPOINT_UNSUPPORTED: "The checkpoint uses a feature this engine does not have",
+  CHECKPOINT_CORRUPT: "A weights file is truncated or damaged",
+  CHECKPOINT_TENSOR: "A tensor is missing or has another shape than config.json says",
+  TOKENIZER_NOT_FOUND: "The checkpoint folder holds no tokenizer",
+  TOKENIZER_UNSUPPORTED: "The tokenizer is of a kind that is not supported",
+  TOKENIZER_CORRUPT: "The tokenizer file is damaged",
+  TOKENIZER_MISMATCH: "The tokenizer has more pieces than the model has embeddings",
+  ADAPTER_NOT_FOUND: "The adapter archive or folder does not exist or holds no adapter",
+  ADAPTER_CONFIG: "adapter_config.json is missing a field or holds a value that is not possible",
+  ADAPTER_UNSUPPORTED: "The adapter uses a feature that is not supported",
+  ADAPTER_CORRUPT: "The adapter's tensor file is truncated or damaged",
+  ADAPTER_MISMATCH: "The adapter was made for another model",
+  PROMPT_TEMPLATE_UNKNOWN: "There is no prompt template of this name",
+  PROMPT_TOO_LONG: "The prompt does not fit into the model's context",
+  TRAINING_SETTINGS: "A training setting is outside its limits or contradicts another",
+  TRAINING_DIVERGED: "The loss or a gradient is no longer a finite number",
+  ENGINE_UNAVAILABLE: "The chosen engine or device cannot be used on this machine",
+  ENGINE_ARGUMENT: "An argument given to the engine is outside its limits",
+  OUT_OF_MEMORY: "The model, its cache or the training state does not fit into memory",
+} as const;
+
+export type ErrorCode = keyof typeof errorCodes;
