@@ -1,0 +1,36 @@
+// npm test: installs and builds what is missing, lints, type-checks, runs the kernel tests and every Vitest file.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { ensureInstalled, root, run } from "./installed.mjs";
+
+const started = Date.now();
+const step = (name) => console.log(`\n== ${name} (${Math.round((Date.now() - started) / 1000)} s)`);
+const tool = (path) => join(root, "node_modules", path);
+
+step("install and build");
+ensureInstalled();
+
+step("lint and format");
+run(process.execPath, [tool("@biomejs/biome/bin/biome"), "check", "."]);
+
+step("types");
+run(process.execPath, [tool("typescript/bin/tsc"), "--noEmit", "-p", "."]);
+
+step("kernels against the reference");
+run(process.execPath, [join(root, "scripts", "build-native.mjs"), "--tests"]);
+
+step("tests");
+const results = join(root, "build", "test-results.json");
+mkdirSync(join(root, "build"), { recursive: true });
+rmSync(results, { force: true });
+const vitest = spawnSync(
+  process.execPath,
+  [tool("vitest/vitest.mjs"), "run", "--reporter=default", "--reporter=json", `--outputFile.json=${results}`, ...process.argv.slice(2)],
+  { cwd: root, stdio: "inherit" },
+);
+if (existsSync(results)) {
+  const { numPassedTests, numFailedTests, numPendingTests } = JSON.parse(readFileSync(results, "utf8"));
+  console.log(`\n${numPassedTests} passed, ${numFailedTests} failed, ${numPendingTests} skipped`);
+}
+process.exit(vitest.status ?? 1);

@@ -1,0 +1,64 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { describe, expect, it } from "vitest";
+import { errorCodes } from "../src/errors/index.ts";
+
+const root = resolve(import.meta.dirname, "..");
+
+function sourceFiles(folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)));
+}
+
+/** Room -> the rooms it may import from (itself always). */
+const arrows: Record<string, string[]> = {
+  "src/errors": [],
+  "src/engine": ["src/errors"],
+  "src/llama": ["src/engine", "src/errors"],
+  "src/training": ["src/llama", "src/engine", "src/errors"],
+  "src/cog": ["src/errors"],
+};
+
+function roomOf(path: string): string {
+  return path.split("/").slice(0, 2).join("/");
+}
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(root, file), "utf8");
+  const specifiers = [...text.matchAll(/(?:from|import)\s*\(?\s*"(\.{1,2}\/[^"]+|llama-lora-cog\/cog)"/g)];
+  return specifiers.map(([, specifier]) =>
+    specifier === "llama-lora-cog/cog" ? "src/cog/index.ts" : relative(root, resolve(root, dirname(file), specifier!)),
+  );
+}
+
+describe("the arrows of the architecture", () => {
+  for (const [room, allowed] of Object.entries(arrows)) {
+    it(`${room} imports only ${allowed.join(", ") || "nothing else"}`, () => {
+      const files = sourceFiles(room);
+      expect(files.length).toBeGreaterThan(0);
+      const wrong = files.flatMap((file) =>
+        importsOf(file)
+          .filter((target) => target.startsWith("src/") && roomOf(target) !== room && !allowed.includes(roomOf(target)))
+          .map((target) => `${file} -> ${target}`),
+      );
+      expect(wrong).toEqual([]);
+    });
+  }
+});
+
+describe("error codes", () => {
+  it("are all described in docs/errors.md, and nothing else is", () => {
+    const text = readFileSync(join(root, "docs", "errors.md"), "utf8");
+    const documented = [...text.matchAll(/^## `([A-Z_]+)`$/gm)].map(([, code]) => code);
+    expect(documented.toSorted()).toEqual(Object.keys(errorCodes).toSorted());
+  });
+
+  it("are all thrown somewhere in src", () => {
+    const text = ["src/engine", "src/llama", "src/training", "src/cog"]
+      .flatMap(sourceFiles)
+      .map((file) => readFileSync(join(root, file), "utf8"))
+      .join("\n");
+    expect(Object.keys(errorCodes).filter((code) => !text.includes(`"${code}"`))).toEqual([]);
+  });
+});
