@@ -21,7 +21,9 @@ export function run(command, args, options = {}) {
 /** Installs packages when package-lock.json has changed since the last time, and builds what is missing. */
 export function ensureInstalled() {
   const stamp = join(root, "node_modules", ".installed-lock");
-  const lock = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
+  const lock = createHash("sha256")
+    .update(readFileSync(join(root, "package-lock.json")))
+    .digest("hex");
   const installed = existsSync(stamp) && readFileSync(stamp, "utf8") === lock;
   if (!installed) {
     console.log("installing packages (npm ci)");

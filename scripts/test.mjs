@@ -26,7 +26,14 @@ mkdirSync(join(root, "build"), { recursive: true });
 rmSync(results, { force: true });
 const vitest = spawnSync(
   process.execPath,
-  [tool("vitest/vitest.mjs"), "run", "--reporter=default", "--reporter=json", `--outputFile.json=${results}`, ...process.argv.slice(2)],
+  [
+    tool("vitest/vitest.mjs"),
+    "run",
+    "--reporter=default",
+    "--reporter=json",
+    `--outputFile.json=${results}`,
+    ...process.argv.slice(2),
+  ],
   { cwd: root, stdio: "inherit" },
 );
 if (existsSync(results)) {
