@@ -28,6 +28,13 @@ export const errorCodes = {
   TRAINING_DIVERGED: "The loss or a gradient is no longer a finite number",
   ENGINE_UNAVAILABLE: "The chosen engine or device cannot be used on this machine",
   ENGINE_ARGUMENT: "An argument given to the engine is outside its limits",
+  PROJECT_CONFIG: "cog.yaml is missing or holds a value that is not possible",
+  PREDICTOR_INVALID: "A predictor or trainer is declared in a way that is not possible, or cannot be loaded",
+  INPUT_FILE: "A file given as input cannot be fetched or decoded",
+  OUTPUT_INVALID: "A predictor returned a value that is not JSON or does not fit its declared output",
+  OUTPUT_UPLOAD: "An output file cannot be uploaded",
+  METRIC_INVALID: "A metric's name, value or mode breaks the rules for metrics",
+  WORKER_DIED: "The process that runs the model ended unexpectedly",
   OUT_OF_MEMORY: "The model, its cache or the training state does not fit into memory",
 } as const;
 

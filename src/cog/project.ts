@@ -1,0 +1,174 @@
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, isAbsolute, join, resolve } from "node:path";
+import { parse } from "yaml";
+import { CodedError } from "../errors/index.ts";
+
+/** Where an author's code lies: the `predict.ts:name` of cog.yaml, resolved. */
+export interface Reference {
+  /** Absolute path of the module. */
+  readonly file: string;
+  /** Its export: "default" where the reference names none. */
+  readonly name: string;
+}
+
+/** What a project's cog.yaml says (spec: keys of Cog 0.23; unknown keys are ignored as Cog does). */
+export interface Project {
+  /** The folder that holds cog.yaml; the author's relative paths start here. */
+  readonly dir: string;
+  /** Absolute path of cog.yaml; null where the environment alone names the references. */
+  readonly configFile: string | null;
+  readonly predict: Reference | null;
+  readonly train: Reference | null;
+  readonly image: string | null;
+  readonly gpu: boolean;
+  /** concurrency.max */
+  readonly concurrency: number | null;
+  /** `environment`: defaults for the author's process; the real environment wins. */
+  readonly environment: ReadonlyMap<string, string>;
+  /** The whole parsed file, for labels. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+export interface ReadProjectOptions {
+  /** The file's name, or a path; default "cog.yaml". A bare name is searched for upwards from `dir`. */
+  file?: string;
+  /** COG_PREDICT_TYPE_STUB and COG_TRAIN_TYPE_STUB win over the file. Default: process.env. */
+  env?: NodeJS.ProcessEnv;
+}
+
+const refusedNames = new Set([
+  "PATH",
+  "LD_LIBRARY_PATH",
+  "PYTHONPATH",
+  "VIRTUAL_ENV",
+  "PYTHONUNBUFFERED",
+  "LIBRARY_PATH",
+  "HF_ENDPOINT",
+  "HF_HUB_ENABLE_HF_TRANSFER",
+]);
+const refusedPrefixes = ["R8_", "REPLICATE_", "CUDA_", "NVIDIA_", "NV_", "PGET_", "KUBERNETES_"];
+
+/**
+ * Reads the project around `dir`: its own cog.yaml or that of the nearest parent folder.
+ * @throws CodedError PROJECT_CONFIG when there is none (and the environment names no reference) or a value is not possible
+ */
+export function readProject(dir: string, options: ReadProjectOptions = {}): Project {
+  const env = options.env ?? process.env;
+  const name = options.file ?? "cog.yaml";
+  const stubs = { predict: env.COG_PREDICT_TYPE_STUB || null, train: env.COG_TRAIN_TYPE_STUB || null };
+  const configFile = findConfig(resolve(dir), name);
+  if (configFile === null && stubs.predict === null && stubs.train === null) {
+    throw new CodedError("PROJECT_CONFIG", `${name} not found in ${resolve(dir)} (or in any parent directories)`, {
+      hint: "run the command in a project's folder, or make one with `cog init`",
+    });
+  }
+  const config = configFile === null ? {} : parseConfig(configFile);
+  const home = configFile === null ? resolve(dir) : dirname(configFile);
+  const file = new ConfigReader(configFile ?? name, config);
+  if (config.run != null && config.predict != null) {
+    throw new CodedError("PROJECT_CONFIG", "invalid run: only one of run or predict can be set");
+  }
+  return {
+    dir: home,
+    configFile,
+    predict: reference(stubs.predict ?? file.text("predict") ?? file.text("run"), home, "predict"),
+    train: reference(stubs.train ?? file.text("train"), home, "train"),
+    image: file.text("image"),
+    gpu: file.section("build").gpu === true,
+    concurrency: file.concurrency(),
+    environment: file.environment(),
+    config,
+  };
+}
+
+function findConfig(dir: string, name: string): string | null {
+  if (name.includes("/")) {
+    const path = resolve(dir, name);
+    return existsSync(path) ? path : null;
+  }
+  for (let folder = dir; ; folder = dirname(folder)) {
+    const path = join(folder, name);
+    if (existsSync(path)) return path;
+    if (dirname(folder) === folder) return null;
+  }
+}
+
+function parseConfig(path: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new CodedError("PROJECT_CONFIG", `${path}: ${(error as Error).message.split("\n")[0]}`, { cause: error });
+  }
+  if (value === null || value === undefined) return {};
+  if (typeof value !== "object" || Array.isArray(value)) {
+    throw new CodedError("PROJECT_CONFIG", `${path}: must hold keys and values`);
+  }
+  return value as Record<string, unknown>;
+}
+
+const modulePattern = /\.(?:ts|mts|js|mjs)$/;
+
+function reference(text: string | null, dir: string, kind: string): Reference | null {
+  if (text === null) return null;
+  const colon = text.lastIndexOf(":");
+  const path = colon < 0 ? text : text.slice(0, colon);
+  const name = colon < 0 ? "default" : text.slice(colon + 1);
+  if (!modulePattern.test(path) || name === "") {
+    throw new CodedError("PROJECT_CONFIG", `invalid ${kind} ${JSON.stringify(text)}`, {
+      hint: `write it as '${kind}.ts' or '${kind}.ts:name'`,
+    });
+  }
+  return { file: isAbsolute(path) ? path : join(dir, path), name };
+}
+
+/** Typed access to the keys, with errors that name the file and the key. */
+class ConfigReader {
+  readonly #file: string;
+  readonly #config: Record<string, unknown>;
+
+  constructor(file: string, config: Record<string, unknown>) {
+    this.#file = file;
+    this.#config = config;
+  }
+
+  text(key: string): string | null {
+    const value = this.#config[key] ?? null;
+    if (value !== null && typeof value !== "string") throw this.#wrong(key, "must be text");
+    return value === "" ? null : value;
+  }
+
+  section(key: string): Record<string, unknown> {
+    const value = this.#config[key] ?? {};
+    if (typeof value !== "object" || Array.isArray(value)) throw this.#wrong(key, "must hold keys and values");
+    return value as Record<string, unknown>;
+  }
+
+  concurrency(): number | null {
+    const max = this.section("concurrency").max ?? null;
+    if (max === null) return null;
+    if (!Number.isInteger(max) || (max as number) < 1)
+      throw this.#wrong("concurrency.max", "must be a positive integer");
+    return max as number;
+  }
+
+  environment(): Map<string, string> {
+    const list = this.#config.environment ?? [];
+    if (!Array.isArray(list)) throw this.#wrong("environment", "must be a list of NAME=value");
+    const entries = new Map<string, string>();
+    for (const item of list) {
+      const match = typeof item === "string" ? /^([A-Za-z_][A-Za-z0-9_]*)=([\s\S]*)$/.exec(item) : null;
+      if (!match) throw this.#wrong("environment", `${JSON.stringify(item)} is not of the form NAME=value`);
+      const name = match[1]!;
+      if (refusedNames.has(name) || refusedPrefixes.some((prefix) => name.startsWith(prefix))) {
+        throw this.#wrong("environment", `${name} may not be set here`);
+      }
+      entries.set(name, match[2]!);
+    }
+    return entries;
+  }
+
+  #wrong(key: string, problem: string): CodedError {
+    return new CodedError("PROJECT_CONFIG", `${this.#file}: ${key} ${problem}`);
+  }
+}
