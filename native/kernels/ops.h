@@ -57,8 +57,8 @@ struct AttentionShape {
 };
 
 struct AdamW {
-  float learning_rate, beta1, beta2, epsilon, weight_decay;
-  float gradient_scale;  // clipping factor
+  double learning_rate, beta1, beta2, epsilon, weight_decay;  // double: 1 - 0.999 has no 5 exact digits in float
+  double gradient_scale;  // clipping factor
   int64_t step;          // 1 for the first update
 };
 

@@ -1,9 +1,12 @@
 // A fixed team of threads for data-parallel loops. The caller is thread 0; idle workers spin for a moment
 // (the next loop is usually microseconds away), then sleep.
 #pragma once
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
+#include <type_traits>
 
 namespace llama {
 
@@ -17,14 +20,30 @@ class ThreadPool {
   int size() const;
 
   // Runs body(thread) once on every thread and waits for all of them. Not reentrant: loops do not nest.
+  // An exception from a body is rethrown here once all have ended.
   template <class Body>
   void run(Body&& body) {
-    run_erased([](void* context, int thread) { (*static_cast<std::remove_reference_t<Body>*>(context))(thread); }, &body);
+    using Plain = std::remove_reference_t<Body>;
+    run_erased([](void* context, int thread) { (*static_cast<Plain*>(context))(thread); }, &body);
   }
 
   // Splits [0, count) into chunks that threads take as they become free: body(begin, end, thread).
+  // Chunk borders do not depend on the number of threads, so neither do sums formed inside a chunk.
   template <class Body>
-  void parallel_for(int64_t count, int64_t chunk, Body&& body);
+  void parallel_for(int64_t count, int64_t chunk, Body&& body) {
+    if (count <= chunk || size() == 1) {
+      for (int64_t begin = 0; begin < count; begin += chunk) body(begin, std::min(begin + chunk, count), 0);
+      return;
+    }
+    std::atomic<int64_t> next{0};
+    run([&](int thread) {
+      for (;;) {
+        const int64_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
+        if (begin >= count) return;
+        body(begin, std::min(begin + chunk, count), thread);
+      }
+    });
+  }
 
   // Scratch of one thread, at least `bytes` large, 64-byte aligned, grow-only, contents undefined.
   void* scratch(int thread, size_t bytes);
