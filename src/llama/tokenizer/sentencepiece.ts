@@ -1,0 +1,211 @@
+import { CodedError } from "../../errors/index.ts";
+import { type Detokenization, decodeAll, type Surface, streamDecoder } from "./detokenizer.ts";
+import { IdBuffer } from "./id-buffer.ts";
+import { Merger } from "./merger.ts";
+import { characterLength, mergesOfPieces, type PieceMerges } from "./pair-table.ts";
+import { pieceTypes, readSentencePieceModel, type SentencePieceModel } from "./sentencepiece-model.ts";
+import type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
+
+/** U+2581, which stands for a space inside pieces. */
+export const spaceMark = "\u2581";
+
+/** With the u flag a surrogate matches only where it has no partner; it has no UTF-8 form. */
+export const loneSurrogate = /\p{Surrogate}/gu;
+
+/** Words repeat: each is merged once and remembered while it is short and there is room. */
+const cachedWords = 65_536;
+const cachedWordLength = 32;
+
+/**
+ * SentencePiece BPE as LLaMA 1 and 2 use it: same ids and text as the sentencepiece library.
+ * Kudo and Richardson 2018, https://github.com/google/sentencepiece
+ */
+export class SentencePieceTokenizer implements Tokenizer {
+  readonly vocabSize: number;
+  readonly bosId: number;
+  readonly eosId: number;
+  readonly #model: SentencePieceModel;
+  readonly #merges: PieceMerges;
+  readonly #merger: Merger;
+  readonly #rules: Detokenization;
+  /** Byte -> id, with byte fallback. */
+  readonly #byteIds: Int32Array | null;
+  /** Finds user-defined pieces, the longest first; null when there are none. */
+  readonly #userDefined: RegExp | null;
+  readonly #userDefinedIds = new Map<string, number>();
+  /** No piece has a space mark after another character, so no merge reaches over the beginning of a word. */
+  readonly #wordsAreApart: boolean;
+  readonly #cache = new Map<string, Int32Array>();
+  #symbols = new Int32Array(256);
+
+  /** Throws TOKENIZER_CORRUPT, naming `file`, when two pieces are equal, or BOS, EOS or a byte piece is missing. */
+  constructor(model: SentencePieceModel, file: string) {
+    this.#model = model;
+    this.vocabSize = model.pieces.length;
+    if (model.bosId < 0 || model.eosId < 0) {
+      throw new CodedError("TOKENIZER_UNSUPPORTED", `${file}: has no token for the beginning or the end of a text`);
+    }
+    this.bosId = model.bosId;
+    this.eosId = model.eosId;
+    const ids = new Map<string, number>();
+    const texts = new Set<string>();
+    for (const [id, piece] of model.pieces.entries()) {
+      if (texts.has(piece.text)) {
+        throw new CodedError("TOKENIZER_CORRUPT", `${file}: piece ${id} "${piece.text}" occurs twice`);
+      }
+      texts.add(piece.text);
+      if (piece.type === pieceTypes.userDefined) this.#userDefinedIds.set(piece.text, id);
+      if (piece.type === pieceTypes.userDefined || piece.type === pieceTypes.normal) ids.set(piece.text, id);
+    }
+    this.#merges = mergesOfPieces(ids, rankByScore(model), this.vocabSize);
+    this.#merger = new Merger(this.#merges.table);
+    this.#wordsAreApart = ![...ids.keys()].some((text) => /[^\u2581]\u2581/u.test(text));
+    this.#userDefined = longestFirst([...this.#userDefinedIds.keys()]);
+    this.#byteIds = model.byteFallback ? byteIds(model, file) : null;
+    this.#rules = detokenization(model);
+  }
+
+  encode(text: string): Int32Array {
+    const ids = new IdBuffer();
+    if (text !== "") {
+      const prefix = this.#model.addDummyPrefix ? spaceMark : "";
+      const marked = prefix + text.replace(loneSurrogate, "\ufffd").replaceAll(" ", spaceMark);
+      let from = 0;
+      if (this.#userDefined !== null) {
+        for (const match of marked.matchAll(this.#userDefined)) {
+          this.#encodeWords(marked, from, match.index, ids);
+          ids.push(this.#userDefinedIds.get(match[0])!);
+          from = match.index + match[0].length;
+        }
+      }
+      this.#encodeWords(marked, from, marked.length, ids);
+    }
+    return this.#byteIds === null ? fuseRuns(ids.finish(), this.#model.unkId) : ids.finish();
+  }
+
+  decode(ids: Iterable<number>): string {
+    return decodeAll(this.#rules, ids);
+  }
+
+  piece(id: number): string | null {
+    return this.#model.pieces[id]?.text ?? null;
+  }
+
+  decoder(promptIds?: Iterable<number>): StreamDecoder {
+    return streamDecoder(this.#rules, promptIds);
+  }
+
+  /** text[from .. end) word by word; a word is a run of space marks and what follows it. */
+  #encodeWords(text: string, from: number, end: number, ids: IdBuffer): void {
+    let start = from;
+    while (start < end) {
+      let stop = end;
+      if (this.#wordsAreApart) {
+        let first = start;
+        while (first < end && text.charCodeAt(first) === 0x2581) first++;
+        const next = text.indexOf(spaceMark, first);
+        if (next >= 0 && next < end) stop = next;
+      }
+      this.#encodeWord(text.slice(start, stop), ids);
+      start = stop;
+    }
+  }
+
+  #encodeWord(word: string, ids: IdBuffer): void {
+    const known = this.#cache.get(word);
+    if (known !== undefined) {
+      ids.append(known);
+      return;
+    }
+    const start = ids.length;
+    this.#mergeWord(word, ids);
+    if (word.length > cachedWordLength) return;
+    if (this.#cache.size >= cachedWords) this.#cache.clear();
+    this.#cache.set(word, ids.since(start));
+  }
+
+  #mergeWord(word: string, ids: IdBuffer): void {
+    if (this.#symbols.length < word.length) this.#symbols = new Int32Array(word.length * 2);
+    const symbols = this.#symbols;
+    let count = 0;
+    for (let i = 0; i < word.length; ) {
+      const length = characterLength(word, i);
+      // A character that no piece contains is kept as its negated code point: it merges with nothing.
+      symbols[count++] = this.#merges.characters.get(word.substr(i, length)) ?? ~word.codePointAt(i)!;
+      i += length;
+    }
+    count = this.#merger.merge(symbols, count);
+    for (let i = 0; i < count; i++) {
+      const symbol = symbols[i]!;
+      if (symbol >= 0 && symbol < this.vocabSize) ids.push(symbol);
+      else
+        this.#fallBack(symbol < 0 ? String.fromCodePoint(~symbol) : this.#merges.extras[symbol - this.vocabSize]!, ids);
+    }
+  }
+
+  #fallBack(character: string, ids: IdBuffer): void {
+    if (this.#byteIds === null) ids.push(this.#model.unkId);
+    else for (const byte of Buffer.from(character)) ids.push(this.#byteIds[byte]!);
+  }
+}
+
+/** Opens the bytes of a `tokenizer.model`. `file` is named in errors. */
+export function sentencePieceTokenizer(bytes: Uint8Array, file: string): SentencePieceTokenizer {
+  return new SentencePieceTokenizer(readSentencePieceModel(bytes, file), file);
+}
+
+/** Position of a piece's score among all, the best first; equal scores share it, so the leftmost pair decides. */
+function rankByScore({ pieces }: SentencePieceModel): (id: number) => number {
+  const scores = [...new Set(pieces.map((piece) => piece.score))].sort((a, b) => b - a);
+  const ranks = new Map(scores.map((score, rank) => [score, rank]));
+  return (id) => ranks.get(pieces[id]!.score)!;
+}
+
+function byteIds({ pieces }: SentencePieceModel, file: string): Int32Array {
+  const ids = new Int32Array(256).fill(-1);
+  for (const [id, piece] of pieces.entries()) {
+    if (piece.type === pieceTypes.byte) ids[byteOf(piece.text, id, file)] = id;
+  }
+  const missing = ids.indexOf(-1);
+  if (missing >= 0) throw new CodedError("TOKENIZER_CORRUPT", `${file}: has no piece for byte ${missing}`);
+  return ids;
+}
+
+function byteOf(text: string, id: number, file: string): number {
+  const digits = /^<0x([0-9A-F]{2})>$/.exec(text)?.[1];
+  if (digits === undefined) {
+    throw new CodedError("TOKENIZER_CORRUPT", `${file}: byte piece ${id} is "${text}", which names no byte`);
+  }
+  return Number.parseInt(digits, 16);
+}
+
+function detokenization({ pieces, unkSurface, addDummyPrefix }: SentencePieceModel): Detokenization {
+  const surfaces: Surface[] = pieces.map((piece) => {
+    if (piece.type === pieceTypes.control) return null;
+    if (piece.type === pieceTypes.unknown) return unkSurface;
+    if (piece.type === pieceTypes.byte) return Uint8Array.of(Number.parseInt(piece.text.slice(3, 5), 16));
+    return piece.text.replaceAll(spaceMark, " ");
+  });
+  return {
+    surface: (id) => surfaces[id] ?? null,
+    beginsWithSpaceMark: (id) =>
+      pieces[id]?.type !== pieceTypes.unknown && pieces[id]?.text.startsWith(spaceMark) === true,
+    leadingSpace: addDummyPrefix ? "piece" : "none",
+    replacement: "byte",
+    hiddenEndsRun: true,
+  };
+}
+
+/** One alternative for each text, such that the longest that fits at a place is found; null for none. */
+export function longestFirst(texts: readonly string[]): RegExp | null {
+  if (texts.length === 0) return null;
+  const escaped = texts
+    .toSorted((a, b) => b.length - a.length)
+    .map((text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"));
+  return new RegExp(escaped.join("|"), "gu");
+}
+
+/** Without byte fallback, neighbouring unknown characters are one unknown token. */
+function fuseRuns(ids: Int32Array, unkId: number): Int32Array {
+  return ids.filter((id, i) => id !== unkId || i === 0 || ids[i - 1] !== unkId);
+}
