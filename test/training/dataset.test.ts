@@ -1,0 +1,163 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readDataset } from "../../src/training/dataset/index.ts";
+import { tarball } from "../llama/tarball.ts";
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "dataset-test-"));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function file(content: string | Buffer, name = "data.json"): string {
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+const rows = [
+  { instruction: "Name a colour", input: "", output: "Red" },
+  { instruction: 'Say "é漢🦙" {[', input: "in\\quotes\\\\", output: "ok ]}" },
+  { instruction: "No answer", input: "x", output: "" },
+];
+const content = async (path: string) => (await readDataset(path)).map(({ source: _, ...row }) => row);
+
+describe("readDataset", () => {
+  it.each([
+    ["a JSON array", JSON.stringify(rows)],
+    ["an indented JSON array with CRLF", JSON.stringify(rows, null, 2).replaceAll("\n", "\r\n")],
+    ["a byte order mark", `\ufeff\n${JSON.stringify(rows)}\n`],
+    ["JSONL", rows.map((row) => JSON.stringify(row)).join("\n")],
+    [
+      "JSONL with CRLF, blank lines and a byte order mark",
+      `\ufeff\r\n${rows.map((row) => JSON.stringify(row)).join("\r\n\r\n")}\r\n`,
+    ],
+  ])("reads %s", async (_, text) => {
+    expect(await content(file(text))).toEqual(rows);
+  });
+
+  it("reads a JSON array or JSONL inside a tarball, compressed or not, whatever its name", async () => {
+    for (const [inside, text] of [
+      ["set/data.json", JSON.stringify(rows)],
+      ["data.jsonl", rows.map((row) => JSON.stringify(row)).join("\n")],
+      ["data", JSON.stringify(rows)],
+    ] as const) {
+      const tar = tarball([
+        { path: inside, body: text },
+        { path: "._data.json", body: "finder" },
+      ]);
+      expect(await content(file(tar, "plain.bin"))).toEqual(rows);
+      expect(await content(file(gzipSync(tar), "data.json"))).toEqual(rows);
+    }
+  });
+
+  it("gives records that lie across the borders of what is read at once", async () => {
+    const long = Array.from({ length: 40 }, (_, i) => ({
+      instruction: `${i}`,
+      input: "",
+      output: "漢".repeat(i * 1000),
+    }));
+    expect(await content(file(JSON.stringify(long)))).toEqual(long);
+    expect(await content(file(long.map((row) => JSON.stringify(row)).join("\n")))).toEqual(long);
+  });
+
+  it("takes a missing or null input as empty and ignores other keys", async () => {
+    const text = `[{"instruction":"a","output":"b","__proto__":{"input":"no"},"id":7},{"instruction":"c","input":null,"output":"d"}]`;
+    expect(await content(file(text))).toEqual([
+      { instruction: "a", input: "", output: "b" },
+      { instruction: "c", input: "", output: "d" },
+    ]);
+  });
+
+  it("says where each row was found", async () => {
+    const [, second] = await readDataset(file(JSON.stringify(rows)));
+    expect(second!.source).toEqual({ file: "data.json", number: 2, unit: "record" });
+    const lines = await readDataset(file(`\n${rows.map((row) => JSON.stringify(row)).join("\n\n")}`, "data.jsonl"));
+    expect(lines.map(({ source }) => source.number)).toEqual([2, 4, 6]);
+    const packed = await readDataset(file(tarball([{ path: "a/b.json", body: JSON.stringify(rows) }]), "x.tar"));
+    expect(packed[0]!.source.file).toBe("x.tar/a/b.json");
+  });
+});
+
+describe("a data set that is wrong", () => {
+  it.each([
+    [
+      '[{"instruction":"a","output":"b"},{"instruction":"a","input":"","output":"b"},{"instruction":"c"}]',
+      "DATASET_ROW_FIELD",
+      'data.json, record 3: field "output" is missing',
+    ],
+    [
+      '[{"instruction":"a","output":["b"]}]',
+      "DATASET_ROW_FIELD",
+      'data.json, record 1: field "output" must be a string, found array',
+    ],
+    [
+      '[{"instruction":null,"output":"b"}]',
+      "DATASET_ROW_FIELD",
+      'data.json, record 1: field "instruction" must be a string, found null',
+    ],
+    [
+      '{"instruction":"a","output":"b"}\n\n{"output":"b"}',
+      "DATASET_ROW_FIELD",
+      'data.json, line 3: field "instruction" is missing',
+    ],
+    ['[["a"]]', "DATASET_ROW_FIELD", "data.json, record 1: must be an object, found array"],
+    ['{"instruction":"a","output":"b"}\n{"instruction"', "DATASET_FORMAT", "data.json, line 2: is not valid JSON"],
+    [
+      '[{"instruction":"a","output":"b"},{"instruction":"a" "output":"b"}]',
+      "DATASET_FORMAT",
+      "data.json, record 2: is not valid JSON",
+    ],
+    [
+      '[{"instruction":"a","output":"b"},]',
+      "DATASET_FORMAT",
+      'data.json: after record 1 comes "]" where an object is expected',
+    ],
+    ['[{"instruction":"a","output":"b"}]]', "DATASET_FORMAT", "where the end of the file is expected"],
+    ["[1]", "DATASET_FORMAT", 'comes "1"'],
+    ['[{"instruction":"a","output":"b"},{"instr', "DATASET_FORMAT", "the file ends inside the array"],
+    ["instruction,output\na,b\n", "DATASET_FORMAT", "starts neither with [ nor with {"],
+    ["[]", "DATASET_EMPTY", "data.json: holds no rows"],
+    ["", "DATASET_EMPTY", "data.json: holds no rows"],
+    ["PK\u0003\u0004 and so on", "DATASET_FORMAT", "is a zip archive"],
+  ])("%s", async (text, code, message) => {
+    await expect(readDataset(file(text))).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
+  });
+
+  it("names the record whose text is not UTF-8", async () => {
+    const bytes = Buffer.concat([
+      Buffer.from('[{"instruction":"'),
+      Buffer.from([0xff]),
+      Buffer.from('","output":""}]'),
+    ]);
+    await expect(readDataset(file(bytes))).rejects.toMatchObject({
+      message: "data.json, record 1: is not valid UTF-8",
+    });
+  });
+
+  it("says when the file does not exist or is a folder", async () => {
+    await expect(readDataset(join(folder, "none.json"))).rejects.toMatchObject({ code: "DATASET_NOT_FOUND" });
+    await expect(readDataset(folder)).rejects.toMatchObject({ code: "DATASET_NOT_FOUND" });
+  });
+
+  it("uses the name it is given in its messages", async () => {
+    await expect(readDataset(file("[]"), { name: "mine.json" })).rejects.toThrow("mine.json: holds no rows");
+  });
+
+  it("refuses an archive with no data set or with several", async () => {
+    const two = tarball([
+      { path: "a.json", body: "[]" },
+      { path: "b.jsonl", body: "" },
+    ]);
+    await expect(readDataset(file(two))).rejects.toThrow("holds more than one: a.json, b.jsonl");
+    await expect(readDataset(file(tarball([{ path: "folder/", type: "5" }])))).rejects.toThrow("holds no data set");
+  });
+
+  it("stops at an abort", async () => {
+    const path = file(JSON.stringify(rows));
+    await expect(readDataset(path, { signal: AbortSignal.abort() })).rejects.toMatchObject({ name: "AbortError" });
+  });
+});
