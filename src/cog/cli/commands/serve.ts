@@ -1,0 +1,64 @@
+import { parseServeOptions, type ServeOptions, startServer } from "../../serve.ts";
+import { Failure } from "../failure.ts";
+import { environment } from "../run/local.ts";
+import { say } from "../terminal.ts";
+
+interface ServeFlags {
+  port?: string;
+  host?: string;
+  uploadUrl?: string;
+  xMode?: string;
+  awaitExplicitShutdown?: string;
+  env: string[];
+}
+
+/** `cog serve`: the project's server in this process until it is told to stop. */
+export async function serve(flags: ServeFlags): Promise<void> {
+  const words = [
+    ["--port", flags.port],
+    ["--host", flags.host],
+    ["--upload-url", flags.uploadUrl],
+    ["--x-mode", flags.xMode],
+    ["--await-explicit-shutdown", flags.awaitExplicitShutdown],
+  ].flatMap(([name, value]) => (value === undefined ? [] : [name!, value]));
+  const command = parseServeOptions(words, { ...process.env, ...environment(flags.env) });
+  if (command.action !== "serve") throw new Failure(command.action === "usage" ? command.message : "");
+  await serveUntilEnd(command.options);
+}
+
+/** The server entry point of images, `python -m cog.server.http` for other Cog clients: same flags, same exit codes. */
+export async function serverEntry(argv: readonly string[], version: string): Promise<number> {
+  const command = parseServeOptions(argv, process.env);
+  switch (command.action) {
+    case "version":
+      process.stdout.write(`${version}\n`);
+      return 0;
+    case "usage":
+      say(command.message);
+      return 2;
+    case "serve":
+      await serveUntilEnd(command.options);
+      return 0;
+  }
+}
+
+/**
+ * Serves until SIGTERM, SIGINT or POST /shutdown. The first signal lets what runs finish, the second cancels it.
+ * After SIGINT the process ends by that signal, so that a shell's loop around it ends too.
+ */
+async function serveUntilEnd(options: ServeOptions): Promise<void> {
+  const server = await startServer(options);
+  say(`Listening on ${server.url}`);
+  let signals = 0;
+  let interrupted = false;
+  const stop = () => server.close({ abort: ++signals > 1 });
+  const onTerminate = () => options.awaitExplicitShutdown || stop();
+  const onInterrupt = () => {
+    interrupted = true;
+    stop();
+  };
+  process.on("SIGTERM", onTerminate).on("SIGINT", onInterrupt);
+  await server.ended;
+  process.off("SIGTERM", onTerminate).off("SIGINT", onInterrupt);
+  if (interrupted) process.kill(process.pid, "SIGINT");
+}

@@ -1,0 +1,101 @@
+/** The files that `cog init` writes, by name. `folder` becomes the package's name. */
+export function projectFiles(folder: string): [string, string][] {
+  const name =
+    folder
+      .toLowerCase()
+      .replace(/[^a-z0-9._-]+/g, "-")
+      .replace(/^[._-]+/, "") || "model";
+  return [
+    ["cog.yaml", config],
+    ["predict.ts", predictor],
+    ["train.ts", trainer],
+    ["package.json", packageJson(name)],
+    ["tsconfig.json", tsconfig],
+    ["README.md", readme(name)],
+  ];
+}
+
+const config = `# What \`cog\` finds here. predict.ts means its default export; predict.ts:name another one.
+predict: predict.ts
+train: train.ts
+# The name of the file that a training writes.
+train_output: counts.json
+`;
+
+const predictor = `import { definePredictor, Input, Output } from "llama-lora-cog/cog";
+
+export default definePredictor({
+  inputs: {
+    name: Input.string({ description: "Who is greeted" }),
+    times: Input.integer({ description: "How often", default: 1, ge: 1, le: 10 }),
+    counts: Input.path({ description: "A file that a training wrote" }).optional(),
+  },
+  output: Output.concatenateIterator(),
+
+  // Runs once, before the first prediction: load weights here.
+  async setup() {
+    return { greeting: "Hello" };
+  },
+
+  // Runs for every prediction; each piece is sent as soon as it is yielded.
+  async *predict({ name, times, counts }, { model }) {
+    for (let i = 0; i < times; i++) yield \`\${i > 0 ? " " : ""}\${model.greeting}, \${name}!\`;
+    if (counts) yield \` The training counted \${JSON.parse(await counts.text()).words} words.\`;
+  },
+});
+`;
+
+const trainer = `import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { defineTrainer, Input, Output, Path, UserError } from "llama-lora-cog/cog";
+
+export default defineTrainer({
+  inputs: {
+    dataset: Input.path({ description: "Text to learn from" }),
+  },
+  output: Output.object({ weights: Output.path() }),
+
+  async train({ dataset }, { tempDir, log }) {
+    const words = (await dataset.text()).split(/\\s+/).filter(Boolean).length;
+    if (words === 0) throw new UserError(\`\${dataset.name} holds no words\`);
+    log(\`counted \${words} words\`);
+    const file = join(tempDir, "counts.json");
+    await writeFile(file, JSON.stringify({ words }));
+    return { weights: new Path(file) };
+  },
+});
+`;
+
+function packageJson(name: string): string {
+  const value = { name, version: "0.1.0", private: true, type: "module", scripts: { start: "cog serve" } };
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}
+
+const tsconfig = `{
+  "compilerOptions": {
+    "target": "es2023",
+    "module": "nodenext",
+    "strict": true,
+    "noEmit": true,
+    "skipLibCheck": true,
+    "allowImportingTsExtensions": true,
+    "erasableSyntaxOnly": true
+  }
+}
+`;
+
+function readme(name: string): string {
+  return `# ${name}
+
+\`\`\`sh
+cog predict -i name=Ada -i times=2      # one prediction, printed
+cog train -i dataset=@README.md         # one training, written to counts.json
+cog predict -i name=Ada -i counts=@counts.json
+cog serve                               # the same over HTTP, on port 5000
+curl -s localhost:5000/predictions -H 'content-type: application/json' -d '{"input": {"name": "Ada"}}'
+\`\`\`
+
+\`predict.ts\` and \`train.ts\` declare their inputs once; the schema (\`cog schema\`), the checks and the types follow from that.
+The commands need no packages in this folder. For types in an editor, add \`llama-lora-cog\` and \`@types/node\` to it.
+`;
+}

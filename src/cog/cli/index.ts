@@ -1,0 +1,40 @@
+import { readFileSync } from "node:fs";
+import { CommanderError } from "commander";
+import { isCodedError } from "../../errors/index.ts";
+import { serverEntry } from "./commands/serve.ts";
+import { Failure } from "./failure.ts";
+import { program } from "./program.ts";
+import { say } from "./terminal.ts";
+
+const packageFile = new URL("../../../package.json", import.meta.url);
+
+/** Runs the command line `argv` (without node and script) and returns its exit code; all messages are printed. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const { version } = JSON.parse(readFileSync(packageFile, "utf8")) as { version: string };
+  // A reader that has seen enough (`cog predict … | head`) ends the command; that is no error.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+  try {
+    if (argv[0] === "cog.server.http") return await serverEntry(argv.slice(1), version);
+    await program(version).parseAsync(argv, { from: "user" });
+    return 0;
+  } catch (error) {
+    return report(error);
+  }
+}
+
+/** Prints one message for a person and returns the exit code. Only a fault of the command itself shows a stack. */
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode;
+  if (error instanceof Failure) {
+    if (error.message !== "") say(error.message);
+    if (error.hint) say(error.hint);
+    return error.exitCode;
+  }
+  if (isCodedError(error)) {
+    say(`error [${error.code}]: ${error.message}`);
+    if (error.hint) say(error.hint);
+    return 1;
+  }
+  say(error instanceof Error ? error.stack : String(error));
+  return 1;
+}

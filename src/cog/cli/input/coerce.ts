@@ -1,0 +1,79 @@
+import { Failure } from "../failure.ts";
+import { problemsOf } from "./check.ts";
+import { fileAsDataUrl } from "./file.ts";
+import { isFile, type Schema } from "./schema.ts";
+
+/** Turns the texts given for one name into the value its schema asks for; what does not fit stays text and fails the check. */
+export async function coerced(
+  name: string,
+  texts: readonly string[],
+  schema: Schema | undefined,
+  named: boolean,
+): Promise<unknown> {
+  if (texts.length > 1) {
+    const item = schema?.type === "array" ? schema.items : schema;
+    return Promise.all(texts.map((text) => single(name, text, item, named)));
+  }
+  const text = texts[0]!;
+  if (schema?.type !== "array") return single(name, text, schema, named);
+  const list = text.startsWith("@") ? undefined : parsedList(text);
+  return list ?? [await single(name, text, schema.items, named)];
+}
+
+async function single(name: string, text: string, schema: Schema | undefined, named: boolean): Promise<unknown> {
+  // The name of a file means something to a file input only: a plain string input shows its data URL to the author.
+  if (text.startsWith("@")) return fileAsDataUrl(name, text.slice(1), named && isFile(schema));
+  if (schema?.anyOf) return firstThatFits(text, schema);
+  switch (schema?.type) {
+    case "integer":
+      return asInteger(text) ?? text;
+    case "number":
+      return asNumber(text) ?? text;
+    case "boolean":
+      return asBoolean(text) ?? text;
+    case "object":
+      return asObject(name, text);
+    default:
+      return text;
+  }
+}
+
+function firstThatFits(text: string, schema: Schema): unknown {
+  for (const candidate of [asBoolean(text), asInteger(text), asNumber(text)]) {
+    if (candidate !== undefined && problemsOf("", candidate, schema).length === 0) return candidate;
+  }
+  return text;
+}
+
+function asBoolean(text: string): boolean | undefined {
+  return text === "true" ? true : text === "false" ? false : undefined;
+}
+
+function asInteger(text: string): number | undefined {
+  if (!/^[+-]?\d+$/.test(text)) return undefined;
+  const value = Number(text);
+  return Number.isSafeInteger(value) ? value : undefined;
+}
+
+function asNumber(text: string): number | undefined {
+  if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) return undefined;
+  const value = Number(text);
+  return Number.isFinite(value) ? value : undefined;
+}
+
+function asObject(name: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Failure(`input "${name}": the value must be JSON: ${(error as Error).message}`);
+  }
+}
+
+function parsedList(text: string): unknown[] | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return Array.isArray(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,39 @@
+import { randomBytes } from "node:crypto";
+import { type FileHandle, open, realpath, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { Failure, systemErrorText } from "../failure.ts";
+import { say } from "../terminal.ts";
+
+/**
+ * Writes a result and says where it is. The bytes go to a temporary file beside it that is renamed at the end, so that
+ * nobody ever sees half a file and a failed write leaves the old one. Devices and pipes are written directly.
+ */
+export async function writeOutput(path: string, data: string | Buffer): Promise<void> {
+  try {
+    const existing = await stat(path).catch(() => undefined);
+    if (existing && !existing.isFile()) await writeTo(await open(path, "w"), data);
+    else await replaceFile(existing ? await realpath(path) : path, data);
+  } catch (error) {
+    throw new Failure(`Failed to write output: open ${path}: ${systemErrorText(error)}`, { cause: error });
+  }
+  say(`Written output to: ${path}`);
+}
+
+async function replaceFile(path: string, data: string | Buffer): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path).slice(0, 100)}.${randomBytes(6).toString("hex")}.tmp`);
+  try {
+    await writeTo(await open(temporary, "wx"), data);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+async function writeTo(file: FileHandle, data: string | Buffer): Promise<void> {
+  try {
+    await file.writeFile(data);
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,111 @@
+import { Command, InvalidArgumentError, Option } from "commander";
+import { init } from "./commands/init.ts";
+import { schema } from "./commands/schema.ts";
+import { serve } from "./commands/serve.ts";
+import { Failure } from "./failure.ts";
+import { type RunOptions, runModel } from "./run/run.ts";
+
+/** The `cog` command: what can be typed, and which function does it. */
+export function program(version: string): Command {
+  const cog = new Command("cog")
+    .description("Train and run the model of this folder (cog.yaml), or run a model that is served elsewhere.")
+    .version(`cog version ${version} (TypeScript)`, "--version", "Show the version")
+    .option("--debug", "Show debugging output")
+    .option("--no-color", "No colours (there are none)")
+    .exitOverride();
+
+  runOptions(cog.command("predict").alias("run"), "Run one prediction")
+    .addOption(new Option("--json <text>", "Inputs as a JSON object: text, @file, or - for standard input"))
+    .option("--stream", "Print the output as it comes", false)
+    .option("-o, --output <path>", "Write the output to this file or folder")
+    .option("--setup-timeout <seconds>", "Limit for the model's setup", seconds, 300)
+    .option("--use-replicate-token", "Hand REPLICATE_API_TOKEN to the model in the request's context", false)
+    .action((target: string | undefined, options: RunFlags) => run("predict", target, options, cog));
+
+  runOptions(cog.command("train"), "Run one training")
+    .option("-o, --output <path>", "Write the trained archive to this file or into this folder")
+    .action((target: string | undefined, options: RunFlags) => run("train", target, options, cog));
+
+  cog
+    .command("serve")
+    .description("Serve the model over HTTP until Ctrl-C")
+    .option("-p, --port <port>", "Port (default: the variable PORT, else 5000)")
+    .option("--host <address>", "Address to listen on (default: 0.0.0.0)")
+    .option("--upload-url <url>", "Send output files there with PUT instead of answering them as data URLs")
+    .addOption(new Option("--x-mode <mode>", "Which entry of cog.yaml is loaded").choices(["predict", "train"]))
+    .option("--await-explicit-shutdown <value>", "Any text: SIGTERM is ignored, POST /shutdown ends the server")
+    .addOption(new Option("--threads <n>").hideHelp())
+    .option("-e, --env <NAME=value>", "Variable for the model (repeatable)", collect, [])
+    .option("-f, --file <path>", "The project's configuration (default: cog.yaml here or in a folder above)")
+    .action(serve);
+
+  cog
+    .command("schema")
+    .description("Print the model's OpenAPI document")
+    .option("-f, --file <path>", "The project's configuration (default: cog.yaml here or in a folder above)")
+    .action(schema);
+
+  cog.command("init").description("Write a small model in TypeScript that runs, into this folder").action(init);
+
+  for (const command of [cog, ...cog.commands]) {
+    command.exitOverride().configureOutput({
+      outputError: (text, write) => write(`${command.helpInformation()}\n${text}`),
+    });
+  }
+  return cog;
+}
+
+interface RunFlags {
+  input: string[];
+  json?: string;
+  output?: string;
+  env: string[];
+  stream?: boolean;
+  useReplicateToken?: boolean;
+  setupTimeout?: number;
+  file?: string;
+}
+
+function runOptions(command: Command, description: string): Command {
+  return command
+    .description(`${description}, with the model of this folder or that of a server (http://host:port)`)
+    .argument("[target]", "address of a running server")
+    .option("-i, --input <name=value>", "Input; name=@file sends a file (repeatable)", collect, [])
+    .option("-e, --env <NAME=value>", "Variable for the model (repeatable)", collect, [])
+    .option("-f, --file <path>", "The project's configuration (default: cog.yaml here or in a folder above)")
+    .addOption(new Option("--gpus <devices>", "Accepted for compatibility; a local model sees all devices").hideHelp());
+}
+
+function run(mode: RunOptions["mode"], target: string | undefined, flags: RunFlags, cog: Command): Promise<void> {
+  return runModel({
+    mode,
+    url: address(target),
+    input: flags.input,
+    json: flags.json,
+    output: flags.output,
+    env: flags.env,
+    stream: flags.stream ?? false,
+    useReplicateToken: flags.useReplicateToken ?? false,
+    setupTimeout: flags.setupTimeout ?? 300,
+    config: flags.file,
+    debug: cog.opts<{ debug?: boolean }>().debug ?? false,
+  });
+}
+
+/** Other Cog clients take an image's name here. */
+function address(target: string | undefined): string | undefined {
+  if (target === undefined || /^https?:\/\//.test(target)) return target;
+  if (target.includes("=")) throw new Failure(`Invalid image name '${target}'. Did you forget \`-i\`?`);
+  throw new Failure(`${target}: this command runs the model of the current folder, or one at an address`, {
+    hint: `An image: docker run -d -p 5000:5000 ${target}, then cog predict http://localhost:5000`,
+  });
+}
+
+function collect(value: string, earlier: string[]): string[] {
+  return [...earlier, value];
+}
+
+function seconds(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError("a whole number of seconds is expected");
+  return Number(text);
+}

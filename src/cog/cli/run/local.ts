@@ -1,0 +1,61 @@
+import { CodedError } from "../../../errors/index.ts";
+import { type Project, readProject } from "../../project.ts";
+import { type RunningServer, startServer } from "../../serve.ts";
+import { Failure } from "../failure.ts";
+
+export interface LocalOptions {
+  /** `-f` */
+  config: string | undefined;
+  /** The entry that is needed; undefined: any. */
+  mode: "predict" | "train" | undefined;
+  /** `-e NAME=value` words */
+  env: readonly string[];
+  debug: boolean;
+}
+
+/** A project in or above the working directory, and the environment its model gets. */
+export interface LocalModel {
+  project: Project;
+  env: NodeJS.ProcessEnv;
+  mode: "predict" | "train";
+}
+
+/** Reads the project around the working directory. @throws CodedError, or Failure when it lacks the entry asked for */
+export function localModel(options: LocalOptions): LocalModel {
+  const env = { ...process.env, ...environment(options.env), ...logSettings(options) };
+  const project = readProject(process.cwd(), { file: options.config, env });
+  const mode = options.mode ?? (project.predict === null ? "train" : "predict");
+  if (project[mode] === null)
+    throw new Failure(`${project.configFile ?? "cog.yaml"} names no ${mode} entry`, {
+      hint: `Add the line "${mode}: ${mode}.ts".`,
+    });
+  return { project, env, mode };
+}
+
+/** Starts the project's own server, for this command alone, on a free port of the loopback address. */
+export function startLocalServer({ project, env, mode }: LocalModel): Promise<RunningServer> {
+  return startServer({ projectDir: project.dir, mode, host: "127.0.0.1", port: 0, env });
+}
+
+/**
+ * The name of the archive that a project's trainings write: the key `train_output` of cog.yaml, which other clients pass over.
+ * Without it a training's result goes where other clients put it.
+ */
+export function archiveName({ configFile, config }: Project): string | undefined {
+  const name = config.train_output;
+  if (name === undefined || name === null) return undefined;
+  if (typeof name !== "string" || !/^[^/\\\0]*[^/\\.\0]$/.test(name))
+    throw new CodedError("PROJECT_CONFIG", `${configFile}: train_output must be the name of a file, without a folder`);
+  return name;
+}
+
+/** Text on this terminal. A training's own lines are its progress and are shown; a prediction's are not, as with other clients. */
+function logSettings({ mode, debug }: LocalOptions): NodeJS.ProcessEnv {
+  return { LOG_FORMAT: "console", COG_LOG_LEVEL: debug ? "debug" : mode === "train" ? "info" : "warning" };
+}
+
+/** `NAME=value` words; a bare NAME hands nothing on that a process started here would not have anyway. */
+export function environment(words: readonly string[]): Record<string, string> {
+  const pairs = words.map((word) => /^([^=]+)=([\s\S]*)$/.exec(word)).filter((match) => match !== null);
+  return Object.fromEntries(pairs.map(([, name, value]) => [name, value]));
+}

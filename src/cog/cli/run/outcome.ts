@@ -1,0 +1,18 @@
+import { Failure } from "../failure.ts";
+import type { RunAnswer } from "./client.ts";
+
+/**
+ * A message that carries one of our codes (`[DATASET_ROW_FIELD] data.json, record 3: …`), alone or as a line of a log, as the
+ * command prints it: `error [DATASET_ROW_FIELD]: data.json, record 3: …`. Undefined where there is no code.
+ */
+export function codedFailure(text: string | null | undefined): Failure | undefined {
+  const found = /(?:^|\n|: )\[([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)\] ([^\n]+)/.exec(text ?? "");
+  return found ? new Failure(`error [${found[1]}]: ${found[2]}`) : undefined;
+}
+
+/** @throws Failure unless the run succeeded */
+export function requireSuccess(answer: RunAnswer): void {
+  if (answer.status === "succeeded") return;
+  const error = answer.error ?? "";
+  throw codedFailure(error) ?? new Failure(`Prediction failed with status "${answer.status}": ${error}`);
+}

@@ -1,0 +1,141 @@
+import type { RunningServer } from "../../serve.ts";
+import { Failure } from "../failure.ts";
+import { resolveInputs } from "../input/resolve.ts";
+import {
+  inputSchema,
+  type ModelDocument,
+  offersStream,
+  outputSchema,
+  type Route,
+  type Schema,
+} from "../input/schema.ts";
+import { parseJson, parsePairs } from "../input/supplied.ts";
+import { deliver, writeFiles } from "../output/deliver.ts";
+import { type Destination, destination } from "../output/destination.ts";
+import { indentedRecord } from "../output/json.ts";
+import { writeOutput } from "../output/write.ts";
+import { print, say } from "../terminal.ts";
+import { ModelClient, type RunAnswer, type RunBody } from "./client.ts";
+import { localDocument } from "./document.ts";
+import { interruptible } from "./interrupt.ts";
+import { archiveName, type LocalModel, localModel, startLocalServer } from "./local.ts";
+import { nextCommand } from "./next-command.ts";
+import { requireSuccess } from "./outcome.ts";
+import { printStream } from "./print-stream.ts";
+import { waitUntilReady } from "./ready.ts";
+
+export interface RunOptions {
+  mode: "predict" | "train";
+  /** A running server's address; undefined: the project in this folder. */
+  url: string | undefined;
+  /** `-i` words */
+  input: readonly string[];
+  json: string | undefined;
+  output: string | undefined;
+  env: readonly string[];
+  stream: boolean;
+  useReplicateToken: boolean;
+  setupTimeout: number;
+  config: string | undefined;
+  debug: boolean;
+}
+
+/** `cog predict` and `cog train`: check the inputs, start the model, run once, print or write what it answers. */
+export async function runModel(options: RunOptions): Promise<void> {
+  if (options.json !== undefined && options.input.length > 0)
+    throw new Failure("Must use one of --json or --input to provide model inputs");
+  if (options.stream && options.output !== undefined) throw new Failure("Must use one of --stream or --output");
+  const supplied = options.json === undefined ? parsePairs(options.input) : await parseJson(options.json);
+  const model = options.url === undefined ? localModel(options) : undefined;
+  const route = options.mode === "predict" ? "/predictions" : "/trainings";
+  const to = destination({
+    output: options.output,
+    base: options.mode === "predict" ? "output" : "weights",
+    json: options.json !== undefined && !options.stream,
+    archiveName: model && options.mode === "train" ? archiveName(model.project) : undefined,
+  });
+  await interruptible(async (signal) => {
+    // Our own server gets the files' names with their data, and its model is not started for inputs that cannot be right.
+    const resolve = (document: ModelDocument | undefined) =>
+      resolveInputs(supplied, inputSchema(document ?? {}, route), model !== undefined);
+    const checked = model && (await resolve(await localDocument(model, signal)));
+    await withModel(model ?? options.url!, options.setupTimeout, signal, async (client) => {
+      const document = await client.document(signal);
+      const input = checked ?? (await resolve(document));
+      say(options.mode === "predict" ? "Running prediction..." : "Running training...");
+      say();
+      await runOnce(client, document ?? {}, { input, context: context(options) }, { ...options, route, to, signal });
+    });
+  });
+}
+
+/** Gives `use` a model that is ready, and stops it afterwards if it was started here. */
+async function withModel(
+  model: LocalModel | string,
+  setupTimeout: number,
+  signal: AbortSignal,
+  use: (client: ModelClient) => Promise<void>,
+): Promise<void> {
+  let server: RunningServer | undefined;
+  if (typeof model !== "string") {
+    say();
+    say("Starting the model and running setup()...");
+    server = await startLocalServer(model);
+  }
+  const client = new ModelClient(server?.url ?? (model as string));
+  try {
+    await waitUntilReady(client, { timeoutSeconds: setupTimeout, signal, remote: server === undefined });
+    await use(client);
+  } finally {
+    await client.close();
+    await server?.close({ abort: true });
+  }
+}
+
+interface RunPlan extends RunOptions {
+  route: Route;
+  to: Destination;
+  signal: AbortSignal;
+}
+
+async function runOnce(client: ModelClient, document: ModelDocument, body: RunBody, plan: RunPlan): Promise<void> {
+  const schema = outputSchema(document, plan.route);
+  if (wantsStream(document, schema, plan)) {
+    requireSuccess(await printStream(client.stream(plan.route, body, plan.signal), schema));
+    return;
+  }
+  const answer = await client.run(plan.route, body, plan.signal);
+  if (plan.json !== undefined) return printRecord(answer, schema, plan.to);
+  requireSuccess(answer);
+  await deliver(answer.output, schema, plan.to);
+  if (plan.to.archive !== undefined) say(nextCommand(document, plan.to.archive));
+}
+
+function wantsStream(document: ModelDocument, schema: Schema | undefined, plan: RunPlan): boolean {
+  const offered = offersStream(document, plan.route);
+  if (plan.stream && !offered) throw new Failure("The model offers no event stream; leave --stream out");
+  const oneText = schema?.["x-cog-array-display"] === "concatenate";
+  const terminal = process.stdout.isTTY && plan.output === undefined && plan.json === undefined;
+  return plan.stream || (offered && oneText && terminal);
+}
+
+/** JSON mode: the whole answer, a failed run's too; files are written and stand there by their paths. */
+async function printRecord(answer: RunAnswer, schema: Schema | undefined, to: Destination): Promise<void> {
+  const succeeded = answer.status === "succeeded";
+  const output = succeeded ? (await writeFiles(answer.output ?? null, schema, to)).shown : (answer.output ?? null);
+  const { status, error, metrics } = answer;
+  const text = indentedRecord({ status, output, error: error ?? "", metrics: metrics ?? null });
+  if (to.text === undefined) await print(`${text}\n`);
+  else await writeOutput(to.text, text);
+  if (!succeeded) throw new Failure("");
+}
+
+function context({ useReplicateToken }: RunOptions): Record<string, string> {
+  if (!useReplicateToken) return {};
+  const token = process.env.REPLICATE_API_TOKEN;
+  if (!token)
+    throw new Failure(
+      "Failed to find REPLICATE_API_TOKEN in the current environment when called with --use-replicate-token",
+    );
+  return { replicate_api_token: token };
+}
