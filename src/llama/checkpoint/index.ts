@@ -1,0 +1,11 @@
+export { type Checkpoint, openCheckpoint } from "./huggingface.ts";
+export {
+  checkpointErrors,
+  type FileErrors,
+  isWeightType,
+  readSafetensorsHeader,
+  readTensor,
+  type SafetensorsEntry,
+  type SafetensorsHeader,
+} from "./safetensors.ts";
+export { type TensorToWrite, writeSafetensors } from "./safetensors-writer.ts";

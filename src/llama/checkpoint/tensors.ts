@@ -1,0 +1,90 @@
+import { join } from "node:path";
+import { type LlamaConfig, linearNames, linearShape } from "../../engine/config.ts";
+import type { TensorSource } from "../../engine/engine.ts";
+import { CodedError } from "../../errors/index.ts";
+import { isWeightType, type SafetensorsEntry } from "./safetensors.ts";
+
+/** Finds a tensor by name; `file` is where it should be, for the error when it is not. */
+export interface TensorFinder {
+  readonly names: readonly string[];
+  find(name: string): SafetensorsEntry | undefined;
+  /** File to name for a missing tensor. */
+  readonly file: string;
+}
+
+export const embeddingName = "model.embed_tokens.weight";
+
+/** Every tensor of a model by its Hugging Face name, with its shape. */
+export function* expectedTensors(config: LlamaConfig): Generator<[name: string, shape: readonly number[]]> {
+  const { vocabSize, hiddenSize } = config;
+  yield [embeddingName, [vocabSize, hiddenSize]];
+  for (let layer = 0; layer < config.layers; layer++) {
+    const prefix = `model.layers.${layer}`;
+    yield [`${prefix}.input_layernorm.weight`, [hiddenSize]];
+    yield [`${prefix}.post_attention_layernorm.weight`, [hiddenSize]];
+    for (const linear of linearNames) {
+      const block = linear === "gate_proj" || linear === "up_proj" || linear === "down_proj" ? "mlp" : "self_attn";
+      yield [`${prefix}.${block}.${linear}.weight`, linearShape(config, linear)];
+    }
+  }
+  yield ["model.norm.weight", [hiddenSize]];
+  if (!config.tiedHead) yield ["lm_head.weight", [vocabSize, hiddenSize]];
+}
+
+/**
+ * The tensors that `config` asks for, each with the shape it asks for, and the names of those that it does not.
+ * Throws CHECKPOINT_TENSOR naming file, tensor and both shapes, CHECKPOINT_UNSUPPORTED for a type of number.
+ */
+export function collectTensors(
+  config: LlamaConfig,
+  source: TensorFinder,
+): { tensors: Map<string, TensorSource>; ignored: string[] } {
+  const tensors = new Map<string, TensorSource>();
+  for (const [name, shape] of expectedTensors(config)) {
+    const entry = source.find(name);
+    if (entry === undefined) {
+      throw new CodedError("CHECKPOINT_TENSOR", `${source.file}: tensor "${name}" of shape [${shape}] is missing`);
+    }
+    tensors.set(name, loadable(name, entry, shape));
+  }
+  const ignored = source.names.filter((name) => !tensors.has(name) && !isDerived(name));
+  return { tensors, ignored };
+}
+
+/** Rows of the embedding: the real size of the vocabulary, which config.json of a resized checkpoint may not know. */
+export function embeddingRows(config: LlamaConfig, source: TensorFinder): number {
+  const shape = source.find(embeddingName)?.shape;
+  return shape?.length === 2 && shape[0]! >= 1 ? shape[0]! : config.vocabSize;
+}
+
+function loadable(name: string, entry: SafetensorsEntry, shape: readonly number[]): TensorSource {
+  const { file, offset, dtype } = entry;
+  if (entry.shape.length !== shape.length || entry.shape.some((size, i) => size !== shape[i])) {
+    throw new CodedError(
+      "CHECKPOINT_TENSOR",
+      `${file}: tensor "${name}" has shape [${entry.shape.join(", ")}], config.json asks for [${shape.join(", ")}]`,
+    );
+  }
+  if (!isWeightType(dtype)) {
+    throw new CodedError("CHECKPOINT_UNSUPPORTED", `${file}: tensor "${name}" is stored as ${dtype}`, {
+      hint: "Weights in F32, F16 and BF16 can be loaded",
+    });
+  }
+  return { file, offset, dtype, shape: entry.shape };
+}
+
+/** Computed from config.json; old conversions stored it. A tied head is the embedding. */
+function isDerived(name: string): boolean {
+  return name.endsWith(".rotary_emb.inv_freq") || name === "lm_head.weight";
+}
+
+/** The path of a shard, whose name an index file gives and which must be a plain file name. */
+export function shardPath(folder: string, name: unknown, indexFile: string): string {
+  if (typeof name !== "string" || !/^[^/\\\0]{1,255}$/.test(name) || name === "." || name === "..") {
+    throw new CodedError(
+      "CHECKPOINT_CORRUPT",
+      `${indexFile}: weight_map names ${JSON.stringify(name)}, which is no plain file name`,
+    );
+  }
+  return join(folder, name);
+}
