@@ -1,10 +1,9 @@
 import { readFileSync } from "node:fs";
 import { CommanderError } from "commander";
 import { isCodedError } from "../../errors/index.ts";
-import { serverEntry } from "./commands/serve.ts";
 import { Failure } from "./failure.ts";
 import { program } from "./program.ts";
-import { say } from "./terminal.ts";
+import { print, say } from "./terminal.ts";
 
 const packageFile = new URL("../../../package.json", import.meta.url);
 
@@ -14,12 +13,20 @@ export async function main(argv: readonly string[]): Promise<number> {
   // A reader that has seen enough (`cog predict … | head`) ends the command; that is no error.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
   try {
-    if (argv[0] === "cog.server.http") return await serverEntry(argv.slice(1), version);
+    if (argv[0] === "cog.server.http")
+      return await (await import("./commands/serve.ts")).serverEntry(argv.slice(1), version);
     await program(version).parseAsync(argv, { from: "user" });
     return 0;
   } catch (error) {
+    if (error instanceof CommanderError && error.code === "commander.helpDisplayed") await explainInputs(argv);
     return report(error);
   }
+}
+
+/** `--help` of a run lists the model's own inputs too. */
+async function explainInputs(argv: readonly string[]): Promise<void> {
+  const mode = argv.includes("train") ? "train" : /\b(predict|run)\b/.test(argv.join(" ")) ? "predict" : undefined;
+  if (mode !== undefined) await print(await (await import("./commands/inputs-help.ts")).inputsHelp(mode));
 }
 
 /** Prints one message for a person and returns the exit code. Only a fault of the command itself shows a stack. */

@@ -1,11 +1,8 @@
 import { Command, InvalidArgumentError, Option } from "commander";
-import { init } from "./commands/init.ts";
-import { schema } from "./commands/schema.ts";
-import { serve } from "./commands/serve.ts";
 import { Failure } from "./failure.ts";
-import { type RunOptions, runModel } from "./run/run.ts";
+import type { RunOptions } from "./run/run.ts";
 
-/** The `cog` command: what can be typed, and which function does it. */
+/** The `cog` command: what can be typed, and which function does it. Each is loaded when it is wanted, so that all start fast. */
 export function program(version: string): Command {
   const cog = new Command("cog")
     .description("Train and run the model of this folder (cog.yaml), or run a model that is served elsewhere.")
@@ -16,10 +13,10 @@ export function program(version: string): Command {
 
   runOptions(cog.command("predict").alias("run"), "Run one prediction")
     .addOption(new Option("--json <text>", "Inputs as a JSON object: text, @file, or - for standard input"))
-    .option("--stream", "Print the output as it comes", false)
+    .option("--stream", "Print the output as it comes")
     .option("-o, --output <path>", "Write the output to this file or folder")
     .option("--setup-timeout <seconds>", "Limit for the model's setup", seconds, 300)
-    .option("--use-replicate-token", "Hand REPLICATE_API_TOKEN to the model in the request's context", false)
+    .option("--use-replicate-token", "Hand REPLICATE_API_TOKEN to the model in the request's context")
     .action((target: string | undefined, options: RunFlags) => run("predict", target, options, cog));
 
   runOptions(cog.command("train"), "Run one training")
@@ -35,17 +32,19 @@ export function program(version: string): Command {
     .addOption(new Option("--x-mode <mode>", "Which entry of cog.yaml is loaded").choices(["predict", "train"]))
     .option("--await-explicit-shutdown <value>", "Any text: SIGTERM is ignored, POST /shutdown ends the server")
     .addOption(new Option("--threads <n>").hideHelp())
-    .option("-e, --env <NAME=value>", "Variable for the model (repeatable)", collect, [])
-    .option("-f, --file <path>", "The project's configuration (default: cog.yaml here or in a folder above)")
-    .action(serve);
+    .option("-e, --env <NAME=value>", "Variable for the model (repeatable)", collect)
+    .action(async (flags) => (await import("./commands/serve.ts")).serve(flags));
 
   cog
     .command("schema")
     .description("Print the model's OpenAPI document")
     .option("-f, --file <path>", "The project's configuration (default: cog.yaml here or in a folder above)")
-    .action(schema);
+    .action(async (flags) => (await import("./commands/schema.ts")).schema(flags));
 
-  cog.command("init").description("Write a small model in TypeScript that runs, into this folder").action(init);
+  cog
+    .command("init")
+    .description("Write a small model in TypeScript that runs, into this folder")
+    .action(async () => (await import("./commands/init.ts")).init());
 
   for (const command of [cog, ...cog.commands]) {
     command.exitOverride().configureOutput({
@@ -56,10 +55,10 @@ export function program(version: string): Command {
 }
 
 interface RunFlags {
-  input: string[];
+  input?: string[];
   json?: string;
   output?: string;
-  env: string[];
+  env?: string[];
   stream?: boolean;
   useReplicateToken?: boolean;
   setupTimeout?: number;
@@ -70,20 +69,22 @@ function runOptions(command: Command, description: string): Command {
   return command
     .description(`${description}, with the model of this folder or that of a server (http://host:port)`)
     .argument("[target]", "address of a running server")
-    .option("-i, --input <name=value>", "Input; name=@file sends a file (repeatable)", collect, [])
-    .option("-e, --env <NAME=value>", "Variable for the model (repeatable)", collect, [])
+    .option("-i, --input <name=value>", "Input; name=@file sends a file (repeatable)", collect)
+    .option("-e, --env <NAME=value>", "Variable for the model (repeatable)", collect)
     .option("-f, --file <path>", "The project's configuration (default: cog.yaml here or in a folder above)")
     .addOption(new Option("--gpus <devices>", "Accepted for compatibility; a local model sees all devices").hideHelp());
 }
 
-function run(mode: RunOptions["mode"], target: string | undefined, flags: RunFlags, cog: Command): Promise<void> {
-  return runModel({
+async function run(mode: RunOptions["mode"], target: string | undefined, flags: RunFlags, cog: Command): Promise<void> {
+  const url = address(target);
+  const { runModel } = await import("./run/run.ts");
+  await runModel({
     mode,
-    url: address(target),
-    input: flags.input,
+    url,
+    input: flags.input ?? [],
     json: flags.json,
     output: flags.output,
-    env: flags.env,
+    env: flags.env ?? [],
     stream: flags.stream ?? false,
     useReplicateToken: flags.useReplicateToken ?? false,
     setupTimeout: flags.setupTimeout ?? 300,
@@ -101,7 +102,7 @@ function address(target: string | undefined): string | undefined {
   });
 }
 
-function collect(value: string, earlier: string[]): string[] {
+function collect(value: string, earlier: string[] = []): string[] {
   return [...earlier, value];
 }
 

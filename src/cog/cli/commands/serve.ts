@@ -9,7 +9,7 @@ interface ServeFlags {
   uploadUrl?: string;
   xMode?: string;
   awaitExplicitShutdown?: string;
-  env: string[];
+  env?: string[];
 }
 
 /** `cog serve`: the project's server in this process until it is told to stop. */
@@ -21,7 +21,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
     ["--x-mode", flags.xMode],
     ["--await-explicit-shutdown", flags.awaitExplicitShutdown],
   ].flatMap(([name, value]) => (value === undefined ? [] : [name!, value]));
-  const command = parseServeOptions(words, { ...process.env, ...environment(flags.env) });
+  const command = parseServeOptions(words, { ...process.env, ...environment(flags.env ?? []) });
   if (command.action !== "serve") throw new Failure(command.action === "usage" ? command.message : "");
   await serveUntilEnd(command.options);
 }

@@ -13,6 +13,7 @@ export interface Schema {
   required?: string[];
   minimum?: number;
   maximum?: number;
+  description?: string;
   minLength?: number;
   maxLength?: number;
   pattern?: string;

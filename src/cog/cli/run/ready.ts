@@ -38,5 +38,5 @@ export async function waitUntilReady(
     }
     await sleep(pollMs, undefined, { signal });
   }
-  throw new Failure("Timed out", { hint: "--setup-timeout SECONDS sets the limit for the model's setup." });
+  throw new Failure("Timed out");
 }

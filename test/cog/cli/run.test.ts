@@ -1,0 +1,192 @@
+import { spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { buildCommand, lastLine, ProjectFolder, resultOf } from "./command.ts";
+
+beforeAll(buildCommand);
+
+const opened: ProjectFolder[] = [];
+afterEach(() => {
+  for (const project of opened.splice(0)) project.remove();
+});
+
+function open(fixture: string, files?: Record<string, string>): ProjectFolder {
+  const project = new ProjectFolder(fixture, files);
+  opened.push(project);
+  return project;
+}
+
+describe("cog predict", () => {
+  it("prints the result on standard output and everything else on standard error", async () => {
+    expect(await open("echo").run(["predict", "-i", "s=you"])).toEqual({
+      exit: 0,
+      stdout: "hello you\n",
+      stderr: "\nStarting the model and running setup()...\nRunning prediction...\n\n",
+    });
+  });
+
+  it("finds the project from a folder below it, and reads files from the folder it was called in", async () => {
+    const project = open("fin", { "below/notes.txt": "some text" });
+    const result = await project.run(["predict", "--json", "-"], { stdin: '{"f":"@below/notes.txt"}' });
+    expect(result.exit).toBe(0);
+    expect(JSON.parse(result.stdout).output.body).toBe("some text");
+  });
+
+  it("starts nothing for an input that cannot be right", async () => {
+    expect(await open("sbad").run(["predict", "-i", "nope=1"])).toEqual({
+      exit: 1,
+      stdout: "",
+      stderr: 'unknown input "nope"; valid inputs are: \n',
+    });
+  });
+
+  it("says when the setup failed", async () => {
+    const result = await open("sbad").run(["predict"]);
+    expect(result.exit).toBe(1);
+    expect(result.stdout).toBe("");
+    expect(result.stderr).toContain("no weights");
+    expect(lastLine(result.stderr)).toBe("Model setup failed");
+  });
+
+  it("gives an error of the registry as its code and one message", async () => {
+    const result = await open("boom").run(["predict", "-i", "mode=coded"]);
+    expect(result.exit).toBe(1);
+    expect(result.stdout).toBe("");
+    expect(lastLine(result.stderr)).toBe('error [DATASET_ROW_FIELD]: data.json, record 3: field "output" is missing');
+    expect(result.stderr).not.toContain("    at ");
+  });
+
+  it("hands -e to the model", async () => {
+    const result = await open("env").run(["predict", "-e", "FOO=a=b"]);
+    expect(result.stdout).toBe("a=b\n");
+  });
+
+  it("prints the pieces as text with --stream", async () => {
+    expect((await open("talk").run(["predict", "--stream", "-i", "words=2"])).stdout).toBe("word0 word1\n");
+    expect((await open("talk").run(["predict", "-i", "words=2"])).stdout).toBe('[\n  "word0",\n  " word1"\n]\n');
+  });
+
+  it("refuses --stream where the model has none", async () => {
+    const result = await open("echo").run(["predict", "--stream", "-i", "s=a"]);
+    expect([result.exit, lastLine(result.stderr)]).toEqual([1, "The model offers no event stream; leave --stream out"]);
+  });
+
+  it.skipIf(spawnSync("script", ["--version"]).status !== 0)(
+    "prints text as it comes on a terminal (needs util-linux's script for one)",
+    async () => {
+      const project = open("talk");
+      const command = `'${process.execPath}' '${project.script}' predict -i words=2 2>/dev/null`;
+      const { stdout } = spawnSync("script", ["-qec", command, "/dev/null"], { cwd: project.path, encoding: "utf8" });
+      expect(stdout.replaceAll("\r", "")).toBe("word0 word1\n");
+    },
+  );
+
+  it("is canceled by Ctrl-C: the model sees it, no process stays, exit 130", async () => {
+    const child = open("talk").start(["predict", "--stream", "--debug", "-i", "hold=true"]);
+    const result = resultOf(child);
+    await once(child.stdout!, "data");
+    const processes = descendants(child.pid!);
+    expect(processes.length).toBeGreaterThan(0);
+    child.kill("SIGINT");
+    expect((await result).exit).toBe(130);
+    expect((await result).stdout).toBe("word0 word1 word2\n");
+    expect((await result).stderr).toContain("let go");
+    expect(processes.filter(isAlive)).toEqual([]);
+  });
+
+  it("leaves no process behind when it is killed", async () => {
+    const child = open("talk").start(["predict", "--stream", "-i", "hold=true"]);
+    await once(child.stdout!, "data");
+    const processes = descendants(child.pid!);
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    await expect.poll(() => processes.filter(isAlive), { timeout: 10_000 }).toEqual([]);
+  });
+});
+
+describe("cog train", () => {
+  const dataset = { "d.json": '[{"instruction":"a","output":"b"}]' };
+
+  it("writes the archive that the project names, shows the training's lines and the next command", async () => {
+    const project = open("tuned", { ...dataset, "weights/base.bin": "base" });
+    const result = await project.run(["train", "-i", "dataset=@d.json", "-i", "epochs=3"]);
+    expect(result.stderr).toContain("training on d.json");
+    expect(lastLine(result.stderr)).toBe('cog predict -i adapter=@adapter.tar.gz -i prompt="..."');
+    expect({ ...result, stderr: "" }).toEqual({ exit: 0, stdout: "", stderr: "" });
+    expect(project.written()).toEqual(["adapter.tar.gz"]);
+    expect(project.read("adapter.tar.gz").toString()).toBe("xxx");
+  });
+
+  it("writes it to where -o says, never into weights/", async () => {
+    const project = open("tuned", { ...dataset, "weights/base.bin": "base" });
+    await project.run(["train", "-i", "dataset=@d.json", "-o", "mine"]);
+    expect(project.written()).toEqual(["mine.tar.gz"]);
+    const refused = await project.run(["train", "-i", "dataset=@d.json", "-o", "weights"]);
+    expect([refused.exit, lastLine(refused.stderr)]).toEqual([
+      1,
+      "Output path is not writable: the folder weights/ holds the model's own weights; choose another --output",
+    ]);
+    expect(project.written()).toEqual(["mine.tar.gz"]);
+  });
+});
+
+describe("cog serve", () => {
+  it("serves the project; cog predict ADDRESS runs there; SIGTERM ends it with code 0", async () => {
+    const project = open("kit");
+    const server = project.start(["serve", "--host", "127.0.0.1", "-p", "0"]);
+    const ended = resultOf(server);
+    const url = await addressOf(server);
+    const there = new ProjectFolder(undefined);
+    opened.push(there);
+    const good = await there.run(["predict", url, "-i", "prompt=p", "-i", "n=4"]);
+    expect([good.exit, JSON.parse(good.stdout).n]).toEqual([0, 4]);
+    const bad = await there.run(["predict", url, "-i", "prompt=p", "-i", "n=x"]);
+    expect([bad.exit, lastLine(bad.stderr)]).toEqual([1, 'invalid input "n": expected integer, got string']);
+    server.kill("SIGTERM");
+    expect((await ended).exit).toBe(0);
+    const gone = await there.run(["predict", url, "-i", "prompt=p"]);
+    expect([gone.exit, gone.stderr]).toEqual([1, expect.stringContaining(`Cannot reach ${url}: connection refused`)]);
+  });
+
+  it("is what the images' `python -m cog.server.http` starts", async () => {
+    const project = open("train");
+    const server = project.startShim(["-m", "cog.server.http", "--x-mode", "train"], { PORT: "0" });
+    const ended = resultOf(server);
+    const url = await addressOf(server);
+    expect((await fetch(`${url}/health-check`)).status).toBe(200);
+    server.kill("SIGTERM");
+    expect((await ended).exit).toBe(0);
+  });
+});
+
+function addressOf(server: ReturnType<ProjectFolder["start"]>): Promise<string> {
+  let text = "";
+  return new Promise((resolve, reject) => {
+    server.on("close", () => reject(new Error(text)));
+    server.stderr!.on("data", (chunk: string) => {
+      text += chunk;
+      const found = /Listening on (\S+)/.exec(text)?.[1];
+      if (found) resolve(found);
+    });
+  });
+}
+
+function descendants(pid: number): number[] {
+  const { stdout } = spawnSync("ps", ["-eo", "pid=,ppid="], { encoding: "utf8" });
+  const pairs = stdout
+    .trim()
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/).map(Number));
+  const below = (parent: number): number[] =>
+    pairs.filter(([, ppid]) => ppid === parent).flatMap(([child]) => [child!, ...below(child!)]);
+  return below(pid);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
