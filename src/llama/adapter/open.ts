@@ -1,0 +1,70 @@
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import type { LlamaConfig } from "../../engine/config.ts";
+import { CodedError } from "../../errors/index.ts";
+import { archiveKind, unpackArchive } from "../archive.ts";
+import { download } from "./download.ts";
+import { type Adapter, configName, readAdapter } from "./read.ts";
+
+export interface OpenAdapterOptions {
+  /** The source's name in messages. */
+  readonly name?: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const maxArchiveBytes = 16 * 1024 ** 3;
+
+/**
+ * Reads an adapter from a folder of PEFT, from a .tar or .tar.gz of one, or from such an archive at an http(s) URL. The
+ * files may lie below one folder. Nothing stays on the disk.
+ * @throws ADAPTER_NOT_FOUND, ADAPTER_CONFIG, ADAPTER_UNSUPPORTED, ADAPTER_CORRUPT, ADAPTER_MISMATCH, ARCHIVE_UNSAFE
+ */
+export async function openAdapter(
+  source: string,
+  model: LlamaConfig,
+  options: OpenAdapterOptions = {},
+): Promise<Adapter> {
+  const isUrl = /^https?:\/\//i.test(source);
+  const name = options.name ?? (isUrl ? shortUrl(source) : basename(source));
+  const found = isUrl ? null : await stat(source).catch(() => null);
+  if (found?.isDirectory()) return readAdapter(await adapterFolder(source, name), model, name);
+  if (!isUrl && !found?.isFile()) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: no such file or folder`);
+
+  const folder = await mkdtemp(join(tmpdir(), "llama-adapter-"));
+  try {
+    let file = source;
+    if (isUrl) {
+      file = join(folder, "download");
+      await download(source, file, { name, maxBytes: maxArchiveBytes, signal: options.signal });
+    }
+    const kind = await archiveKind(file);
+    if (kind !== "gzip" && kind !== "tar") {
+      throw new CodedError("ADAPTER_NOT_FOUND", `${name}: is not a .tar or .tar.gz archive`, {
+        hint: "Give the archive that a training returned, or the folder that PEFT saved.",
+      });
+    }
+    const unpacked = await mkdtemp(join(folder, "files-"));
+    const { signal } = options;
+    await unpackArchive(file, unpacked, { name, corrupt: "ADAPTER_CORRUPT", maxBytes: maxArchiveBytes, signal });
+    return await readAdapter(await adapterFolder(unpacked, name), model, name);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** The folder itself, or the only one in it that holds an adapter. */
+async function adapterFolder(folder: string, name: string): Promise<string> {
+  if (existsSync(join(folder, configName))) return folder;
+  const entries = await readdir(folder, { withFileTypes: true });
+  const candidates = entries.filter((entry) => entry.isDirectory() && existsSync(join(folder, entry.name, configName)));
+  if (candidates.length === 1) return join(folder, candidates[0]!.name);
+  const what = candidates.length === 0 ? `there is no ${configName}` : "there are several adapters";
+  throw new CodedError("ADAPTER_NOT_FOUND", `${name}: ${what}`);
+}
+
+/** Without the query, which may hold a signature. */
+function shortUrl(url: string): string {
+  return url.replace(/[?#].*$/s, "").slice(0, 200);
+}

@@ -1,0 +1,131 @@
+import { existsSync } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type LlamaConfig, linearShape } from "../../engine/config.ts";
+import type { AdapterModule } from "../../engine/engine.ts";
+import { CodedError, isCodedError } from "../../errors/index.ts";
+import { isWeightType, readSafetensorsHeader, readTensor, type SafetensorsEntry } from "../checkpoint/safetensors.ts";
+import { type PeftConfig, parsePeftConfig } from "./peft-config.ts";
+import { findTargets, type Target } from "./targets.ts";
+import { parseTensorName, tensorName } from "./tensor-name.ts";
+
+/** An adapter in memory, float32, checked against the model it is for. */
+export interface Adapter {
+  readonly config: PeftConfig;
+  readonly modules: readonly AdapterModule[];
+  readonly warnings: readonly string[];
+}
+
+export const configName = "adapter_config.json";
+export const tensorsName = "adapter_model.safetensors";
+
+const maxConfigBytes = 1 << 20;
+const errors = { missing: "ADAPTER_NOT_FOUND", corrupt: "ADAPTER_CORRUPT" } as const;
+
+/**
+ * Reads an adapter folder of PEFT, stricter than PEFT: whatever would be left out or left random there is refused here.
+ * @param name the folder's name in messages
+ * @throws ADAPTER_NOT_FOUND, ADAPTER_CONFIG, ADAPTER_UNSUPPORTED, ADAPTER_CORRUPT, ADAPTER_MISMATCH
+ */
+export async function readAdapter(folder: string, model: LlamaConfig, name = folder): Promise<Adapter> {
+  try {
+    return await read(folder, model, name);
+  } catch (error) {
+    // The reader of tensors names files by their path, which for an unpacked archive says nothing to anybody.
+    if (!isCodedError(error) || folder === name || !error.message.includes(folder)) throw error;
+    throw new CodedError(error.code, error.message.replaceAll(folder, name), { hint: error.hint, cause: error });
+  }
+}
+
+async function read(folder: string, model: LlamaConfig, name: string): Promise<Adapter> {
+  const config = await readConfig(folder, name);
+  const targets = findTargets(config, model, `${name}/${configName}`);
+  const file = join(folder, tensorsName);
+  if (!existsSync(file)) {
+    const hasPickle = existsSync(join(folder, "adapter_model.bin"));
+    throw new CodedError(
+      hasPickle ? "ADAPTER_UNSUPPORTED" : "ADAPTER_NOT_FOUND",
+      `${name}: there is no ${tensorsName}${hasPickle ? ", only adapter_model.bin" : ""}`,
+      { hint: hasPickle ? "Save it again with a current PEFT: model.save_pretrained(folder)." : undefined },
+    );
+  }
+  const { tensors } = await readSafetensorsHeader(file, errors);
+  if (tensors.size === 0) {
+    throw new CodedError("ADAPTER_CORRUPT", `${name}/${tensorsName}: holds no tensors`, {
+      hint: "A known fault of old training scripts: the adapter was saved empty. It has to be trained again.",
+    });
+  }
+  const { found, bare } = index(tensors, targets, model, `${name}/${tensorsName}`);
+  const modules: AdapterModule[] = [];
+  for (const target of targets) {
+    const [a, b] = [await load(found, target, "A", model, name), await load(found, target, "B", model, name)];
+    modules.push({ layer: target.layer, linear: target.linear, rank: target.rank, scale: target.scale, a, b });
+  }
+  const warnings = [...config.warnings];
+  if (bare) warnings.push(`${name}/${tensorsName}: names lack "base_model.model."; PEFT would load none of them`);
+  return { config, modules, warnings };
+}
+
+async function readConfig(folder: string, name: string): Promise<PeftConfig> {
+  const file = join(folder, configName);
+  const found = await stat(file).catch(() => null);
+  if (!found?.isFile()) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: there is no ${configName}`);
+  if (found.size > maxConfigBytes) {
+    throw new CodedError("ADAPTER_CONFIG", `${name}/${configName}: is larger than ${maxConfigBytes} bytes`);
+  }
+  return parsePeftConfig(await readFile(file, "utf8"), `${name}/${configName}`);
+}
+
+type Found = ReadonlyMap<string, SafetensorsEntry>;
+
+/** Every tensor under PEFT's name for it; each belongs to a targeted layer of this model. */
+function index(tensors: Found, targets: readonly Target[], model: LlamaConfig, file: string) {
+  const targeted = new Set(targets.map(({ layer, linear }) => tensorName(layer, linear, "A")));
+  const found = new Map<string, SafetensorsEntry>();
+  let bare = false;
+  for (const [given, entry] of tensors) {
+    const parsed = parseTensorName(given, file);
+    const { layer, linear, side } = parsed;
+    if (layer >= model.layers) {
+      throw new CodedError("ADAPTER_MISMATCH", `${file}: tensor "${given}": the model has ${model.layers} layers`);
+    }
+    if (!targeted.has(tensorName(layer, linear, "A"))) {
+      throw new CodedError("ADAPTER_CONFIG", `${file}: tensor "${given}": ${configName} does not target this layer`);
+    }
+    const name = tensorName(layer, linear, side);
+    if (found.has(name)) throw new CodedError("ADAPTER_CORRUPT", `${file}: tensor "${name}" is there twice`);
+    found.set(name, entry);
+    bare ||= parsed.bare;
+  }
+  return { found, bare };
+}
+
+async function load(found: Found, target: Target, side: "A" | "B", model: LlamaConfig, name: string) {
+  const tensor = tensorName(target.layer, target.linear, side);
+  const file = `${name}/${tensorsName}`;
+  const entry = found.get(tensor);
+  if (!entry) {
+    throw new CodedError("ADAPTER_MISMATCH", `${file}: tensor "${tensor}" is missing`, {
+      hint: `${configName} targets this layer of the loaded model.`,
+    });
+  }
+  const [out, input] = linearShape(model, target.linear);
+  const expected = side === "A" ? [target.rank, input] : [out, target.rank];
+  if (entry.shape.length !== 2 || entry.shape.some((size, i) => size !== expected[i])) {
+    const shapes = `[${expected.join(", ")}] expected, [${entry.shape.join(", ")}] found`;
+    throw new CodedError("ADAPTER_MISMATCH", `${file}: tensor "${tensor}": shape ${shapes}`, {
+      hint: "Was the adapter trained on another model?",
+    });
+  }
+  const { dtype } = entry;
+  if (!isWeightType(dtype)) {
+    throw new CodedError("ADAPTER_UNSUPPORTED", `${file}: tensor "${tensor}" has type ${dtype}`, {
+      hint: "F32, F16 and BF16 can be read.",
+    });
+  }
+  const values = await readTensor({ ...entry, dtype }, errors);
+  if (!values.every(Number.isFinite)) {
+    throw new CodedError("ADAPTER_CORRUPT", `${file}: tensor "${tensor}" holds a value that is not a finite number`);
+  }
+  return values;
+}

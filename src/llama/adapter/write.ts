@@ -1,0 +1,106 @@
+import { createWriteStream } from "node:fs";
+import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { createGzip } from "node:zlib";
+import { create } from "tar";
+import { type LinearName, type LlamaConfig, linearNames, linearShape } from "../../engine/config.ts";
+import type { AdapterModule } from "../../engine/engine.ts";
+import { writeSafetensors } from "../checkpoint/safetensors-writer.ts";
+import { openAdapter } from "./open.ts";
+import { configName, tensorsName } from "./read.ts";
+import { tensorName } from "./tensor-name.ts";
+
+/** What a trained adapter is written from. All modules have the same rank and scale (alpha / rank). */
+export interface AdapterToWrite {
+  readonly modules: readonly AdapterModule[];
+  readonly rank: number;
+  readonly alpha: number;
+  readonly dropout: number;
+  readonly targetModules: readonly LinearName[];
+  /** A model's name, never a path of this machine. */
+  readonly baseModel: string;
+}
+
+/** Writes PEFT's two files into an existing folder; tensors are float32. */
+export async function writeAdapterFolder(folder: string, adapter: AdapterToWrite, model: LlamaConfig): Promise<void> {
+  const tensors = adapter.modules.flatMap(({ layer, linear, rank, a, b }) => {
+    const [out, input] = linearShape(model, linear);
+    return [
+      { name: tensorName(layer, linear, "A"), shape: [rank, input], data: a },
+      { name: tensorName(layer, linear, "B"), shape: [out, rank], data: b },
+    ];
+  });
+  await writeSafetensors(join(folder, tensorsName), tensors, { format: "pt" });
+  await writeFile(join(folder, configName), `${JSON.stringify(peftFields(adapter), null, 2)}\n`);
+}
+
+/**
+ * Writes an adapter as .tar.gz with PEFT's two files at its top level, the same bytes for the same adapter. The archive
+ * is read back and compared bit for bit with the tensors in memory before it gets its name: it is there and right, or
+ * not there. Returns the file.
+ */
+export async function writeAdapterArchive(file: string, adapter: AdapterToWrite, model: LlamaConfig): Promise<string> {
+  const folder = await mkdtemp(join(dirname(file), ".adapter-"));
+  try {
+    await writeAdapterFolder(folder, adapter, model);
+    const packed = join(folder, basename(file));
+    const entries = create({ cwd: folder, portable: true, mtime: new Date(0) }, [configName, tensorsName]);
+    // Tensors hardly shrink: the fastest level costs nothing in size.
+    await pipeline(Readable.from(entries), createGzip({ level: 1 }), createWriteStream(packed));
+    const { modules } = await openAdapter(packed, model);
+    compare(adapter.modules, modules);
+    await rename(packed, file);
+    return file;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** PEFT's fields for plain LoRA, in its order: sorted by name. */
+function peftFields({ rank, alpha, dropout, targetModules, baseModel }: AdapterToWrite) {
+  return {
+    alpha_pattern: {},
+    auto_mapping: null,
+    base_model_name_or_path: baseModel,
+    bias: "none",
+    fan_in_fan_out: false,
+    inference_mode: true,
+    init_lora_weights: true,
+    layers_pattern: null,
+    layers_to_transform: null,
+    lora_alpha: alpha,
+    lora_dropout: dropout,
+    modules_to_save: null,
+    peft_type: "LORA",
+    r: rank,
+    rank_pattern: {},
+    revision: null,
+    target_modules: linearNames.filter((name) => targetModules.includes(name)),
+    task_type: "CAUSAL_LM",
+    use_dora: false,
+    use_rslora: false,
+  };
+}
+
+function compare(written: readonly AdapterModule[], found: readonly AdapterModule[]): void {
+  const key = ({ layer, linear }: AdapterModule) => `${layer} ${linear}`;
+  const byKey = new Map(found.map((module) => [key(module), module]));
+  const same =
+    found.length === written.length &&
+    written.every((module) => {
+      const other = byKey.get(key(module));
+      return other && sameBits(module.a, other.a) && sameBits(module.b, other.b) && module.scale === other.scale;
+    });
+  if (!same)
+    throw new Error("the adapter that was written differs from the one in memory: is the disk faulty or full?");
+}
+
+function sameBits(a: Float32Array, b: Float32Array): boolean {
+  return Buffer.compare(bytes(a), bytes(b)) === 0;
+}
+
+function bytes(values: Float32Array): Buffer {
+  return Buffer.from(values.buffer, values.byteOffset, values.byteLength);
+}

@@ -1,0 +1,314 @@
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { list } from "tar";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  type AdapterToWrite,
+  openAdapter,
+  writeAdapterArchive,
+  writeAdapterFolder,
+} from "../../../src/llama/adapter/index.ts";
+import { tensorName } from "../../../src/llama/adapter/tensor-name.ts";
+import { readSafetensorsHeader } from "../../../src/llama/checkpoint/safetensors.ts";
+import { type TensorToWrite, writeSafetensors } from "../../../src/llama/checkpoint/safetensors-writer.ts";
+import { tarball } from "../tarball.ts";
+import { modulesOf, smallModel } from "./small-model.ts";
+
+const linears = ["q_proj", "v_proj", "down_proj"] as const;
+const written: AdapterToWrite = {
+  modules: modulesOf(smallModel, linears, 3, 6),
+  rank: 3,
+  alpha: 6,
+  dropout: 0.05,
+  targetModules: [...linears],
+  baseModel: "tiny",
+};
+
+let folder: string;
+let adapter: string;
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "adapter-test-"));
+  adapter = join(folder, "adapter");
+  mkdirSync(adapter);
+  await writeAdapterFolder(adapter, written, smallModel);
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const configFile = () => join(adapter, "adapter_config.json");
+function changeConfig(change: Record<string, unknown>): void {
+  writeFileSync(configFile(), JSON.stringify({ ...JSON.parse(readFileSync(configFile(), "utf8")), ...change }));
+}
+
+const shapes: Record<string, [number, number]> = { q_proj: [16, 12], v_proj: [8, 12], down_proj: [12, 20] };
+function tensors(): TensorToWrite[] {
+  return written.modules.flatMap(({ layer, linear, a, b }) => [
+    { name: tensorName(layer, linear, "A"), shape: [3, shapes[linear]![1]], data: a },
+    { name: tensorName(layer, linear, "B"), shape: [shapes[linear]![0], 3], data: b },
+  ]);
+}
+const writeTensors = (changed: TensorToWrite[]) =>
+  writeSafetensors(join(adapter, "adapter_model.safetensors"), changed);
+
+describe("an adapter that was written", () => {
+  it("is read back bit for bit, with its scale", async () => {
+    expect((await openAdapter(adapter, smallModel)).modules).toEqual(written.modules);
+  });
+
+  it("has PEFT's tensor names and shapes, and a config with sorted keys", async () => {
+    const { tensors, metadata } = await readSafetensorsHeader(join(adapter, "adapter_model.safetensors"));
+    expect(tensors.size).toBe(12);
+    expect(tensors.get("base_model.model.model.layers.1.self_attn.v_proj.lora_B.weight")).toMatchObject({
+      dtype: "F32",
+      shape: [8, 3],
+    });
+    expect(tensors.get("base_model.model.model.layers.0.mlp.down_proj.lora_A.weight")).toMatchObject({
+      shape: [3, 20],
+    });
+    expect(metadata.get("format")).toBe("pt");
+    const config = JSON.parse(readFileSync(configFile(), "utf8"));
+    expect(Object.keys(config)).toEqual(Object.keys(config).toSorted());
+    expect(config).toMatchObject({
+      peft_type: "LORA",
+      task_type: "CAUSAL_LM",
+      r: 3,
+      lora_alpha: 6,
+      target_modules: ["q_proj", "v_proj", "down_proj"],
+      base_model_name_or_path: "tiny",
+    });
+  });
+
+  it("is an archive with exactly the two files at its top level, the same bytes each time", async () => {
+    const file = await writeAdapterArchive(join(folder, "adapter.tar.gz"), written, smallModel);
+    const names: string[] = [];
+    await list({ file, onReadEntry: ({ path }) => names.push(path) });
+    expect(names).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
+    expect((await openAdapter(file, smallModel)).modules).toEqual(written.modules);
+    const again = await writeAdapterArchive(join(folder, "again.tar.gz"), written, smallModel);
+    expect(readFileSync(again).equals(readFileSync(file))).toBe(true);
+  });
+
+  it("leaves nothing behind when it cannot be written", async () => {
+    const modules = written.modules.map((module) => ({ ...module, a: module.a.map(() => Number.NaN) }));
+    await expect(writeAdapterArchive(join(folder, "x.tar.gz"), { ...written, modules }, smallModel)).rejects.toThrow();
+    expect(readdirSync(folder)).toEqual(["adapter"]);
+  });
+});
+
+describe("openAdapter", () => {
+  it("takes an archive whose files lie below one folder, and a folder that holds the adapter's", async () => {
+    const files = readdirSync(adapter).map((path) => ({
+      path: `run-1/${path}`,
+      body: readFileSync(join(adapter, path)),
+    }));
+    writeFileSync(join(folder, "a.bin"), tarball([{ path: "run-1/", type: "5" }, ...files]));
+    expect((await openAdapter(join(folder, "a.bin"), smallModel)).modules).toEqual(written.modules);
+    rmSync(join(folder, "a.bin"));
+    expect((await openAdapter(folder, smallModel)).modules).toEqual(written.modules);
+  });
+
+  it("downloads an archive, and says what the server answered when it cannot", async () => {
+    const archive = readFileSync(await writeAdapterArchive(join(folder, "a.tar.gz"), written, smallModel));
+    const server = createServer(({ url }, answer) => {
+      answer.writeHead(url === "/a.tar.gz?key=1" ? 200 : 404).end(archive);
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    try {
+      expect((await openAdapter(`${url}/a.tar.gz?key=1`, smallModel)).modules).toEqual(written.modules);
+      const failure = openAdapter(`${url}/b.tar.gz?key=secret`, smallModel);
+      await expect(failure).rejects.toMatchObject({
+        code: "ADAPTER_NOT_FOUND",
+        message: expect.stringContaining("404"),
+      });
+      await expect(failure).rejects.not.toThrow("secret");
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+    await expect(openAdapter(`${url}/a.tar.gz`, smallModel)).rejects.toMatchObject({ code: "ADAPTER_NOT_FOUND" });
+  });
+
+  it("accepts names with .default. and without the prefix, with a warning for the latter", async () => {
+    await writeTensors(tensors().map((t) => ({ ...t, name: t.name.replace("_A.weight", "_A.default.weight") })));
+    expect(await openAdapter(adapter, smallModel)).toMatchObject({ modules: written.modules, warnings: [] });
+    await writeTensors(tensors().map((t) => ({ ...t, name: t.name.replace("base_model.model.", "") })));
+    const { modules, warnings } = await openAdapter(adapter, smallModel);
+    expect(modules).toEqual(written.modules);
+    expect(warnings).toEqual([expect.stringContaining("PEFT would load none of them")]);
+  });
+
+  it("reads half precision", async () => {
+    await writeTensors(tensors().map((t) => ({ ...t, dtype: "BF16" as const })));
+    const [first] = (await openAdapter(adapter, smallModel)).modules;
+    // bfloat16 keeps 8 significant bits: a relative error of at most 2^-8.
+    const errors = first!.a.map((value, i) => Math.abs(value - written.modules[0]!.a[i]!));
+    expect(Math.max(...errors)).toBeLessThanOrEqual(2 ** -8);
+  });
+
+  it("takes the config that PEFT itself needs at least, and only warns of fields it does not know", async () => {
+    const least = {
+      peft_type: "LORA",
+      task_type: "CAUSAL_LM",
+      r: 3,
+      lora_alpha: 6,
+      target_modules: linears,
+      new_in_2030: 1,
+    };
+    writeFileSync(configFile(), JSON.stringify(least));
+    const { modules, warnings } = await openAdapter(adapter, smallModel);
+    expect(modules).toEqual(written.modules);
+    expect(warnings).toEqual([expect.stringContaining("new_in_2030")]);
+  });
+});
+
+describe("scale and targets", () => {
+  const scales = async () => (await openAdapter(adapter, smallModel)).modules.map(({ scale }) => scale);
+
+  it("is alpha / sqrt(r) with rsLoRA", async () => {
+    changeConfig({ use_rslora: true });
+    expect(new Set(await scales())).toEqual(new Set([6 / Math.sqrt(3)]));
+  });
+
+  it("follows alpha_pattern: the first key that ends the path wins", async () => {
+    changeConfig({ alpha_pattern: { "layers.0.self_attn.q_proj": 1.5, q_proj: 9, "(v|down)_proj": 12 } });
+    expect(await scales()).toEqual([0.5, 4, 4, 3, 4, 4]);
+  });
+
+  it("follows rank_pattern", async () => {
+    changeConfig({ r: 8, rank_pattern: { ".*_proj": 3 } });
+    expect(await scales()).toEqual([2, 2, 2, 2, 2, 2]);
+  });
+
+  it("understands a regular expression, exclude_modules and layers_to_transform", async () => {
+    changeConfig({ target_modules: ".*\\.(q_proj|v_proj|down_proj)" });
+    expect(await scales()).toHaveLength(6);
+    changeConfig({ target_modules: ["q_proj", "v_proj", "o_proj", "mlp.down_proj"], exclude_modules: ["o_proj"] });
+    expect(await scales()).toHaveLength(6);
+    changeConfig({ target_modules: [...linears], exclude_modules: null, layers_to_transform: 1 });
+    await writeTensors(tensors().filter(({ name }) => name.includes("layers.1")));
+    expect(await scales()).toHaveLength(3);
+  });
+
+  it("does not wait for a regular expression that takes for ever", async () => {
+    changeConfig({ target_modules: "(.*.*)*(.*.*)*(.*.*)*!" });
+    await expect(openAdapter(adapter, smallModel)).rejects.toMatchObject({ code: "ADAPTER_CONFIG" });
+  });
+});
+
+describe("an adapter that is refused", () => {
+  it.each([
+    [{ use_dora: true }, "ADAPTER_UNSUPPORTED", "use_dora is not supported"],
+    [{ lora_bias: true }, "ADAPTER_UNSUPPORTED", "lora_bias"],
+    [{ modules_to_save: ["embed_tokens"] }, "ADAPTER_UNSUPPORTED", "modules_to_save"],
+    [{ trainable_token_indices: [1] }, "ADAPTER_UNSUPPORTED", "trainable_token_indices"],
+    [{ target_parameters: ["x"] }, "ADAPTER_UNSUPPORTED", "target_parameters"],
+    [{ layer_replication: [[0, 1]] }, "ADAPTER_UNSUPPORTED", "layer_replication"],
+    [{ use_qalora: true }, "ADAPTER_UNSUPPORTED", "use_qalora"],
+    [{ use_something_new: true }, "ADAPTER_UNSUPPORTED", "use_something_new"],
+    [{ alora_invocation_tokens: [1] }, "ADAPTER_UNSUPPORTED", "alora_invocation_tokens"],
+    [{ fan_in_fan_out: true }, "ADAPTER_UNSUPPORTED", "fan_in_fan_out"],
+    [{ peft_type: "lora" }, "ADAPTER_UNSUPPORTED", 'peft_type must be "LORA", found "lora"'],
+    [{ task_type: "SEQ_CLS" }, "ADAPTER_UNSUPPORTED", "task_type"],
+    [{ r: 0 }, "ADAPTER_CONFIG", "r must be a positive integer, found 0"],
+    [{ r: "8" }, "ADAPTER_CONFIG", 'found "8"'],
+    [{ lora_alpha: "x" }, "ADAPTER_CONFIG", "lora_alpha must be a number"],
+    [{ target_modules: [1] }, "ADAPTER_CONFIG", "target_modules"],
+    [{ target_modules: "(" }, "ADAPTER_CONFIG", "regular expression"],
+    [{ rank_pattern: { q_proj: -1 } }, "ADAPTER_CONFIG", "rank_pattern"],
+    [{ layers_to_transform: ["1"] }, "ADAPTER_CONFIG", "layers_to_transform"],
+    [{ target_modules: ["query_key_value"] }, "ADAPTER_MISMATCH", "match no linear layer"],
+    [
+      { target_modules: ["q_proj", "v_proj"] },
+      "ADAPTER_CONFIG",
+      'down_proj.lora_A.weight": adapter_config.json does not target',
+    ],
+    [{ target_modules: [...linears, "k_proj"] }, "ADAPTER_MISMATCH", 'k_proj.lora_A.weight" is missing'],
+    [{ r: 4 }, "ADAPTER_MISMATCH", "shape [4, 12] expected, [3, 12] found"],
+  ])("config %j", async (change, code, message) => {
+    changeConfig(change);
+    const refused = openAdapter(adapter, smallModel);
+    await expect(refused).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
+    await expect(refused).rejects.toThrow(/^adapter\//);
+  });
+
+  const extra = (name: string): TensorToWrite => ({ name, shape: [1], data: Float32Array.of(1) });
+  const q = "base_model.model.model.layers.0.self_attn.q_proj";
+  it.each<[string, () => TensorToWrite[], string, string]>([
+    [
+      "an A without B",
+      () => tensors().slice(0, -1),
+      "ADAPTER_MISMATCH",
+      'layers.1.mlp.down_proj.lora_B.weight" is missing',
+    ],
+    ["no tensors", () => [], "ADAPTER_CORRUPT", "holds no tensors"],
+    ["DoRA", () => [...tensors(), extra(`${q}.lora_magnitude_vector`)], "ADAPTER_UNSUPPORTED", "DoRA"],
+    ["a bias", () => [...tensors(), extra(`${q}.lora_B.bias`)], "ADAPTER_UNSUPPORTED", "biases"],
+    ["lm_head", () => [...tensors(), extra("base_model.model.lm_head.weight")], "ADAPTER_UNSUPPORTED", "lm_head"],
+    [
+      "an unknown tensor",
+      () => [...tensors(), extra("__proto__")],
+      "ADAPTER_UNSUPPORTED",
+      '"__proto__" is not part of a LoRA pair',
+    ],
+    [
+      "a layer too many",
+      () => [...tensors(), extra(`${q.replace("0", "2")}.lora_A.weight`)],
+      "ADAPTER_MISMATCH",
+      "the model has 2 layers",
+    ],
+    [
+      "a tensor under two names",
+      () => [...tensors(), extra(`${q}.lora_A.default.weight`)],
+      "ADAPTER_CORRUPT",
+      "is there twice",
+    ],
+    [
+      "a value that is not finite",
+      () => tensors().map((t, i) => (i === 5 ? { ...t, data: t.data.map((x, k) => (k === 7 ? Number.NaN : x)) } : t)),
+      "ADAPTER_CORRUPT",
+      "not a finite number",
+    ],
+    [
+      "another model's width",
+      () => tensors().map((t, i) => (i === 0 ? { ...t, shape: [3, 11], data: t.data.subarray(3) } : t)),
+      "ADAPTER_MISMATCH",
+      `tensor "${q}.lora_A.weight": shape [3, 12] expected, [3, 11] found`,
+    ],
+  ])("%s", async (_, change, code, message) => {
+    await writeTensors(change());
+    await expect(openAdapter(adapter, smallModel)).rejects.toMatchObject({
+      code,
+      message: expect.stringContaining(message),
+    });
+  });
+
+  it("a truncated file, named as the archive's own", async () => {
+    const bytes = readFileSync(join(adapter, "adapter_model.safetensors"));
+    const config = { path: "adapter_config.json", body: readFileSync(configFile()) };
+    const cut = { path: "adapter_model.safetensors", body: bytes.subarray(0, -4) };
+    writeFileSync(join(folder, "cut.tar"), tarball([config, cut]));
+    await expect(openAdapter(join(folder, "cut.tar"), smallModel)).rejects.toMatchObject({
+      code: "ADAPTER_CORRUPT",
+      message: expect.stringMatching(/^cut\.tar\/adapter_model\.safetensors: is truncated/),
+    });
+  });
+
+  it("an adapter_model.bin alone, a folder or archive without an adapter, a file that is neither", async () => {
+    const refusal = (path: string) => openAdapter(join(folder, path), smallModel);
+    cpSync(adapter, join(folder, "bin"), { recursive: true });
+    rmSync(join(folder, "bin/adapter_model.safetensors"));
+    await expect(refusal("bin")).rejects.toThrow("bin: there is no adapter_model.safetensors");
+    writeFileSync(join(folder, "bin/adapter_model.bin"), "x");
+    await expect(refusal("bin")).rejects.toMatchObject({ code: "ADAPTER_UNSUPPORTED" });
+    await expect(refusal(".")).rejects.toThrow("there are several adapters");
+    writeFileSync(join(folder, "empty.tar"), tarball([{ path: "readme", body: "" }]));
+    await expect(refusal("empty.tar")).rejects.toThrow("empty.tar: there is no adapter_config.json");
+    writeFileSync(join(folder, "notes.txt"), "hello");
+    await expect(refusal("notes.txt")).rejects.toThrow("notes.txt: is not a .tar or .tar.gz archive");
+    await expect(refusal("nowhere")).rejects.toThrow("nowhere: no such file or folder");
+    expect(existsSync(join(folder, "nowhere"))).toBe(false);
+  });
+});
