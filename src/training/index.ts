@@ -1,0 +1,4 @@
+export { type DatasetOptions, type Row, type RowSource, readDataset } from "./dataset/index.ts";
+export type { Evaluation, Progress, StepRecord } from "./progress.ts";
+export type { TrainingSettings } from "./settings.ts";
+export { type TrainingResult, type TrainingRun, trainLora } from "./train-lora.ts";
