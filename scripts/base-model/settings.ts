@@ -1,0 +1,44 @@
+import { resolve } from "node:path";
+import type { LlamaConfig } from "../../src/engine/config.ts";
+
+/** Where the embedded base lies; the environment variable is for trial runs. */
+export const weightsFolder = resolve(process.env.BASE_MODEL_FOLDER ?? "weights");
+
+const headDim = 32;
+export const ropeTheta = 10_000;
+
+/** 2.3 million parameters, 4.6 MB in bf16: the whole of weights/ stays under 6 MB. */
+const model: LlamaConfig = {
+  vocabSize: 1600,
+  hiddenSize: 192,
+  intermediateSize: 512,
+  layers: 5,
+  heads: 6,
+  kvHeads: 3,
+  headDim,
+  rmsNormEps: 1e-5,
+  maxPositionEmbeddings: 512,
+  slidingWindow: null,
+  tiedHead: true,
+  rope: {
+    inverseFrequencies: Float32Array.from({ length: headDim / 2 }, (_, i) => ropeTheta ** ((-2 * i) / headDim)),
+    attentionScaling: 1,
+  },
+};
+
+/** All choices of the run. */
+export const settings = {
+  seed: 20240,
+  model,
+  tokenizerRows: 20_000,
+  /** Training texts, each seen once. */
+  rows: 90_000,
+  tokensPerBatch: 2048,
+  /** Rows sorted by length together. */
+  pool: 4096,
+  learningRate: 3e-3,
+  optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxGradNorm: 1 },
+  /** Steps between lines of the log, and between checkpoints. */
+  logEvery: 20,
+  saveEvery: 200,
+} as const;
