@@ -1,7 +1,22 @@
+import { readFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { CodedError } from "../errors/index.ts";
+import { createListener } from "./http/app.ts";
+import { HealthReport } from "./http/health.ts";
+import { Log } from "./log.ts";
+import { Predictions } from "./prediction/predictions.ts";
+import { readProject } from "./project.ts";
+import { readSettings } from "./settings.ts";
+
+export { parseServeOptions, type ServeCommand, serveUsage } from "./options.ts";
+
 /** How a server is started: what the flags and the environment say (Cog's server entry point plus `--port`). */
 export interface ServeOptions {
   /** Any folder of the project; cog.yaml is searched for upwards. Default: the working directory. */
   projectDir?: string;
+  /** Another name or path of cog.yaml. */
+  configFile?: string;
   /** Which reference is loaded; default "predict". */
   mode?: "predict" | "train";
   /** Default "0.0.0.0". */
@@ -26,12 +41,105 @@ export interface RunningServer {
   close(options?: { abort?: boolean }): Promise<void>;
 }
 
-export type ServeCommand =
-  | { readonly action: "serve"; readonly options: ServeOptions }
-  | { readonly action: "version" }
-  | { readonly action: "usage"; readonly message: string };
+const largestHeaders = 256 * 1024;
 
-/** Binds the port, starts the worker and returns as soon as the port answers (setup goes on: poll /health-check). */
-export declare function startServer(options: ServeOptions): Promise<RunningServer>;
-/** Reads the server's flags (--host, --port/-p, --upload-url, --x-mode, --await-explicit-shutdown, --threads, -v). */
-export declare function parseServeOptions(argv: readonly string[], env: NodeJS.ProcessEnv): ServeCommand;
+/** The package's version. */
+export function packageVersion(): string {
+  const file = new URL("../../package.json", import.meta.url);
+  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+}
+
+/**
+ * Binds the port, starts the worker and returns as soon as the port answers; setup goes on (poll /health-check).
+ * @throws CodedError PROJECT_CONFIG when there is no project, or no reference for the mode; an Error when the port is taken
+ */
+export async function startServer(options: ServeOptions): Promise<RunningServer> {
+  const { mode = "predict", host = "0.0.0.0", port = 5000, uploadUrl = null, env = process.env } = options;
+  const log = new Log(env);
+  const project = readProject(options.projectDir ?? process.cwd(), {
+    env,
+    ...(options.configFile === undefined ? {} : { file: options.configFile }),
+  });
+  if (project[mode] === null) {
+    throw new CodedError("PROJECT_CONFIG", `cog.yaml names no ${mode} function`, {
+      hint: `add a line like '${mode}: ${mode}.ts'`,
+    });
+  }
+  const settings = readSettings(env, (message) => log.warn(message));
+  const version = packageVersion();
+  const userAgent = `llama-lora-cog/${version}`;
+  const predictions = new Predictions({ project, mode, settings, uploadUrl, userAgent, env, log });
+  const health = new HealthReport(predictions.main, { version, isKubernetes: settings.isKubernetes });
+  const server = createServer({
+    maxHeaderSize: largestHeaders,
+    requireHostHeader: false,
+    // The body of a slow client may take its time; the headers may not.
+    requestTimeout: 0,
+    noDelay: true,
+  });
+  const running = new Shutdown(server, predictions, settings.shutdownGraceMs);
+  server.on("request", createListener({ predictions, health, version, log, onShutdown: () => void running.close() }));
+  await listen(server, host, port);
+  const bound = (server.address() as AddressInfo).port;
+  log.info(`listening on ${host}:${bound}`);
+  predictions.main.start();
+  const reachable =
+    host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host;
+  return {
+    url: `http://${reachable}:${bound}`,
+    port: bound,
+    ended: running.ended,
+    close: (how) => running.close(how),
+  };
+}
+
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ host, port, backlog: 1024 }, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}
+
+/** The order of stopping: no new connections, runs to their end, answers out, workers, what is left to deliver. */
+class Shutdown {
+  readonly ended: Promise<void>;
+  readonly #server: Server;
+  readonly #predictions: Predictions;
+  readonly #graceMs: number | null;
+  #resolve: () => void = () => {};
+  #isClosing = false;
+
+  constructor(server: Server, predictions: Predictions, graceMs: number | null) {
+    this.#server = server;
+    this.#predictions = predictions;
+    this.#graceMs = graceMs;
+    this.ended = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  close({ abort = false }: { abort?: boolean } = {}): Promise<void> {
+    if (abort) this.#predictions.abort();
+    if (!this.#isClosing) {
+      this.#isClosing = true;
+      void this.#run().finally(this.#resolve);
+    }
+    return this.ended;
+  }
+
+  async #run(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    // Connections that are kept open between requests would hold up the end.
+    this.#server.closeIdleConnections();
+    const sweep = setInterval(() => this.#server.closeIdleConnections(), 50);
+    const grace = this.#graceMs === null ? undefined : setTimeout(() => this.#predictions.abort(), this.#graceMs);
+    await this.#predictions.idle();
+    await closed;
+    clearInterval(sweep);
+    clearTimeout(grace);
+    await this.#predictions.close();
+  }
+}

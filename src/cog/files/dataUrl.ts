@@ -1,0 +1,46 @@
+import { CodedError } from "../../errors/index.ts";
+
+export interface DataUrl {
+  readonly mediaType: string;
+  /** The `name` parameter that our own command sends; for messages only. */
+  readonly name: string | null;
+  readonly bytes: Buffer;
+}
+
+/**
+ * Reads `data:[<type>][;parameter=value]*[;base64],<data>` (RFC 2397); the default type is text/plain.
+ * @throws CodedError INPUT_FILE
+ */
+export function readDataUrl(url: string): DataUrl {
+  const comma = url.indexOf(",");
+  if (comma < 0) throw new CodedError("INPUT_FILE", "the data URL has no comma");
+  const [mediaType = "", ...parameters] = url.slice("data:".length, comma).split(";");
+  const isBase64 = parameters.at(-1)?.trim().toLowerCase() === "base64";
+  const name = parameters.find((parameter) => parameter.startsWith("name="))?.slice("name=".length);
+  return {
+    mediaType: mediaType.trim() || "text/plain",
+    name: name === undefined ? null : decoded(name),
+    bytes: isBase64 ? base64(url.slice(comma + 1)) : percent(url.slice(comma + 1)),
+  };
+}
+
+function base64(text: string): Buffer {
+  const plain = text.includes("%") ? decoded(text) : text;
+  // Buffer.from skips what is no base64 and would give a damaged file.
+  if (!/^[A-Za-z0-9+/_\-\s]*={0,2}\s*$/.test(plain)) {
+    throw new CodedError("INPUT_FILE", "the data URL holds characters that are not base64");
+  }
+  return Buffer.from(plain, "base64");
+}
+
+function percent(text: string): Buffer {
+  return Buffer.from(decoded(text), "utf8");
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,147 @@
+import { randomBytes } from "node:crypto";
+import { createWriteStream } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { extname, join } from "node:path";
+import { Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { CodedError } from "../../errors/index.ts";
+import { readDataUrl } from "./dataUrl.ts";
+import { extensionFor } from "./mediaTypes.ts";
+import type { Fetch } from "./network.ts";
+
+export interface InputFileOptions {
+  /** Made when the first file comes. */
+  readonly folder: string;
+  readonly fetch: Fetch;
+  readonly userAgent: string | null;
+  readonly maxBytes: number;
+  readonly signal: AbortSignal;
+}
+
+/** Downloads at the same time, per prediction. */
+const parallel = 8;
+/** Of a file's name, in bytes. */
+const longestName = 200;
+
+/**
+ * Brings the files that `fields` of an input name onto this machine and puts their paths in place of the URLs.
+ * `names`: what the client calls each of them, by path.
+ * @throws CodedError INPUT_FILE naming the field
+ */
+export async function fetchInputFiles(
+  input: Readonly<Record<string, unknown>>,
+  fields: readonly string[],
+  options: InputFileOptions,
+): Promise<{ input: Record<string, unknown>; names: Record<string, string> }> {
+  const result: Record<string, unknown> = { ...input };
+  const names: Record<string, string> = {};
+  const jobs: (() => Promise<void>)[] = [];
+  const add = (place: string, url: string, put: (path: string) => void) => {
+    jobs.push(async () => {
+      const file = await fetchFile(place, url, options);
+      names[file.path] = file.name;
+      put(file.path);
+    });
+  };
+  for (const field of fields) {
+    const value = input[field];
+    if (typeof value === "string") {
+      add(field, value, (path) => {
+        result[field] = path;
+      });
+    } else if (Array.isArray(value)) {
+      const list = [...value];
+      result[field] = list;
+      list.forEach((item, index) => {
+        add(`${field}/${index}`, item as string, (path) => {
+          list[index] = path;
+        });
+      });
+    }
+  }
+  let next = 0;
+  const work = async () => {
+    while (next < jobs.length) await jobs[next++]!();
+  };
+  await Promise.all(Array.from({ length: Math.min(parallel, jobs.length) }, work));
+  return { input: result, names };
+}
+
+async function fetchFile(
+  place: string,
+  url: string,
+  options: InputFileOptions,
+): Promise<{ path: string; name: string }> {
+  try {
+    // The scheme's letter case does not matter; the rest of a URL may be megabytes long.
+    const scheme = /^(data|https?):/i.exec(url.slice(0, 8))?.[1]?.toLowerCase();
+    await mkdir(options.folder, { recursive: true, mode: 0o700 });
+    if (scheme === "data") return await writeDataUrl(url, options);
+    if (scheme !== undefined) return await download(url, options);
+  } catch (error) {
+    throw failure(place, error);
+  }
+  throw failure(place, new Error("a file must be given as a http, https or data URL"));
+}
+
+async function writeDataUrl(url: string, { folder }: InputFileOptions): Promise<{ path: string; name: string }> {
+  const { mediaType, name, bytes } = readDataUrl(url);
+  const plain = `file${extensionFor(mediaType)}`;
+  const path = join(folder, randomPrefix() + plain);
+  await writeFile(path, bytes);
+  return { path, name: name ?? plain };
+}
+
+async function download(url: string, options: InputFileOptions): Promise<{ path: string; name: string }> {
+  const { folder, fetch, userAgent, maxBytes, signal } = options;
+  const headers: Record<string, string> = userAgent === null ? {} : { "user-agent": userAgent };
+  const answer = await fetch(url, { method: "GET", headers, signal });
+  if (answer.status < 200 || answer.status > 299) {
+    await answer.body.dump();
+    throw new Error(`the server answered with status ${answer.status}`);
+  }
+  const name = nameOf(url);
+  const path = join(folder, randomPrefix() + shortened(name));
+  let total = 0;
+  const meter = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      total += chunk.length;
+      done(total > maxBytes ? new Error(`the file is larger than ${maxBytes} bytes`) : null, chunk);
+    },
+  });
+  await pipeline(answer.body, meter, createWriteStream(path, { mode: 0o600 }), { signal });
+  return { path, name };
+}
+
+/** The last part of the URL's path, decoded; never more than a name. */
+function nameOf(url: string): string {
+  const last = new URL(url).pathname.split("/").at(-1) ?? "";
+  let name = last.replaceAll("+", " ");
+  try {
+    name = decodeURIComponent(name);
+  } catch {
+    // Kept as it is.
+  }
+  // A decoded slash or NUL must not become part of a path.
+  name = name.split("/").at(-1)!.replaceAll("\0", "");
+  return name === "" || name === "." || name === ".." ? "file" : name;
+}
+
+function shortened(name: string): string {
+  if (Buffer.byteLength(name) <= longestName) return name;
+  const extension = extname(name).slice(0, 20);
+  const room = longestName - Buffer.byteLength(extension) - 1;
+  let head = Buffer.from(name).subarray(0, room).toString("utf8");
+  // The cut may have gone through a character.
+  if (head.endsWith("\ufffd")) head = head.slice(0, -1);
+  return `${head}~${extension}`;
+}
+
+function randomPrefix(): string {
+  return randomBytes(6).toString("hex");
+}
+
+function failure(place: string, error: unknown): CodedError {
+  const reason = error instanceof Error ? error.message || error.name : String(error);
+  return new CodedError("INPUT_FILE", `input ${JSON.stringify(place)}: ${reason}`, { cause: error });
+}

@@ -1,0 +1,128 @@
+import { lookup as lookupAddress } from "node:dns";
+import { BlockList, isIP, type LookupFunction } from "node:net";
+import { Agent, type Dispatcher, request } from "undici";
+
+/** Loopback, private, link-local (cloud metadata), multicast and other addresses no client of ours may reach through us. */
+const refused = new BlockList();
+for (const [address, prefix] of [
+  ["0.0.0.0", 8],
+  ["10.0.0.0", 8],
+  ["100.64.0.0", 10],
+  ["127.0.0.0", 8],
+  ["169.254.0.0", 16],
+  ["172.16.0.0", 12],
+  ["192.0.0.0", 24],
+  ["192.168.0.0", 16],
+  ["198.18.0.0", 15],
+  ["224.0.0.0", 3],
+] as const) {
+  refused.addSubnet(address, prefix, "ipv4");
+}
+for (const [address, prefix] of [
+  ["::", 127],
+  ["64:ff9b::", 96],
+  ["fc00::", 7],
+  ["fe80::", 10],
+  ["ff00::", 8],
+] as const) {
+  refused.addSubnet(address, prefix, "ipv6");
+}
+
+export function isPublicAddress(address: string): boolean {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
+  const plain = mapped ?? address;
+  if (/^::ffff:/i.test(plain)) return false;
+  return !refused.check(plain, isIP(plain) === 6 ? "ipv6" : "ipv4");
+}
+
+/** The address that was checked is the one that is connected to: the check is inside the connection's own lookup. */
+const publicLookup: LookupFunction = (host, options, callback) => {
+  lookupAddress(host, { ...options, all: true }, (error, addresses) => {
+    if (error) return callback(error, "", 0);
+    const bad = addresses.find(({ address }) => !isPublicAddress(address));
+    const first = addresses[0];
+    if (bad !== undefined || first === undefined) return callback(new Error(`${host} is not a public address`), "", 0);
+    if (options.all) return (callback as unknown as (error: null, all: typeof addresses) => void)(null, addresses);
+    callback(null, first.address, first.family);
+  });
+};
+
+export type Fetch = (url: string, options: FetchOptions) => Promise<FetchResult>;
+
+export interface FetchOptions {
+  readonly method: "GET" | "POST" | "PUT";
+  readonly headers: Record<string, string>;
+  readonly body?: string | Buffer;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface FetchResult {
+  readonly status: number;
+  readonly headers: Record<string, string | string[] | undefined>;
+  /** After redirects. */
+  readonly url: string;
+  readonly body: Dispatcher.ResponseData["body"];
+}
+
+const mostRedirects = 10;
+/** To the first byte and between bytes. */
+const silenceMs = 10_000;
+
+/**
+ * Requests to addresses that a client named. Redirects are followed here, so that each target is checked.
+ * Throws for other schemes, refused addresses and all that goes wrong on the wire.
+ */
+export function createFetch(options: { allowPrivateNetwork: boolean; silenceMs?: number }): Fetch & { close(): void } {
+  const limit = options.silenceMs ?? silenceMs;
+  const agent = new Agent({
+    connect: { timeout: limit, ...(options.allowPrivateNetwork ? {} : { lookup: publicLookup }) },
+    headersTimeout: limit,
+    bodyTimeout: limit,
+    pipelining: 1,
+  });
+  const fetch: Fetch = async (address, { method, headers, body, signal }) => {
+    let url = checked(address, options.allowPrivateNetwork);
+    let sent = headers;
+    let verb = method;
+    let content = body;
+    for (let hop = 0; ; hop++) {
+      const answer = await request(url, {
+        method: verb,
+        headers: sent,
+        body: content ?? null,
+        dispatcher: agent,
+        signal: signal ?? null,
+      });
+      const location = answer.headers.location;
+      if (![301, 302, 303, 307, 308].includes(answer.statusCode) || typeof location !== "string") {
+        return { status: answer.statusCode, headers: answer.headers, url: url.href, body: answer.body };
+      }
+      await answer.body.dump();
+      if (hop === mostRedirects) throw new Error("too many redirects");
+      const next = checked(new URL(location, url).href, options.allowPrivateNetwork);
+      // A token is meant for the origin it was sent to.
+      if (next.origin !== url.origin) sent = without(sent, "authorization");
+      if (verb === "POST" && answer.statusCode < 307) {
+        verb = "GET";
+        content = undefined;
+        sent = without(sent, "content-type");
+      }
+      url = next;
+    }
+  };
+  return Object.assign(fetch, { close: () => void agent.destroy().catch(() => {}) });
+}
+
+function checked(address: string, allowPrivateNetwork: boolean): URL {
+  const url = new URL(address);
+  if (url.protocol !== "http:" && url.protocol !== "https:") throw new Error(`${url.protocol} URLs are not fetched`);
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  if (!allowPrivateNetwork && isIP(host) !== 0 && !isPublicAddress(host)) {
+    throw new Error(`${host} is not a public address`);
+  }
+  return url;
+}
+
+function without(headers: Record<string, string>, name: string): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([key]) => key.toLowerCase() !== name));
+}

@@ -1,0 +1,86 @@
+import { readFile } from "node:fs/promises";
+import { basename } from "node:path";
+import { CodedError } from "../../errors/index.ts";
+import { mediaTypeOf } from "./mediaTypes.ts";
+import type { Fetch } from "./network.ts";
+
+export interface OutputFileOptions {
+  readonly uploadUrl: string | null;
+  readonly fetch: Fetch;
+  readonly predictionId: string;
+  readonly signal: AbortSignal;
+}
+
+interface Marked {
+  readonly value?: unknown;
+  readonly files?: readonly { readonly at: readonly (string | number)[]; readonly path: string }[];
+}
+
+const uploadLimitMs = 25_000;
+
+/**
+ * Puts what clients can use in place of the files of a value: data URLs, or the URLs they were uploaded to.
+ * Files inside objects stay data URLs, as Cog's clients expect of a training's weights.
+ * @throws CodedError OUTPUT_INVALID for a file that cannot be read, OUTPUT_UPLOAD
+ */
+export async function resolveOutputFiles(marked: Marked, options: OutputFileOptions): Promise<unknown> {
+  const holder = { value: marked.value ?? null };
+  for (const { at, path } of marked.files ?? []) {
+    const isNested = at.some((part) => typeof part === "string");
+    const bytes = await contentOf(path);
+    const url = options.uploadUrl === null || isNested ? dataUrl(path, bytes) : await upload(path, bytes, options);
+    put(holder, ["value", ...at], url);
+  }
+  return holder.value;
+}
+
+async function contentOf(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code ?? "error";
+    throw new CodedError("OUTPUT_INVALID", `the output file ${basename(path)} cannot be read (${reason})`, {
+      cause: error,
+    });
+  }
+}
+
+function dataUrl(path: string, bytes: Buffer): string {
+  return `data:${mediaTypeOf(path)};base64,${bytes.toString("base64")}`;
+}
+
+async function upload(path: string, bytes: Buffer, options: OutputFileOptions): Promise<string> {
+  const { uploadUrl, fetch, predictionId, signal } = options;
+  const name = encodeURIComponent(basename(path));
+  const target = `${uploadUrl}${uploadUrl!.endsWith("/") ? "" : "/"}${name}`;
+  const failed = (reason: string, cause?: unknown) =>
+    new CodedError("OUTPUT_UPLOAD", `Failed to upload output: ${reason}`, { cause });
+  try {
+    const answer = await fetch(target, {
+      method: "PUT",
+      headers: { "content-type": mediaTypeOf(path), "x-prediction-id": headerText(predictionId) },
+      body: bytes,
+      signal: AbortSignal.any([signal, AbortSignal.timeout(uploadLimitMs)]),
+    });
+    await answer.body.dump();
+    if (answer.status < 200 || answer.status > 299) throw failed(`upload returned status ${answer.status}`);
+    const location = answer.headers.location;
+    const url = new URL(typeof location === "string" ? location : answer.url, answer.url);
+    url.search = "";
+    return url.href;
+  } catch (error) {
+    if (error instanceof CodedError) throw error;
+    throw failed(error instanceof Error ? error.message : String(error), error);
+  }
+}
+
+/** An id is any text; a header is not. */
+function headerText(id: string): string {
+  return /^[\x20-\x7e]{0,1024}$/.test(id) ? id : encodeURIComponent(id.slice(0, 256).replace(/\p{Surrogate}/gu, ""));
+}
+
+function put(holder: object, at: readonly (string | number)[], value: string): void {
+  let target = holder as Record<string | number, unknown>;
+  for (const part of at.slice(0, -1)) target = target[part] as typeof target;
+  target[at.at(-1)!] = value;
+}

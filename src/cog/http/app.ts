@@ -1,0 +1,120 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import express, { type Express } from "express";
+import type { Log } from "../log.ts";
+import type { Predictions } from "../prediction/predictions.ts";
+import { sendEmpty, sendJson, sendText } from "./answer.ts";
+import { CreateHandler } from "./create.ts";
+import type { HealthReport } from "./health.ts";
+
+export interface AppOptions {
+  readonly predictions: Predictions;
+  readonly health: HealthReport;
+  readonly version: string;
+  readonly log: Log;
+  /** POST /shutdown: called after the answer. */
+  readonly onShutdown: () => void;
+}
+
+export type RequestListener = (req: IncomingMessage, res: ServerResponse) => void;
+
+/** Longer paths are refused with 414, as Cog's HTTP library does. */
+const longestPath = 65_534;
+
+/** All routes. Creating a prediction is looked at before the router, since that is where the time of a request goes. */
+export function createListener(options: AppOptions): RequestListener {
+  const create = new CreateHandler(options.predictions, options.log);
+  const app = createApp(options, create);
+  return (req, res) => {
+    if (req.url === "/predictions" && req.method === "POST") {
+      create.handle(req, res, "predictions", null).catch((error) => fail(options.log, res, error));
+    } else if (req.url!.length > longestPath) sendEmpty(res, 414);
+    else app(req, res);
+  };
+}
+
+function createApp({ predictions, health, version, log, onShutdown }: AppOptions, create: CreateHandler): Express {
+  const app = express();
+  // Cog's router knows exact paths only, and adds no headers of its own.
+  app.enable("strict routing");
+  app.enable("case sensitive routing");
+  app.disable("x-powered-by");
+  app.disable("etag");
+  // A query is never looked at; parsing one would only be a surface.
+  app.disable("query parser");
+
+  app.get("/", (_req, res) => sendJson(res, 200, discovery(version, hasTrainings(predictions))));
+  app.get("/health-check", async (_req, res) => sendJson(res, 200, await health.body()));
+  app.get("/openapi.json", (_req, res) => {
+    const { document } = predictions;
+    if (document === null) sendJson(res, 503, { error: "the schema is not there: setup has not succeeded" });
+    else sendJson(res, 200, document);
+  });
+  for (const path of ["/", "/health-check", "/openapi.json"]) app.all(path, notAllowed("GET,HEAD"));
+
+  for (const family of ["predictions", "trainings"] as const) {
+    app.post(`/${family}`, (req, res) => create.handle(req, res, family, null));
+    app.all(`/${family}`, notAllowed("POST"));
+    app.put(`/${family}/:id`, (req, res) => create.handle(req, res, family, req.params.id));
+    app.all(`/${family}/:id`, notAllowed("PUT"));
+    app.post(`/${family}/:id/cancel`, (req, res) => {
+      req.resume();
+      sendJson(res, predictions.cancel(req.params.id) ? 200 : 404, {});
+    });
+    app.all(`/${family}/:id/cancel`, notAllowed("POST"));
+  }
+
+  app.post("/shutdown", (req, res) => {
+    req.resume();
+    res.on("finish", onShutdown);
+    sendJson(res, 200, {});
+  });
+  app.all("/shutdown", notAllowed("POST"));
+
+  app.use((_req, res) => sendEmpty(res, 404));
+  app.use(((error, _req, res, _next) => {
+    // The router's own complaint: a path that is not UTF-8 once decoded.
+    if (error instanceof URIError || (error as { status?: unknown }).status === 400) {
+      sendText(res, 400, "the path is not valid");
+    } else fail(log, res, error);
+  }) satisfies express.ErrorRequestHandler);
+  return app;
+}
+
+function hasTrainings(predictions: Predictions): boolean {
+  return predictions.document?.components?.schemas?.TrainingInput !== undefined;
+}
+
+function discovery(version: string, withTrainings: boolean): Record<string, string> {
+  return {
+    cog_version: version,
+    docs_url: "/docs",
+    openapi_url: "/openapi.json",
+    shutdown_url: "/shutdown",
+    healthcheck_url: "/health-check",
+    predictions_url: "/predictions",
+    predictions_idempotent_url: "/predictions/{prediction_id}",
+    predictions_cancel_url: "/predictions/{prediction_id}/cancel",
+    ...(withTrainings
+      ? {
+          trainings_url: "/trainings",
+          trainings_idempotent_url: "/trainings/{training_id}",
+          trainings_cancel_url: "/trainings/{training_id}/cancel",
+        }
+      : {}),
+  };
+}
+
+function notAllowed(methods: string): RequestListener {
+  return (req, res) => {
+    req.resume();
+    sendEmpty(res, 405, { allow: methods });
+  };
+}
+
+/** Our own fault; the client learns no more than that. */
+function fail(log: Log, res: ServerResponse, error: unknown): void {
+  if (res.destroyed || (error instanceof Error && error.message === "the client left")) return;
+  log.error(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  if (res.headersSent) res.destroy();
+  else sendJson(res, 500, { error: "internal error" });
+}

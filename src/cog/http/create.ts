@@ -1,0 +1,181 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Log } from "../log.ts";
+import type { Predictions } from "../prediction/predictions.ts";
+import type { Family, Run } from "../prediction/run.ts";
+import { sendJson, sendText } from "./answer.ts";
+import { readBody } from "./body.ts";
+import { contentKind, type Envelope, readEnvelope } from "./envelope.ts";
+import { answerWithStream } from "./stream.ts";
+
+type Mode = "stream" | "async" | "sync";
+
+/** POST and PUT of predictions and trainings: the checks in Cog's order, then the run, answered as the client asked. */
+export class CreateHandler {
+  readonly #predictions: Predictions;
+  readonly #log: Log;
+
+  constructor(predictions: Predictions, log: Log) {
+    this.#predictions = predictions;
+    this.#log = log;
+  }
+
+  /** `pathId` is the decoded id of a PUT, null for a POST. */
+  async handle(req: IncomingMessage, res: ServerResponse, family: Family, pathId: string | null): Promise<void> {
+    const kind = contentKind(req);
+    if (kind === "other") {
+      req.resume();
+      sendText(res, 415, "the content type must be application/json");
+      return;
+    }
+    let body: Buffer | null = null;
+    if (kind === "json") {
+      body = await readBody(req);
+      if (body === null) {
+        sendText(res, 413, "the body is larger than 100 MiB");
+        return;
+      }
+    } else req.resume();
+    const envelope = readEnvelope(body);
+    if ("status" in envelope) {
+      sendText(res, envelope.status, envelope.text);
+      return;
+    }
+    this.#create(req, res, family, pathId, envelope);
+  }
+
+  #create(req: IncomingMessage, res: ServerResponse, family: Family, pathId: string | null, envelope: Envelope): void {
+    const mode = modeOf(req);
+    if (pathId !== null) {
+      if (envelope.id !== null && envelope.id !== pathId) {
+        sendJson(res, 422, { detail: [idMismatch(family)] });
+        return;
+      }
+      if (mode === "stream" && family === "trainings") {
+        refuseTrainingStream(res);
+        return;
+      }
+      const running = this.#predictions.find(pathId);
+      if (running !== undefined) {
+        this.#attach(res, running, mode);
+        return;
+      }
+    }
+    if (mode === "stream" && family === "trainings") {
+      refuseTrainingStream(res);
+      return;
+    }
+    if (mode === "stream" && !this.#predictions.streams) {
+      sendJson(res, 406, { error: "this model does not support streaming" });
+      return;
+    }
+    if (family === "trainings" && !this.#predictions.hasTrainer) {
+      sendJson(res, 404, { error: "this project has no train function" });
+      return;
+    }
+    const input = this.#checkedInput(res, family, envelope.input);
+    if (input === null) return;
+    const run = this.#predictions.create(family, {
+      id: pathId ?? envelope.id,
+      input,
+      context: envelope.context,
+      webhook: envelope.webhook,
+      webhookEvents: envelope.webhookEvents,
+      traceHeaders: traceHeaders(req),
+    });
+    if (run === "notReady") {
+      sendJson(res, 503, { error: notReady, status: "failed" });
+      return;
+    }
+    if (run === "busy") {
+      sendJson(res, 409, { error: atCapacity, status: "failed" });
+      return;
+    }
+    this.#answer(res, run, mode);
+  }
+
+  #checkedInput(res: ServerResponse, family: Family, given: unknown): Record<string, unknown> | null {
+    const schema = this.#predictions.schema(family);
+    // Without a schema there is no worker either: the request ends at the check of readiness.
+    if (schema === null) return {};
+    const checked = schema.check(given);
+    if ("problems" in checked) {
+      sendJson(res, 422, { detail: checked.problems });
+      return null;
+    }
+    if (checked.unknown.length > 0) {
+      const names = checked.unknown.slice(0, 10).map((name) => JSON.stringify(name.slice(0, 80)));
+      this.#log.warn(`unknown inputs are ignored: ${names.join(", ")}`);
+    }
+    return checked.input;
+  }
+
+  #answer(res: ServerResponse, run: Run, mode: Mode): void {
+    if (mode === "async") {
+      sendJson(res, 202, { id: run.id, status: "starting" });
+      return;
+    }
+    if (mode === "stream") {
+      this.#stream(res, run, true);
+      return;
+    }
+    res.on("close", () => {
+      if (!res.writableFinished) run.cancel();
+    });
+    run.onceOver(() => sendJson(res, 200, run.answer()));
+  }
+
+  /** PUT of a run that is in flight: never starts work, never waits. */
+  #attach(res: ServerResponse, run: Run, mode: Mode): void {
+    if (mode !== "stream") {
+      sendJson(res, 202, { ...run.snapshot(), input: run.shownInput });
+      return;
+    }
+    if (run.stream === null) {
+      sendJson(res, 406, { error: "this model does not support streaming" });
+      return;
+    }
+    this.#stream(res, run, false);
+  }
+
+  #stream(res: ServerResponse, run: Run, isCreator: boolean): void {
+    const stream = run.stream!;
+    if (isCreator) stream.isTiedToClients = true;
+    const isTaken = answerWithStream(res, stream, () => {
+      if (stream.isTiedToClients && !stream.isWatched) run.cancel();
+    });
+    if (!isTaken) sendJson(res, 429, { error: "too many clients listen to this run" });
+  }
+}
+
+const notReady = "Setup has not finished yet, or has failed: see GET /health-check";
+const atCapacity = "All slots are in use: the server is at capacity";
+
+function refuseTrainingStream(res: ServerResponse): void {
+  sendJson(res, 406, { error: "trainings do not support streaming" });
+}
+
+function idMismatch(family: Family): object {
+  const what = family === "predictions" ? "prediction" : "training";
+  return {
+    loc: ["body", "id"],
+    msg: `the ${what} ID must match the ID supplied in the URL`,
+    type: "value_error",
+  };
+}
+
+function modeOf(req: IncomingMessage): Mode {
+  const accept = req.headers.accept;
+  if (accept?.includes("text/event-stream")) {
+    if (accept.split(",").some((item) => item.split(";")[0]!.trim() === "text/event-stream")) return "stream";
+  }
+  return req.headers.prefer === "respond-async" ? "async" : "sync";
+}
+
+function traceHeaders(req: IncomingMessage): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const name of ["traceparent", "tracestate"]) {
+    const value = req.headers[name];
+    if (typeof value === "string") headers[name] = value;
+  }
+  return headers;
+}

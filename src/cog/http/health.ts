@@ -1,0 +1,66 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import type { Supervisor } from "../worker/supervisor.ts";
+
+const readyFolder = "/var/run/cog";
+
+/** The body of GET /health-check. */
+export class HealthReport {
+  readonly #supervisor: Supervisor;
+  readonly #version: string;
+  /** Kubernetes looks for a file once the model is ready. */
+  #mustMark: boolean;
+  #check: Promise<string | null> | null = null;
+
+  constructor(supervisor: Supervisor, options: { version: string; isKubernetes: boolean }) {
+    this.#supervisor = supervisor;
+    this.#version = options.version;
+    this.#mustMark = options.isKubernetes;
+  }
+
+  async body(): Promise<Record<string, unknown>> {
+    const { state, hasHealthcheck, isFree } = this.#supervisor;
+    const problem = state === "ready" && hasHealthcheck ? await this.#healthcheck() : null;
+    const status = problem !== null ? "UNHEALTHY" : state === "ready" ? (isFree ? "READY" : "BUSY") : names[state];
+    if (status === "READY" && this.#mustMark) {
+      this.#mustMark = false;
+      await mkdir(readyFolder, { recursive: true })
+        .then(() => writeFile(`${readyFolder}/ready`, ""))
+        .catch(() => {});
+    }
+    return {
+      status,
+      setup: this.#setup(),
+      version: { coglet: this.#version, node: process.versions.node },
+      ...(problem === null ? {} : { user_healthcheck_error: problem }),
+    };
+  }
+
+  /** Polls that overlap share one call of the author's function. */
+  #healthcheck(): Promise<string | null> {
+    this.#check ??= this.#supervisor.checkHealth().finally(() => {
+      this.#check = null;
+    });
+    return this.#check;
+  }
+
+  #setup(): Record<string, unknown> {
+    const { startedAt, completedAt, status, logs } = this.#supervisor.setup;
+    return {
+      started_at: timeText(startedAt),
+      ...(completedAt === null ? {} : { completed_at: timeText(completedAt) }),
+      status,
+      ...(logs === "" ? {} : { logs }),
+    };
+  }
+}
+
+const names = {
+  starting: "STARTING",
+  setupFailed: "SETUP_FAILED",
+  defunct: "DEFUNCT",
+  stopped: "DEFUNCT",
+};
+
+function timeText(time: Date): string {
+  return time.toISOString().replace("Z", "+00:00");
+}

@@ -1,0 +1,102 @@
+import type { JsonSchema } from "../schema/jsonSchema.ts";
+import type { OpenApiDocument } from "../schema/openapi.ts";
+import { type Breach, type Check, compileSchema } from "../schema/validation.ts";
+
+export interface InputProblem {
+  readonly loc: readonly ["body", "input", string];
+  readonly msg: string;
+  readonly type: "value_error" | "value_error.missing";
+}
+
+export type CheckedInput =
+  | { readonly input: Record<string, unknown>; readonly unknown: readonly string[] }
+  | { readonly problems: readonly InputProblem[] };
+
+/** A list with a million wrong elements is not worth a million entries. */
+const mostProblems = 100;
+
+/** The published schema of one kind of input, compiled: what a request is held against. */
+export class InputSchema {
+  /** Fields that hold files, alone or in a list. */
+  readonly fileFields: readonly string[];
+  readonly #secrets: ReadonlySet<string>;
+  readonly #properties: Readonly<Record<string, JsonSchema>>;
+  readonly #order: readonly string[];
+  readonly #nulls: readonly string[];
+  readonly #check: Check;
+
+  constructor(document: OpenApiDocument, component: "Input" | "TrainingInput") {
+    const schemas = document.components!.schemas as Record<string, JsonSchema>;
+    const properties = schemas[component]!.properties as Record<string, JsonSchema>;
+    const required = new Set(schemas[component]!.required as string[] | undefined);
+    const names = (test: (schema: JsonSchema, name: string) => boolean) =>
+      Object.entries(properties)
+        .filter(([name, schema]) => test(schema, name))
+        .map(([name]) => name);
+    this.#properties = properties;
+    this.#order = Object.keys(properties);
+    this.fileFields = names((schema) => isFile(schema) || isFile(schema.items as JsonSchema | undefined));
+    this.#secrets = new Set(names((schema) => schema["x-cog-secret"] === true));
+    this.#nulls = names(
+      (schema, name) => schema.nullable === true && !Object.hasOwn(schema, "default") && !required.has(name),
+    );
+    this.#check = compileSchema({ $ref: `#/components/schemas/${component}`, components: { schemas } }, (path) =>
+      this.#secrets.has(path.split("/")[0]!),
+    );
+  }
+
+  /** Drops unknown fields, checks the rest, adds null where an optional field without default is absent. */
+  check(given: unknown): CheckedInput {
+    if (typeof given !== "object" || given === null || Array.isArray(given)) {
+      const problem = { path: "__root__", missing: null, message: `${typeName(given)} is not of type "object"` };
+      return { problems: [asProblem(problem)] };
+    }
+    const input: Record<string, unknown> = {};
+    const unknown: string[] = [];
+    for (const [name, value] of Object.entries(given)) {
+      if (Object.hasOwn(this.#properties, name)) input[name] = value;
+      else unknown.push(name);
+    }
+    const breaches = this.#check(input);
+    if (breaches.length > 0) return { problems: this.#ordered(breaches) };
+    for (const name of this.#nulls) if (!Object.hasOwn(input, name)) input[name] = null;
+    return { input, unknown };
+  }
+
+  /** A copy that may be shown. */
+  masked(input: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+    if (this.#secrets.size === 0) return input;
+    return Object.fromEntries(
+      Object.entries(input).map(([name, value]) => [
+        name,
+        this.#secrets.has(name) && value !== null ? "**********" : value,
+      ]),
+    );
+  }
+
+  /** Cog's order: breaches by field name, then missing fields as declared. */
+  #ordered(breaches: readonly Breach[]): InputProblem[] {
+    const present = breaches
+      .filter((breach) => breach.missing === null)
+      .sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+    const missing = breaches
+      .filter((breach) => breach.missing !== null)
+      .sort((a, b) => this.#order.indexOf(a.missing!) - this.#order.indexOf(b.missing!));
+    return [...present, ...missing].slice(0, mostProblems).map(asProblem);
+  }
+}
+
+function asProblem({ path, missing, message }: Breach): InputProblem {
+  return missing === null
+    ? { loc: ["body", "input", path], msg: message, type: "value_error" }
+    : { loc: ["body", "input", missing], msg: message, type: "value_error.missing" };
+}
+
+function isFile(schema: JsonSchema | undefined): boolean {
+  return schema?.type === "string" && schema.format === "uri";
+}
+
+function typeName(value: unknown): string {
+  if (value === null) return "null";
+  return Array.isArray(value) ? "an array" : `a ${typeof value}`;
+}

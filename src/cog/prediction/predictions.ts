@@ -1,0 +1,243 @@
+import { randomBytes } from "node:crypto";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createFetch } from "../files/network.ts";
+import type { Log } from "../log.ts";
+import type { Project } from "../project.ts";
+import type { OpenApiDocument } from "../schema/openapi.ts";
+import type { Settings } from "../settings.ts";
+import { Supervisor } from "../worker/supervisor.ts";
+import { EventStream } from "./eventStream.ts";
+import { InputSchema } from "./inputSchema.ts";
+import { type Family, Run } from "./run.ts";
+import { Webhook, type WebhookEvent } from "./webhook.ts";
+
+export interface PredictionsOptions {
+  readonly project: Project;
+  readonly mode: "predict" | "train";
+  readonly settings: Settings;
+  readonly uploadUrl: string | null;
+  readonly userAgent: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly log: Log;
+}
+
+/** A request that has passed all checks but those of readiness and capacity. */
+export interface RunRequest {
+  readonly id: string | null;
+  readonly input: Readonly<Record<string, unknown>>;
+  readonly context: Readonly<Record<string, string>>;
+  readonly webhook: string | null;
+  readonly webhookEvents: ReadonlySet<WebhookEvent>;
+  /** Passed on to the webhook. */
+  readonly traceHeaders: Readonly<Record<string, string>>;
+}
+
+/** After the runs were aborted, how long the worker may take before it is killed. */
+const abortLimitMs = 5000;
+/** At shutdown, how long terminal webhooks may still be retried. */
+const webhookLimitMs = 5000;
+const teardownLimitMs = 10_000;
+
+/** All runs of this server, predictions and trainings in one space of ids, and the workers they run in. */
+export class Predictions {
+  /** The worker of the server's mode. Health tells of this one. */
+  readonly main: Supervisor;
+  readonly #options: PredictionsOptions;
+  readonly #runs = new Map<string, Set<Run>>();
+  readonly #closing = new Set<Promise<void>>();
+  readonly #inputFetch;
+  readonly #outputFetch;
+  readonly #webhookFetch;
+  readonly #folders = join(tmpdir(), `cog-${randomBytes(6).toString("hex")}`);
+  #schemas: { document: OpenApiDocument; predictions: InputSchema | null; trainings: InputSchema | null } | null = null;
+  #trainer: Supervisor | null = null;
+  #count = 0;
+  #lastId = 0n;
+
+  constructor(options: PredictionsOptions) {
+    this.#options = options;
+    const { allowPrivateNetwork } = options.settings;
+    this.#inputFetch = createFetch({ allowPrivateNetwork });
+    // Where outputs go is the operator's choice, so it may well be inside their network.
+    this.#outputFetch = createFetch({ allowPrivateNetwork: true, silenceMs: 25_000 });
+    this.#webhookFetch = createFetch({ allowPrivateNetwork, silenceMs: 30_000 });
+    this.main = this.#supervisor(options.mode);
+  }
+
+  /** The document clients read; null while setup has not succeeded. */
+  get document(): OpenApiDocument | null {
+    return this.main.state === "ready" ? this.main.document : null;
+  }
+
+  get hasTrainer(): boolean {
+    return this.#options.project.train !== null;
+  }
+
+  /** May predictions be streamed? Only known once the document is. */
+  get streams(): boolean {
+    const post = this.document?.paths["/predictions"]?.post as Record<string, unknown> | undefined;
+    return post?.["x-cog-streaming"] === true;
+  }
+
+  schema(family: Family): InputSchema | null {
+    const document = this.document;
+    if (document === null) return null;
+    if (this.#schemas?.document !== document) {
+      const schemas = document.components!.schemas!;
+      const trainings = schemas.TrainingInput ? new InputSchema(document, "TrainingInput") : null;
+      // A project that only trains answers /predictions with its trainer.
+      const predictions = schemas.Input ? new InputSchema(document, "Input") : trainings;
+      this.#schemas = { document, predictions, trainings };
+    }
+    return this.#schemas![family];
+  }
+
+  find(id: string): Run | undefined {
+    return [...(this.#runs.get(id) ?? [])].at(-1);
+  }
+
+  /** Cancels every run of this id. False where there is none. */
+  cancel(id: string): boolean {
+    const runs = this.#runs.get(id);
+    for (const run of runs ?? []) run.cancel();
+    return runs !== undefined;
+  }
+
+  /** Starts a run; or says why there is none: setup has not succeeded, or all slots are taken. */
+  create(family: Family, request: RunRequest): Run | "notReady" | "busy" {
+    if (this.main.state !== "ready") return "notReady";
+    const supervisor = this.#supervisorFor(family);
+    if (!supervisor.isFree) return "busy";
+    const run = this.#newRun(family, supervisor, request);
+    const runs = this.#runs.get(run.id);
+    if (runs === undefined) this.#runs.set(run.id, new Set([run]));
+    else runs.add(run);
+    run.begin();
+    return run;
+  }
+
+  /** Resolves when no run is left. */
+  async idle(): Promise<void> {
+    while (this.#runs.size > 0) {
+      const runs = [...this.#runs.values()].flatMap((set) => [...set]);
+      await Promise.all(runs.map((run) => new Promise<void>((resolve) => run.onceOver(resolve))));
+    }
+  }
+
+  /** Cancels all runs; what has not ended after five seconds ends with its worker. */
+  abort(): void {
+    for (const id of this.#runs.keys()) this.cancel(id);
+    const timer = setTimeout(() => {
+      this.main.kill();
+      this.#trainer?.kill();
+    }, abortLimitMs);
+    timer.unref();
+  }
+
+  /** Ends the workers, waits for what runs have left to deliver and to clean up. */
+  async close(): Promise<void> {
+    await Promise.all([this.main.stop(teardownLimitMs), this.#trainer?.stop(teardownLimitMs)]);
+    let timer: NodeJS.Timeout | undefined;
+    const limit = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, webhookLimitMs);
+    });
+    await Promise.race([Promise.all(this.#closing), limit]);
+    clearTimeout(timer);
+    for (const fetch of [this.#inputFetch, this.#outputFetch, this.#webhookFetch]) fetch.close();
+  }
+
+  #newRun(family: Family, supervisor: Supervisor, request: RunRequest): Run {
+    const { settings, uploadUrl, log } = this.#options;
+    this.#count += 1;
+    const isStreamed = family === "predictions" && this.streams;
+    const component = family === "trainings" || this.#options.mode === "train" ? "TrainingOutput" : "Output";
+    const output = this.document!.components!.schemas![component] as { type?: string } | undefined;
+    return new Run({
+      id: request.id ?? this.#newId(),
+      number: this.#count,
+      family,
+      input: request.input,
+      context: request.context,
+      schema: this.schema(family),
+      supervisor,
+      isArrayOutput: output?.type === "array",
+      stream: isStreamed ? new EventStream(settings.streamHistory) : null,
+      webhook: request.webhook === null ? null : this.#webhook(request.webhook, request),
+      folder: `${this.#folders}-${this.#count}`,
+      uploadUrl,
+      inputFetch: this.#inputFetch,
+      outputFetch: this.#outputFetch,
+      userAgent: settings.userAgent,
+      maxDownloadBytes: settings.maxDownloadBytes,
+      log,
+      onEnd: (run) => this.#ended(run, supervisor),
+    });
+  }
+
+  #webhook(url: string, request: RunRequest): Webhook {
+    const { settings, userAgent, log } = this.#options;
+    const { webhookToken } = settings;
+    return new Webhook({
+      url,
+      events: request.webhookEvents,
+      intervalMs: settings.webhookIntervalMs,
+      headers: {
+        "user-agent": userAgent,
+        ...(webhookToken === null ? {} : { authorization: `Bearer ${webhookToken}` }),
+        ...request.traceHeaders,
+      },
+      fetch: this.#webhookFetch,
+      log,
+    });
+  }
+
+  #ended(run: Run, supervisor: Supervisor): void {
+    const runs = this.#runs.get(run.id);
+    runs?.delete(run);
+    if (runs?.size === 0) this.#runs.delete(run.id);
+    // `closed` is set after this call.
+    queueMicrotask(() => {
+      this.#closing.add(run.closed);
+      void run.closed.finally(() => this.#closing.delete(run.closed));
+      if (supervisor === this.#trainer && supervisor.taken === 0) this.#releaseTrainer(supervisor);
+    });
+  }
+
+  /** In a server for predictions the trainer lives as long as it has something to do, so that it frees its memory. */
+  #supervisorFor(family: Family): Supervisor {
+    if (family === "predictions" || this.#options.mode === "train") return this.main;
+    if (this.#trainer === null) {
+      this.#trainer = this.#supervisor("train");
+      this.#trainer.start();
+    }
+    return this.#trainer;
+  }
+
+  #releaseTrainer(supervisor: Supervisor): void {
+    this.#trainer = null;
+    const stopped = supervisor.stop(teardownLimitMs);
+    this.#closing.add(stopped);
+    void stopped.finally(() => this.#closing.delete(stopped));
+  }
+
+  #supervisor(role: "predict" | "train"): Supervisor {
+    const { project, settings, env, log } = this.#options;
+    return new Supervisor({
+      project,
+      role,
+      weights: settings.weights,
+      setupTimeoutMs: settings.setupTimeoutMs,
+      concurrency: role === "train" ? 1 : (settings.maxConcurrency ?? project.concurrency),
+      env,
+      log,
+    });
+  }
+
+  /** "pred_" and the clock in nanoseconds, as Cog makes them; never the same twice. */
+  #newId(): string {
+    const now = BigInt(Date.now()) * 1_000_000n;
+    this.#lastId = now > this.#lastId ? now : this.#lastId + 1n;
+    return `pred_${this.#lastId.toString(16)}`;
+  }
+}

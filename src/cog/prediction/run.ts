@@ -1,0 +1,310 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { isCodedError } from "../../errors/index.ts";
+import { fetchInputFiles } from "../files/inputFiles.ts";
+import type { Fetch } from "../files/network.ts";
+import { resolveOutputFiles } from "../files/outputFiles.ts";
+import type { Log } from "../log.ts";
+import type { FromWorker, RunEnd } from "../worker/protocol.ts";
+import type { RunListener, Supervisor } from "../worker/supervisor.ts";
+import type { EventStream } from "./eventStream.ts";
+import type { InputSchema } from "./inputSchema.ts";
+import { Metrics } from "./metrics.ts";
+import type { Webhook } from "./webhook.ts";
+
+export type Status = "starting" | "processing" | "succeeded" | "failed" | "canceled";
+export type Family = "predictions" | "trainings";
+
+/** What a run has to do with the world around it. */
+export interface RunOptions {
+  readonly id: string;
+  /** Unlike the id, chosen by us and unique. */
+  readonly number: number;
+  readonly family: Family;
+  readonly input: Readonly<Record<string, unknown>>;
+  readonly context: Readonly<Record<string, string>>;
+  readonly schema: InputSchema | null;
+  readonly supervisor: Supervisor;
+  /** The declared output is an array. */
+  readonly isArrayOutput: boolean;
+  readonly stream: EventStream | null;
+  readonly webhook: Webhook | null;
+  /** The run's own folder, made when it is needed. */
+  readonly folder: string;
+  readonly uploadUrl: string | null;
+  readonly inputFetch: Fetch;
+  readonly outputFetch: Fetch;
+  readonly userAgent: string | null;
+  readonly maxDownloadBytes: number;
+  readonly log: Log;
+  /** Called once, when the outcome is known and before anyone else hears of it. */
+  readonly onEnd: (run: Run) => void;
+}
+
+/** The longest log that is kept of one run, in UTF-16 units. */
+const longestLogs = 64 * 1024 * 1024;
+
+/** One prediction or training, from its slot to its outcome. */
+export class Run implements RunListener {
+  readonly id: string;
+  readonly family: Family;
+  readonly stream: EventStream | null;
+  status: Status = "starting";
+  /** Resolves when the terminal webhook is settled and the run's files are gone. */
+  closed: Promise<void> = Promise.resolve();
+  readonly #options: RunOptions;
+  readonly #started = performance.now();
+  readonly #chunks: unknown[] = [];
+  readonly #metrics = new Metrics();
+  readonly #abort = new AbortController();
+  readonly #waiting: (() => void)[] = [];
+  #logs = "";
+  #output: unknown;
+  #error: string | null = null;
+  #predictTime: number | null = null;
+  /** Output files are read one after the other; while that goes on, what follows them waits here. */
+  #fileWork: Promise<void> | null = null;
+  #isDispatched = false;
+  #isSettled = false;
+  #hasFolder = false;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+    this.id = options.id;
+    this.family = options.family;
+    this.stream = options.stream;
+  }
+
+  get isOver(): boolean {
+    return this.#predictTime !== null;
+  }
+
+  /** Takes the slot and starts the work. */
+  begin(): void {
+    const { supervisor, schema, input } = this.#options;
+    supervisor.taken += 1;
+    const hasFiles = schema?.fileFields.some((field) => (input[field] ?? null) !== null) ?? false;
+    if (hasFiles || supervisor.state !== "ready") void this.#prepare(hasFiles);
+    else this.#dispatch(input, {});
+  }
+
+  /** Calls back when the run is over. */
+  onceOver(callback: () => void): void {
+    if (this.isOver) callback();
+    else this.#waiting.push(callback);
+  }
+
+  cancel(): void {
+    if (this.isOver || this.#abort.signal.aborted) return;
+    this.#abort.abort();
+    if (this.#isDispatched && !this.#isSettled) this.#options.supervisor.cancel(this.#options.number);
+  }
+
+  receive(message: FromWorker): void {
+    switch (message.type) {
+      case "log":
+        this.#log(message.source, message.data);
+        break;
+      case "metric":
+        this.#metrics.record(message.name, message.value, message.mode);
+        this.stream?.publish("metric", { name: message.name, value: message.value, mode: message.mode });
+        break;
+      case "chunk":
+        this.#afterFiles(message, (value) => this.#addChunk(value));
+        break;
+      case "end":
+        this.#hasFolder ||= message.tempDir === true;
+        this.#isSettled ||= message.settled;
+        this.#afterFiles(message, (value) => this.#ended(message, value));
+        break;
+      case "settled":
+        this.#settle();
+        if (message.tempDir) void this.#removeFolder();
+        break;
+    }
+  }
+
+  lost(reason: string): void {
+    this.#hasFolder = true;
+    this.#isSettled = true;
+    this.#afterFiles({}, () =>
+      this.#finish(this.#abort.signal.aborted ? "canceled" : "failed", `[WORKER_DIED] ${reason}`),
+    );
+    if (this.isOver) this.#options.supervisor.taken -= 1;
+  }
+
+  /** Cog's view of the moment: answers to PUT, webhooks, the stream's last event. */
+  snapshot(): Record<string, unknown> {
+    return this.#view(this.#chunks.length, this.#logs.length, this.#metrics.snapshot(this.#predictTime));
+  }
+
+  /** The input as it may be shown: stripped, completed, secrets masked. */
+  get shownInput(): Readonly<Record<string, unknown>> {
+    return this.#options.schema?.masked(this.#options.input) ?? this.#options.input;
+  }
+
+  /** The body of a sync answer: it has an output only where the run succeeded. */
+  answer(): Record<string, unknown> {
+    const { output, ...rest } = this.snapshot();
+    return this.status === "succeeded" ? { ...rest, output } : rest;
+  }
+
+  async #prepare(hasFiles: boolean): Promise<void> {
+    const { supervisor, schema, input, folder, inputFetch, userAgent, maxDownloadBytes } = this.#options;
+    try {
+      await Promise.race([this.#supervisorReady(), aborted(this.#abort.signal)]);
+      this.#processing();
+      if (!hasFiles) {
+        this.#dispatch(input, {});
+        return;
+      }
+      this.#hasFolder = true;
+      const files = await fetchInputFiles(input, schema!.fileFields, {
+        folder: join(folder, "inputs"),
+        fetch: inputFetch,
+        userAgent,
+        maxBytes: maxDownloadBytes,
+        signal: this.#abort.signal,
+      });
+      if (this.#abort.signal.aborted) throw new Error("canceled");
+      if (supervisor.state !== "ready") throw new Error("the process that runs the model is not there");
+      this.#dispatch(files.input, files.names);
+    } catch (error) {
+      this.#isSettled = true;
+      this.#finish(this.#abort.signal.aborted ? "canceled" : "failed", textOf(error));
+    }
+  }
+
+  async #supervisorReady(): Promise<void> {
+    const { supervisor } = this.#options;
+    const state = await supervisor.settled();
+    if (state !== "ready") throw new Error(`setup failed: ${supervisor.setup.logs}`);
+  }
+
+  #processing(): void {
+    if (this.status !== "starting") return;
+    this.status = "processing";
+    this.stream?.publish("start", { id: this.id, status: this.status });
+    this.#options.webhook?.send("start", this.#laterBody());
+  }
+
+  #dispatch(input: Readonly<Record<string, unknown>>, names: Readonly<Record<string, string>>): void {
+    const { supervisor, number, id, context, folder } = this.#options;
+    this.#processing();
+    this.#isDispatched = true;
+    supervisor.run({ type: "run", run: number, id, input, names, context, tempDir: join(folder, "work") }, this);
+    if (this.#abort.signal.aborted) supervisor.cancel(number);
+  }
+
+  #log(source: "stdout" | "stderr", data: string): void {
+    if (this.isOver) return;
+    if (this.#logs.length < longestLogs) this.#logs += data;
+    for (const line of data.replace(/\n$/, "").split("\n")) {
+      this.#options.log.write("info", `cog::${source}`, line, { prediction_id: this.id });
+    }
+    this.stream?.publish("log", { source, data });
+    this.#options.webhook?.send("logs", this.#laterBody());
+  }
+
+  #addChunk(value: unknown): void {
+    if (this.isOver) return;
+    const index = this.#chunks.push(value) - 1;
+    this.stream?.publish("output", { chunk: value, index });
+    this.#options.webhook?.send("output", this.#laterBody());
+  }
+
+  /** Runs `step` with the value of a message: at once, or when its files and those before it are there. */
+  #afterFiles(message: Pick<RunEnd, "value" | "files">, step: (value: unknown) => void): void {
+    if (message.files === undefined && this.#fileWork === null) {
+      step(message.value);
+      return;
+    }
+    const { uploadUrl, outputFetch, id } = this.#options;
+    const signal = this.#abort.signal;
+    const work = (this.#fileWork ?? Promise.resolve()).then(async () => {
+      if (this.isOver) return;
+      try {
+        step(await resolveOutputFiles(message, { uploadUrl, fetch: outputFetch, predictionId: id, signal }));
+      } catch (error) {
+        // The author's function may still be running; it has nothing left to deliver to.
+        if (!this.#isSettled) this.#options.supervisor.cancel(this.#options.number);
+        this.#finish(signal.aborted ? "canceled" : "failed", textOf(error));
+      }
+    });
+    this.#fileWork = work;
+    void work.then(() => {
+      if (this.#fileWork === work) this.#fileWork = null;
+    });
+  }
+
+  #ended(message: RunEnd, value: unknown): void {
+    if (message.status !== "succeeded") {
+      this.#finish(message.status, message.error ?? "");
+      return;
+    }
+    // A generator's output is what it yielded; a list is as if its items had been.
+    const isGenerator = !("value" in message) && message.files === undefined;
+    if (Array.isArray(value)) for (const item of value) this.#addChunk(item);
+    else if (!isGenerator && value !== null) this.#addChunk(value);
+    const asArray = isGenerator || Array.isArray(value) || this.#options.isArrayOutput;
+    this.#output = asArray ? [...this.#chunks] : value;
+    this.#finish("succeeded", null);
+  }
+
+  #finish(status: Status, error: string | null): void {
+    if (this.isOver) return;
+    const { webhook, onEnd, supervisor } = this.#options;
+    this.status = status;
+    this.#predictTime = (performance.now() - this.#started) / 1000;
+    if (status === "failed") this.#error = error || "the prediction failed";
+    // The slot is free before anyone learns of the end, so that the next request finds it.
+    if (this.#isSettled) supervisor.taken -= 1;
+    onEnd(this);
+    this.stream?.publish("completed", this.snapshot(), true);
+    for (const callback of this.#waiting) callback();
+    const removed = this.#hasFolder ? this.#removeFolder() : null;
+    if (webhook === null && removed === null) return;
+    this.closed = Promise.all([webhook?.complete(() => JSON.stringify(this.snapshot())), removed]).then(() => {});
+  }
+
+  #settle(): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    if (this.isOver) this.#options.supervisor.taken -= 1;
+  }
+
+  async #removeFolder(): Promise<void> {
+    await rm(this.#options.folder, { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
+  }
+
+  /** A webhook's body, written when its turn comes but telling of now. */
+  #laterBody(): () => string {
+    const { status } = this;
+    const chunks = this.#chunks.length;
+    const logs = this.#logs.length;
+    const metrics = this.#metrics.snapshot(null);
+    return () => JSON.stringify({ ...this.#view(chunks, logs, metrics, false), status });
+  }
+
+  #view(chunks: number, logs: number, metrics: object, isNow = true): Record<string, unknown> {
+    const view: Record<string, unknown> = { id: this.id, status: this.status };
+    if (isNow && this.status === "succeeded") view.output = this.#output;
+    else if (chunks > 0) view.output = this.#chunks.slice(0, chunks);
+    if (isNow && this.status === "failed") view.error = this.#error;
+    view.logs = this.#logs.slice(0, logs);
+    view.metrics = metrics;
+    return view;
+  }
+}
+
+function textOf(error: unknown): string {
+  if (isCodedError(error)) return `[${error.code}] ${error.message}`;
+  return error instanceof Error ? error.message : String(error);
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}

@@ -1,0 +1,91 @@
+import { Ajv2020, type ErrorObject } from "ajv/dist/2020.js";
+import type { JsonSchema } from "./jsonSchema.ts";
+
+/** One breach of a schema. `path` is JSON pointer segments joined with "/", "" for the whole value. */
+export interface Breach {
+  readonly path: string;
+  readonly message: string;
+  /** The property that is missing, for that one kind of breach. */
+  readonly missing: string | null;
+}
+
+export type Check = (value: unknown) => Breach[];
+
+/** Longest text of a value inside a message, in UTF-16 units. */
+const shownValue = 200;
+
+/**
+ * Compiles a schema as Cog reads it: JSON Schema 2020-12; OpenAPI-only words have no force and formats are not checked.
+ * `isSecret` names paths whose value must not appear in messages.
+ */
+export function compileSchema(schema: JsonSchema, isSecret: (path: string) => boolean = () => false): Check {
+  const ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true, verbose: true });
+  const validate = ajv.compile(withoutNullable(schema) as JsonSchema);
+  return (value) => {
+    if (validate(value)) return [];
+    return topmost(validate.errors ?? []).map((error) => breach(error, isSecret));
+  };
+}
+
+/** Ajv gives `nullable` the meaning "null is allowed"; for Cog it is a mark for user interfaces. */
+function withoutNullable(schema: unknown, isPropertyMap = false): unknown {
+  if (Array.isArray(schema)) return schema.map((item) => withoutNullable(item));
+  if (typeof schema !== "object" || schema === null) return schema;
+  const copy: JsonSchema = {};
+  for (const [key, value] of Object.entries(schema)) {
+    if (!isPropertyMap && (key === "nullable" || key === "default")) continue;
+    copy[key] = withoutNullable(value, !isPropertyMap && (key === "properties" || key === "schemas"));
+  }
+  return copy;
+}
+
+/** A union is one entry: what its variants said is dropped. */
+function topmost(errors: readonly ErrorObject[]): ErrorObject[] {
+  const unions = errors.filter((error) => error.keyword === "anyOf").map((error) => `${error.schemaPath}/`);
+  return errors.filter((error) => !unions.some((path) => error.schemaPath.startsWith(path)));
+}
+
+function breach(error: ErrorObject, isSecret: (path: string) => boolean): Breach {
+  const path = error.instancePath
+    .slice(1)
+    .split("/")
+    .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"))
+    .join("/");
+  const missing = error.keyword === "required" && path === "" ? (error.params.missingProperty as string) : null;
+  const value = isSecret(path) ? "**********" : shown(error.data);
+  return { path, missing, message: missing === null ? messageFor(error, value) : "Field required" };
+}
+
+/** Cog's wording. */
+function messageFor(error: ErrorObject, value: string): string {
+  const { params } = error;
+  switch (error.keyword) {
+    case "type":
+      return `${value} is not of type ${JSON.stringify(params.type)}`;
+    case "minimum":
+      return `${value} is less than the minimum of ${params.limit}`;
+    case "maximum":
+      return `${value} is greater than the maximum of ${params.limit}`;
+    case "maxLength":
+      return `${value} is longer than ${count(params.limit)}`;
+    case "minLength":
+      return `${value} is shorter than ${count(params.limit)}`;
+    case "pattern":
+      return `${value} does not match ${JSON.stringify(params.pattern)}`;
+    case "enum":
+      return `${value} is not one of ${JSON.stringify(params.allowedValues)}`;
+    case "anyOf":
+      return `${value} is not valid under any of the schemas listed in the 'anyOf' keyword`;
+    default:
+      return `${value} ${error.message ?? "is not valid"}`;
+  }
+}
+
+function count(limit: number): string {
+  return limit === 1 ? "1 character" : `${limit} characters`;
+}
+
+function shown(value: unknown): string {
+  const text = JSON.stringify(value) ?? "null";
+  return text.length <= shownValue ? text : `${text.slice(0, shownValue)}…`;
+}

@@ -1,0 +1,54 @@
+import { StringDecoder } from "node:string_decoder";
+import type { LogSource } from "./protocol.ts";
+
+const longest = 4 * 1024 * 1024;
+const notice = "[**** LOG LINE TRUNCATED AT 4 MiB ****]\n";
+
+/** Cuts what is written into whole lines, each source apart, and passes them on in the order in which they ended. */
+export class LineBuffer {
+  readonly #emit: (source: LogSource, data: string) => void;
+  readonly #decoders = { stdout: new StringDecoder("utf8"), stderr: new StringDecoder("utf8") };
+  readonly #tails = { stdout: "", stderr: "" };
+
+  constructor(emit: (source: LogSource, data: string) => void) {
+    this.#emit = emit;
+  }
+
+  write(source: LogSource, chunk: string | Uint8Array): void {
+    const text = typeof chunk === "string" ? chunk : this.#decoders[source].write(Buffer.from(chunk));
+    const end = text.lastIndexOf("\n") + 1;
+    if (end > 0) this.#send(source, this.#tails[source] + text.slice(0, end));
+    const tail = (end > 0 ? "" : this.#tails[source]) + text.slice(end);
+    // A line that never ends must not grow for ever.
+    this.#tails[source] = tail.length > longest ? tail.slice(0, longest + 1) : tail;
+  }
+
+  /** Passes on what has no newline yet. */
+  flush(): void {
+    for (const source of ["stdout", "stderr"] as const) {
+      const tail = this.#tails[source] + this.#decoders[source].end();
+      this.#tails[source] = "";
+      if (tail !== "") this.#send(source, tail);
+    }
+  }
+
+  #send(source: LogSource, data: string): void {
+    this.#emit(source, data.length > longest ? data.slice(0, longest - notice.length) + notice : data);
+  }
+}
+
+/**
+ * Puts `receive` in front of both standard streams. Returns the way to the real standard error.
+ * What native code and child processes print does not come through here; it goes to the server's standard error.
+ */
+export function captureStandardStreams(receive: (source: LogSource, chunk: string | Uint8Array) => void): void {
+  for (const source of ["stdout", "stderr"] as const) {
+    process[source].write = ((chunk: string | Uint8Array, encoding?: unknown, done?: unknown): boolean => {
+      const text = typeof chunk === "string" && typeof encoding === "string" && encoding !== "utf8";
+      receive(source, text ? Buffer.from(chunk as string, encoding as BufferEncoding) : chunk);
+      const callback = typeof encoding === "function" ? encoding : done;
+      if (typeof callback === "function") process.nextTick(callback as () => void);
+      return true;
+    }) as typeof process.stdout.write;
+  }
+}

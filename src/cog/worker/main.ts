@@ -1,0 +1,155 @@
+import { Socket } from "node:net";
+import { contexts } from "../schema/context.ts";
+import { openApiDocument } from "../schema/openapi.ts";
+import type { Predictor } from "../schema/predictor.ts";
+import { errorText, stackText } from "./errors.ts";
+import { loadPredictor } from "./load.ts";
+import { captureStandardStreams, LineBuffer } from "./logs.ts";
+import { type FromWorker, MessageWriter, readMessages, type ToWorker } from "./protocol.ts";
+import { WorkerRun } from "./run.ts";
+
+// The worker process: holds the author's code, so that nothing it does can stop the server from answering.
+
+const socket = new Socket({ fd: 3, readable: true, writable: true });
+const writer = new MessageWriter<FromWorker>(socket);
+const exit = process.exit.bind(process);
+const runs = new Map<number, WorkerRun>();
+const healthTimeoutMs = 5000;
+let predictor: Predictor | null = null;
+let model: unknown;
+let isSetUp = false;
+
+const send = (message: FromWorker) => writer.send(message);
+const runById = new Map<object, WorkerRun>();
+
+/** The run whose code is executing; where the runtime lost track, the only one there is. */
+function currentRun(): WorkerRun | undefined {
+  const context = contexts.getStore();
+  return context === undefined ? undefined : runById.get(context.signal);
+}
+
+function responsibleRun(): WorkerRun | undefined {
+  return currentRun() ?? (runs.size === 1 ? [...runs.values()][0] : undefined);
+}
+
+const outside = new LineBuffer((_source, data) => send({ type: isSetUp ? "strayLog" : "setupLog", data }));
+captureStandardStreams((source, chunk) => (currentRun()?.logs ?? outside).write(source, chunk));
+
+process.exit = ((code?: number | string): never => {
+  const error = new Error(`process.exit(${code ?? ""}) was called`);
+  currentRun()?.fail(error);
+  throw error;
+}) as typeof process.exit;
+
+const escaped = (error: unknown) => {
+  const run = responsibleRun();
+  if (run !== undefined) run.fail(error);
+  else if (!isSetUp) failSetup(error);
+  else send({ type: "strayLog", data: `outside of any prediction: ${stackText(error) ?? errorText(error)}\n` });
+};
+process.on("uncaughtException", escaped);
+process.on("unhandledRejection", escaped);
+// Both go to the whole process group on Ctrl-C; the server decides when the worker stops.
+process.on("SIGINT", () => {});
+process.on("SIGTERM", () => {});
+// The server is gone: nobody is left to work for.
+socket.on("close", () => exit(1));
+socket.on("error", () => exit(1));
+
+function failSetup(error: unknown): void {
+  outside.flush();
+  send({ type: "setupFailed", error: stackText(error) ?? errorText(error) });
+  writer.flush();
+}
+
+async function start(message: Extract<ToWorker, { type: "start" }>): Promise<void> {
+  const { predict, train, role, weights } = message;
+  try {
+    const declarations = {
+      predict: predict && (await loadDeclaration(predict, "predictor", role === "predict")),
+      train: train && (await loadDeclaration(train, "trainer", role === "train")),
+    };
+    predictor = declarations[role];
+    model = await predictor!.setup({ weights: weights ?? undefined });
+    outside.flush();
+    isSetUp = true;
+    send({
+      type: "ready",
+      document: openApiDocument(declarations.predict, declarations.train),
+      concurrency: role === "train" ? 1 : predictor!.concurrency,
+      healthcheck: predictor!.healthcheck !== null,
+    });
+  } catch (error) {
+    failSetup(error);
+  }
+}
+
+/** The other mode's declaration is only needed for the document: where it cannot be loaded, this mode still works. */
+async function loadDeclaration(
+  reference: NonNullable<Extract<ToWorker, { type: "start" }>["predict"]>,
+  role: Predictor["role"],
+  isNeeded: boolean,
+): Promise<Predictor | null> {
+  try {
+    return await loadPredictor(reference, role);
+  } catch (error) {
+    if (isNeeded) throw error;
+    outside.write("stderr", `the ${role} is left out of the schema: ${errorText(error)}\n`);
+    return null;
+  }
+}
+
+async function checkHealth(check: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error("healthcheck timed out after 5.0 seconds")), healthTimeoutMs);
+  });
+  let error: string | null = null;
+  try {
+    const result = await Promise.race([predictor!.healthcheck!(model), late]);
+    if (result === false) error = "healthcheck returned False";
+  } catch (problem) {
+    error = errorText(problem);
+  }
+  clearTimeout(timer);
+  send({ type: "health", check, error });
+}
+
+async function stop(): Promise<void> {
+  try {
+    await predictor?.teardown?.(model);
+  } catch (error) {
+    send({ type: "strayLog", data: `teardown: ${stackText(error) ?? errorText(error)}\n` });
+  }
+  outside.flush();
+  writer.flush();
+  // Ends after what was written has left.
+  socket.end(() => exit(0));
+}
+
+readMessages<ToWorker>(socket, (message) => {
+  switch (message.type) {
+    case "start":
+      void start(message);
+      break;
+    case "run": {
+      const run = new WorkerRun(message, send);
+      runs.set(message.run, run);
+      runById.set(run.signal, run);
+      void run.execute(predictor!, model).then(() => {
+        runs.delete(message.run);
+        runById.delete(run.signal);
+      });
+      break;
+    }
+    case "cancel":
+      runs.get(message.run)?.cancel();
+      break;
+    case "health":
+      void checkHealth(message.check);
+      break;
+    case "stop":
+      void stop();
+      break;
+  }
+});

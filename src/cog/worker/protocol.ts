@@ -1,0 +1,133 @@
+import type { Socket } from "node:net";
+import { StringDecoder } from "node:string_decoder";
+import type { Reference } from "../project.ts";
+import type { MetricMode } from "../schema/context.ts";
+import type { OpenApiDocument } from "../schema/openapi.ts";
+
+/**
+ * What the server process and the worker process say to each other: one JSON text per line, on a socket pair that the
+ * worker finds at file descriptor 3. A run is known by its number, never by the id a client chose.
+ */
+export type ToWorker =
+  | {
+      readonly type: "start";
+      readonly predict: Reference | null;
+      readonly train: Reference | null;
+      /** Which of the two this worker sets up and runs. */
+      readonly role: "predict" | "train";
+      readonly weights: string | null;
+    }
+  | RunRequest
+  | { readonly type: "cancel"; readonly run: number }
+  | { readonly type: "health"; readonly check: number }
+  | { readonly type: "stop" };
+
+export interface RunRequest {
+  readonly type: "run";
+  readonly run: number;
+  readonly id: string;
+  /** As validated; file inputs are paths on this machine by now. */
+  readonly input: Readonly<Record<string, unknown>>;
+  /** What the client calls the files, by path. */
+  readonly names: Readonly<Record<string, string>>;
+  readonly context: Readonly<Record<string, string>>;
+  /** The run's own folder; not yet made. */
+  readonly tempDir: string;
+}
+
+export type FromWorker =
+  | {
+      readonly type: "ready";
+      readonly document: OpenApiDocument;
+      readonly concurrency: number;
+      readonly healthcheck: boolean;
+    }
+  | { readonly type: "setupFailed"; readonly error: string }
+  | { readonly type: "log"; readonly run: number; readonly source: LogSource; readonly data: string }
+  | { readonly type: "setupLog"; readonly data: string }
+  | { readonly type: "strayLog"; readonly data: string }
+  | { readonly type: "chunk"; readonly run: number; readonly value: unknown; readonly files?: readonly OutputFile[] }
+  | {
+      readonly type: "metric";
+      readonly run: number;
+      readonly name: string;
+      readonly value: unknown;
+      readonly mode: MetricMode;
+    }
+  | RunEnd
+  | { readonly type: "settled"; readonly run: number; readonly tempDir?: true }
+  | { readonly type: "health"; readonly check: number; readonly error: string | null };
+
+export interface RunEnd {
+  readonly type: "end";
+  readonly run: number;
+  readonly status: "succeeded" | "failed" | "canceled";
+  /** Of a run that was no generator. */
+  readonly value?: unknown;
+  readonly files?: readonly OutputFile[];
+  readonly error?: string;
+  /** The author's function has returned: the slot is free. Else "settled" follows. */
+  readonly settled: boolean;
+  /** The run's folder has been made. */
+  readonly tempDir?: true;
+}
+
+export type LogSource = "stdout" | "stderr";
+
+/** A returned file: where in the value (whose place holds null) it belongs. */
+export interface OutputFile {
+  readonly at: readonly (string | number)[];
+  readonly path: string;
+}
+
+/** Writes messages; those of one millisecond go out together, but a busy event loop does not hold them back. */
+export class MessageWriter<Message> {
+  readonly #socket: Socket;
+  #pending = "";
+  #scheduled = false;
+  #written = 0;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  send(message: Message): void {
+    this.#pending += `${JSON.stringify(message)}\n`;
+    if (this.#pending.length > 65_536 || performance.now() - this.#written > 1) this.flush();
+    else if (!this.#scheduled) {
+      this.#scheduled = true;
+      setImmediate(() => this.flush());
+    }
+  }
+
+  flush(): void {
+    this.#scheduled = false;
+    if (this.#pending === "" || this.#socket.destroyed) return;
+    this.#written = performance.now();
+    this.#socket.write(this.#pending);
+    this.#pending = "";
+  }
+}
+
+/** Calls `receive` for every message that arrives. */
+export function readMessages<Message>(socket: Socket, receive: (message: Message) => void): void {
+  const decoder = new StringDecoder("utf8");
+  // Pieces of one long message are joined once, when its end is there.
+  let pieces: string[] = [];
+  socket.on("data", (bytes: Buffer) => {
+    const text = decoder.write(bytes);
+    let start = 0;
+    for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", start)) {
+      const line = text.slice(start, end);
+      start = end + 1;
+      if (pieces.length === 0) receive(JSON.parse(line) as Message);
+      else {
+        pieces.push(line);
+        const whole = pieces.join("");
+        pieces = [];
+        receive(JSON.parse(whole) as Message);
+      }
+    }
+    if (start < text.length) pieces.push(text.slice(start));
+  });
+}
