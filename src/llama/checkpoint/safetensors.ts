@@ -1,7 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import type { TensorSource, WeightType } from "../../engine/engine.ts";
 import { CodedError, type ErrorCode } from "../../errors/index.ts";
-import { refuseImpostor } from "./impostor.ts";
+import { refuseImpostor } from "../tokenizer/impostor.ts";
 import { parseStrictJson, type StrictJson } from "./strict-json.ts";
 
 /** A tensor of any safetensors type; TensorSource is one that the engine can load. */

@@ -1,7 +1,10 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { CodedError } from "../../errors/index.ts";
+import { jsonTokenizer, type SpecialTexts } from "./huggingface-json.ts";
+import { refuseImpostor } from "./impostor.ts";
 import { sentencePieceTokenizer } from "./sentencepiece.ts";
+import { isTiktoken, tiktokenTokenizer } from "./tiktoken.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Published files reach 17 MB. */
@@ -25,12 +28,45 @@ export async function openTokenizer(folders: readonly string[]): Promise<OpenedT
     const file = join(folder, "tokenizer.model");
     const bytes = await readTokenizerFile(file);
     if (bytes !== null) {
-      return { tokenizer: sentencePieceTokenizer(bytes, file), file, specialIdsAreCertain: true };
+      refuseImpostor(bytes, file, "TOKENIZER_CORRUPT");
+      const tokenizer = isTiktoken(bytes) ? tiktokenTokenizer(bytes, file) : sentencePieceTokenizer(bytes, file);
+      return { tokenizer, file, specialIdsAreCertain: !isTiktoken(bytes) };
     }
+    const opened = await openJson(folder);
+    if (opened !== null) return opened;
   }
   throw new CodedError("TOKENIZER_NOT_FOUND", `${folders.join(" and ")}: no tokenizer.model and no tokenizer.json`, {
     hint: "Put the tokenizer.model that came with the weights beside them",
   });
+}
+
+async function openJson(folder: string): Promise<OpenedTokenizer | null> {
+  const file = join(folder, "tokenizer.json");
+  const bytes = await readTokenizerFile(file);
+  if (bytes === null) return null;
+  refuseImpostor(bytes, file, "TOKENIZER_CORRUPT");
+  const special = await specialTexts(join(folder, "tokenizer_config.json"));
+  const tokenizer = jsonTokenizer(new TextDecoder().decode(bytes), file, special);
+  return { tokenizer, file, specialIdsAreCertain: false };
+}
+
+/** bos_token and eos_token, each a text or an object with the text as `content`. */
+async function specialTexts(file: string): Promise<SpecialTexts> {
+  const bytes = await readTokenizerFile(file);
+  if (bytes === null) return { bos: null, eos: null };
+  let config: unknown;
+  try {
+    config = JSON.parse(new TextDecoder().decode(bytes));
+  } catch (error) {
+    throw new CodedError("TOKENIZER_CORRUPT", `${file}: not valid JSON: ${(error as Error).message}`, { cause: error });
+  }
+  const values = new Map(Object.entries(config ?? {}));
+  const text = (name: string) => {
+    const value = values.get(name);
+    const content = typeof value === "object" && value !== null ? value.content : value;
+    return typeof content === "string" && content !== "" ? content : null;
+  };
+  return { bos: text("bos_token"), eos: text("eos_token") };
 }
 
 /** null: there is no such file. */

@@ -1,4 +1,5 @@
 import { CodedError } from "../../errors/index.ts";
+import { longestFirst } from "./added-tokens.ts";
 import { type Detokenization, decodeAll, type Surface, streamDecoder } from "./detokenizer.ts";
 import { IdBuffer } from "./id-buffer.ts";
 import { Merger } from "./merger.ts";
@@ -194,15 +195,6 @@ function detokenization({ pieces, unkSurface, addDummyPrefix }: SentencePieceMod
     replacement: "byte",
     hiddenEndsRun: true,
   };
-}
-
-/** One alternative for each text, such that the longest that fits at a place is found; null for none. */
-export function longestFirst(texts: readonly string[]): RegExp | null {
-  if (texts.length === 0) return null;
-  const escaped = texts
-    .toSorted((a, b) => b.length - a.length)
-    .map((text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"));
-  return new RegExp(escaped.join("|"), "gu");
 }
 
 /** Without byte fallback, neighbouring unknown characters are one unknown token. */

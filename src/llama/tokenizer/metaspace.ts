@@ -1,0 +1,162 @@
+import { AddedTokens } from "./added-tokens.ts";
+import { type Detokenization, decodeAll, type Surface, streamDecoder } from "./detokenizer.ts";
+import { IdBuffer } from "./id-buffer.ts";
+import { Merger } from "./merger.ts";
+import { characterLength } from "./pair-table.ts";
+import { loneSurrogate, spaceMark } from "./sentencepiece.ts";
+import type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
+import { partsOf, type TokenizerJson, unsupported } from "./tokenizer-json.ts";
+
+/** How spaces become marks before the merging. */
+interface Spacing {
+  /**
+   * Which sections of text (an added token begins a new one) get a mark in front: "every", always one more;
+   * "unless marked", only where there is none; "first", that for the beginning of the text only.
+   */
+  readonly prefix: "every" | "unless marked" | "first" | "none";
+  /** Merges do not reach from one word to the next. */
+  readonly splitWords: boolean;
+}
+
+/** LLaMA 2's vocabulary in a tokenizer.json: byte pair encoding of characters, bytes for those it does not have. */
+export class MetaspaceTokenizer implements Tokenizer {
+  readonly vocabSize: number;
+  readonly bosId: number;
+  readonly eosId: number;
+  readonly #json: TokenizerJson;
+  readonly #added: AddedTokens;
+  readonly #merger: Merger;
+  readonly #spacing: Spacing;
+  readonly #byteIds: readonly number[] | null;
+  readonly #rules: Detokenization;
+  #symbols = new Int32Array(256);
+
+  /** Throws TOKENIZER_UNSUPPORTED naming a normaliser, pre-tokeniser or decoder that is not implemented. */
+  constructor(json: TokenizerJson, bosId: number, eosId: number) {
+    this.#json = json;
+    this.vocabSize = json.pieces.length;
+    this.bosId = bosId;
+    this.eosId = eosId;
+    this.#added = new AddedTokens(json.added);
+    this.#merger = new Merger(json.merges);
+    this.#spacing = readSpacing(json);
+    const byteIds = Array.from({ length: 256 }, (_, byte) => json.vocabulary.get(byteName(byte)) ?? -1);
+    this.#byteIds = json.byteFallback && !byteIds.includes(-1) ? byteIds : null;
+    this.#rules = detokenization(json, this.#added);
+  }
+
+  encode(text: string): Int32Array {
+    const ids = new IdBuffer();
+    for (const section of this.#added.split(text.replace(loneSurrogate, "\ufffd"))) {
+      if (typeof section === "number") ids.push(section);
+      else this.#encodeSection(section.text, section.start === 0, ids);
+    }
+    return ids.finish();
+  }
+
+  decode(ids: Iterable<number>): string {
+    return decodeAll(this.#rules, ids);
+  }
+
+  piece(id: number): string | null {
+    return this.#json.pieces[id] ?? null;
+  }
+
+  decoder(promptIds?: Iterable<number>): StreamDecoder {
+    return streamDecoder(this.#rules, promptIds);
+  }
+
+  #encodeSection(text: string, first: boolean, ids: IdBuffer): void {
+    const { prefix, splitWords } = this.#spacing;
+    const marked = text.replaceAll(" ", spaceMark);
+    const wants = prefix === "every" || (!marked.startsWith(spaceMark) && (prefix === "unless marked" || first));
+    const whole = wants && prefix !== "none" ? spaceMark + marked : marked;
+    const words = splitWords ? whole.split(/(?=\u2581)/u) : [whole];
+    for (const word of words) this.#encodeWord(word, ids);
+  }
+
+  #encodeWord(word: string, ids: IdBuffer): void {
+    const whole = this.#json.ignoreMerges ? this.#json.vocabulary.get(word) : undefined;
+    if (whole !== undefined) {
+      ids.push(whole);
+      return;
+    }
+    if (this.#symbols.length < word.length) this.#symbols = new Int32Array(word.length * 2);
+    const symbols = this.#symbols;
+    let count = 0;
+    for (let i = 0; i < word.length; ) {
+      const length = characterLength(word, i);
+      symbols[count++] = this.#json.vocabulary.get(word.slice(i, i + length)) ?? ~word.codePointAt(i)!;
+      i += length;
+    }
+    count = this.#merger.merge(symbols, count);
+    for (let i = 0; i < count; i++) {
+      const symbol = symbols[i]!;
+      if (symbol >= 0) ids.push(symbol);
+      else if (this.#byteIds !== null) this.#pushBytes(~symbol, this.#byteIds, ids);
+      else if (this.#json.unkId !== null) {
+        const repeats = this.#json.fuseUnknown && i > 0 && symbols[i - 1]! < 0;
+        if (!repeats) ids.push(this.#json.unkId);
+      }
+    }
+  }
+
+  #pushBytes(codePoint: number, byteIds: readonly number[], ids: IdBuffer): void {
+    for (const byte of Buffer.from(String.fromCodePoint(codePoint))) ids.push(byteIds[byte]!);
+  }
+}
+
+function readSpacing({ normalizer, preTokenizer, file }: TokenizerJson): Spacing {
+  let prefix: Spacing["prefix"] = "none";
+  let replaces = false;
+  for (const part of partsOf(normalizer, "normalizers", file)) {
+    const pattern = part.pattern as { String?: unknown } | undefined;
+    if (part.type === "Prepend" && part.prepend === spaceMark) prefix = "every";
+    else if (part.type === "Replace" && pattern?.String === " " && part.content === spaceMark) replaces = true;
+    else unsupported(file, `normaliser "${part.type}" with these settings`);
+  }
+  const parts = partsOf(preTokenizer, "pretokenizers", file);
+  if (parts.length === 0 && replaces) return { prefix, splitWords: false };
+  const [part] = parts;
+  if (parts.length !== 1 || part?.type !== "Metaspace" || part.replacement !== spaceMark || prefix !== "none") {
+    return unsupported(file, `pre-tokeniser "${part?.type ?? "none"}" with these settings`);
+  }
+  // Files before prepend_scheme have add_prefix_space.
+  const scheme = part.prepend_scheme ?? (part.add_prefix_space === false ? "never" : "always");
+  const prefixes = new Map([
+    ["always", "unless marked" as const],
+    ["first", "first" as const],
+    ["never", "none" as const],
+  ]);
+  const known = prefixes.get(String(scheme)) ?? unsupported(file, `prepend_scheme "${scheme}"`);
+  return { prefix: known, splitWords: part.split !== false };
+}
+
+function detokenization({ pieces, vocabulary, decoder, file }: TokenizerJson, added: AddedTokens): Detokenization {
+  let strips = false;
+  for (const part of partsOf(decoder, "decoders", file)) {
+    if (part.type === "Strip" && part.content === " " && part.stop === 0 && Number(part.start) <= 1) {
+      strips ||= part.start === 1;
+    } else if (!["Replace", "ByteFallback", "Fuse"].includes(part.type)) {
+      unsupported(file, `decoder "${part.type}" with these settings`);
+    }
+  }
+  const bytes = new Map(Array.from({ length: 256 }, (_, byte) => [vocabulary.get(byteName(byte)), byte]));
+  const surfaces: Surface[] = Array.from(pieces, (piece, id) => {
+    if (piece === undefined || added.isSpecial(id)) return null;
+    const byte = bytes.get(id);
+    return byte === undefined ? piece.replaceAll(spaceMark, " ") : Uint8Array.of(byte);
+  });
+  return {
+    surface: (id) => surfaces[id] ?? null,
+    beginsWithSpaceMark: () => false,
+    leadingSpace: strips ? "text" : "none",
+    // The library replaces a whole run of bytes that has one broken character in it, which no stream can do.
+    replacement: "byte",
+    hiddenEndsRun: false,
+  };
+}
+
+function byteName(byte: number): string {
+  return `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
+}
