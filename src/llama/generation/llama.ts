@@ -1,0 +1,108 @@
+import { fileURLToPath } from "node:url";
+import type { Engine, EngineAdapter, EngineModel } from "../../engine/engine.ts";
+import { openEngine } from "../../engine/open.ts";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/index.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { AdapterCache, type AdapterLease } from "./adapter-cache.ts";
+import { Generation } from "./generation.ts";
+import type { FileLike, GenerateOptions } from "./options.ts";
+import { Scheduler } from "./scheduler.ts";
+
+export interface LlamaOptions {
+  /** Checkpoint folder. LLAMA_WEIGHTS by default, else the model in the project's weights/. */
+  readonly weights?: string | undefined;
+  /** Archive, PEFT folder or URL of the adapter that is used where a request names none. */
+  readonly adapter?: FileLike | null | undefined;
+  /** LLAMA_ENGINE and LLAMA_DEVICE by default. */
+  readonly engine?: Engine | undefined;
+  /** Where warnings go; console.warn by default. */
+  readonly warn?: ((line: string) => void) | undefined;
+}
+
+const embeddedWeights = fileURLToPath(new URL("../../../weights", import.meta.url));
+
+/** A base model on an engine, with its tokenizer, that continues texts. Any number of generations run at once. */
+export class Llama {
+  readonly checkpoint: Checkpoint;
+  readonly engine: Engine;
+  readonly model: EngineModel;
+  readonly #adapters: AdapterCache;
+  readonly #scheduler: Scheduler;
+  /** Held as long as the model, so that no request waits for it. */
+  #adapter: EngineAdapter | null = null;
+  #lastSpeed = 0;
+
+  /**
+   * Opens the checkpoint, loads it into the engine, and the adapter with it.
+   * @throws CHECKPOINT_*, TOKENIZER_*, ADAPTER_*, ENGINE_UNAVAILABLE, OUT_OF_MEMORY
+   */
+  static async load(options: LlamaOptions = {}): Promise<Llama> {
+    const { warn = console.warn } = options;
+    const engine = options.engine ?? (await openEngine(process.env));
+    const checkpoint = await openCheckpoint(options.weights ?? (process.env.LLAMA_WEIGHTS || embeddedWeights));
+    for (const line of checkpoint.warnings) warn(line);
+    const llama = new Llama(engine, checkpoint, await engine.load(checkpoint.weights), warn);
+    if (options.adapter) llama.#adapter = (await llama.#lease(options.adapter)).adapter;
+    return llama;
+  }
+
+  private constructor(engine: Engine, checkpoint: Checkpoint, model: EngineModel, warn: (line: string) => void) {
+    this.engine = engine;
+    this.checkpoint = checkpoint;
+    this.model = model;
+    this.#adapters = new AdapterCache(model, warn);
+    this.#scheduler = new Scheduler(model);
+  }
+
+  get tokenizer(): Tokenizer {
+    return this.checkpoint.tokenizer;
+  }
+
+  /** The base model's name, never a path. */
+  get name(): string {
+    return this.checkpoint.name;
+  }
+
+  /** tokens/s of the generation that ended last. */
+  get lastSpeed(): number {
+    return this.#lastSpeed;
+  }
+
+  /** Continues `prompt` as it stands (see renderPrompt for templates). It starts when it is iterated. */
+  generate(prompt: string, options: GenerateOptions = {}): Generation {
+    return new Generation(prompt, options, {
+      tokenizer: this.tokenizer,
+      eosTokenIds: this.checkpoint.eosTokenIds,
+      context: this.model.config.maxPositionEmbeddings,
+      scheduler: this.#scheduler,
+      openSequence: (capacity) => this.#openSequence(capacity, options.adapter ?? null),
+      finished: ({ tokensPerSecond }) => {
+        this.#lastSpeed = tokensPerSecond;
+      },
+    });
+  }
+
+  /** Frees the model. Generations under way fail. */
+  async close(): Promise<void> {
+    await this.model.close();
+  }
+
+  async #openSequence(capacity: number, source: FileLike | null) {
+    const lease = source === null ? null : await this.#lease(source);
+    try {
+      const sequence = await this.model.createSequence({ capacity, adapter: lease?.adapter ?? this.#adapter });
+      const close = () => {
+        sequence.close();
+        lease?.release();
+      };
+      return { sequence, close };
+    } catch (error) {
+      lease?.release();
+      throw error;
+    }
+  }
+
+  #lease(source: FileLike): Promise<AdapterLease> {
+    return typeof source === "string" ? this.#adapters.lease(source) : this.#adapters.lease(source.path, source.name);
+  }
+}

@@ -1,0 +1,23 @@
+/** A file: its path, or an object that has one (a predictor's Path). */
+export type FileLike = string | { readonly path: string; readonly name?: string };
+
+/** How to continue a prompt, under the names that predict.ts publishes. */
+export interface GenerateOptions {
+  /** 256 by default; the model's context may end the answer before. */
+  readonly max_new_tokens?: number;
+  /** 0 is greedy. 1 by default. */
+  readonly temperature?: number;
+  /** 1, the default, is off. */
+  readonly top_p?: number;
+  /** 0, the default, is off. */
+  readonly top_k?: number;
+  /** 1, the default, is off. */
+  readonly repetition_penalty?: number;
+  /** Texts that end the answer and are not part of it. */
+  readonly stop?: readonly string[] | null;
+  /** The same seed gives the same text. Random when absent; the generation says which it was. */
+  readonly seed?: number | null;
+  /** Instead of the adapter that the model was loaded with: an archive or PEFT folder. */
+  readonly adapter?: FileLike | null;
+  readonly signal?: AbortSignal;
+}
