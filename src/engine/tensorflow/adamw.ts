@@ -1,0 +1,55 @@
+import type { Tensor, Variable } from "@tensorflow/tfjs-core";
+import type { OptimizerStep } from "../engine.ts";
+import type { TensorFlow } from "./backend.ts";
+
+export interface AdamW {
+  /** Clips by the global norm and updates every variable; returns the norm before clipping. Gradients stay the caller's. */
+  update(gradients: ReadonlyMap<string, Tensor>, settings: OptimizerStep): Promise<number>;
+  close(): void;
+}
+
+/**
+ * AdamW (Loshchilov and Hutter 2019): decoupled weight decay, bias-corrected moments, epsilon outside the root.
+ * tf.train.adam has no decoupled decay.
+ */
+export function createAdamW(
+  tf: TensorFlow,
+  variables: ReadonlyMap<string, Variable>,
+  decays: (name: string) => boolean = () => true,
+): AdamW {
+  const moments = new Map(
+    [...variables].map(([name, { shape }]) => [
+      name,
+      { m: tf.variable(tf.zeros(shape), false), v: tf.variable(tf.zeros(shape), false) },
+    ]),
+  );
+  let steps = 0;
+
+  return {
+    async update(gradients, { learningRate, beta1, beta2, epsilon, weightDecay, maxGradNorm }) {
+      const squares = tf.tidy(() => tf.addN([...gradients.values()].map((gradient) => tf.sum(tf.square(gradient)))));
+      const gradNorm = Math.sqrt((await squares.data())[0]!);
+      squares.dispose();
+      const clip = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradNorm + 1e-6)) : 1;
+      steps++;
+      const correction1 = 1 - beta1 ** steps;
+      const correction2 = 1 - beta2 ** steps;
+      for (const [name, variable] of variables) {
+        const { m, v } = moments.get(name)!;
+        tf.tidy(() => {
+          const gradient = tf.mul(gradients.get(name)!, clip);
+          m.assign(tf.add(tf.mul(m, beta1), tf.mul(gradient, 1 - beta1)));
+          v.assign(tf.add(tf.mul(v, beta2), tf.mul(tf.square(gradient), 1 - beta2)));
+          const step = tf.div(tf.div(m, correction1), tf.add(tf.sqrt(tf.div(v, correction2)), epsilon));
+          const decay = decays(name) ? 1 - learningRate * weightDecay : 1;
+          variable.assign(tf.sub(tf.mul(variable, decay), tf.mul(step, learningRate)));
+        });
+      }
+      return gradNorm;
+    },
+
+    close() {
+      for (const { m, v } of moments.values()) tf.dispose([m, v]);
+    },
+  };
+}
