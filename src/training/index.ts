@@ -1,3 +1,4 @@
+export { type LinearName, linearNames } from "../engine/config.ts";
 export { type DatasetOptions, type Row, type RowSource, readDataset } from "./dataset/index.ts";
 export type { Evaluation, Progress, StepRecord } from "./progress.ts";
 export type { TrainingSettings } from "./settings.ts";

@@ -1,0 +1,57 @@
+// Answers instructions with LLaMA and, where one is given, a LoRA adapter: cog predict -i prompt="..."
+import { definePredictor, Input, Output } from "llama-lora-cog/cog";
+import { Llama, renderPrompt, templateNames } from "./src/llama/index.ts";
+
+export default definePredictor({
+  inputs: {
+    prompt: Input.string({
+      description: "The instruction, or the text to continue where prompt_template_name is none",
+    }),
+    input: Input.string({ description: "Context for the instruction", default: "" }),
+    prompt_template_name: Input.string({
+      description: "How the prompt is worded, as the adapter was trained; none passes it as it stands",
+      default: "alpaca",
+      choices: templateNames,
+    }),
+    max_new_tokens: Input.integer({
+      description: "Upper limit of the answer's length, in tokens",
+      default: 256,
+      ge: 1,
+    }),
+    temperature: Input.number({ description: "Above 1 is more random, 0 is greedy", default: 0.7, ge: 0, le: 5 }),
+    top_p: Input.number({
+      description: "Draw from the most likely tokens of this total probability",
+      default: 1,
+      ge: 0,
+      le: 1,
+    }),
+    top_k: Input.integer({ description: "Draw from this many most likely tokens; 0 is all", default: 0, ge: 0 }),
+    repetition_penalty: Input.number({
+      description: "Above 1 avoids what was said already; 1 is off",
+      default: 1,
+      ge: 0.01,
+      le: 5,
+    }),
+    stop: Input.list(Input.string(), { description: "Texts that end the answer" }).optional(),
+    seed: Input.integer({ description: "The same seed gives the same text; random when absent", ge: 0 }).optional(),
+    adapter: Input.path({
+      description: "A trained adapter (adapter.tar.gz), instead of the one in COG_WEIGHTS",
+    }).optional(),
+  },
+  output: Output.concatenateIterator(),
+  concurrency: 16,
+
+  setup({ weights }) {
+    return Llama.load({ adapter: weights });
+  },
+
+  async *predict({ prompt, input, prompt_template_name, ...options }, { model, signal, recordMetric }) {
+    const generation = model.generate(renderPrompt(prompt_template_name, prompt, input), { ...options, signal });
+    if (options.seed === null) console.log(`seed ${generation.seed}`);
+    for await (const piece of generation) yield piece.text;
+    recordMetric("output_tokens", generation.generatedTokens);
+    recordMetric("tokens_per_second", generation.tokensPerSecond);
+  },
+
+  teardown: (model) => model.close(),
+});
