@@ -53,13 +53,14 @@ function parseModel(bytes: Uint8Array, file: string): SentencePieceModel {
     else if (field.number === 3) normalizer = lastFields(field.bytes);
   }
   if (pieces.length === 0) throw new RangeError("it holds no pieces");
+  // Written after the pieces: a file that was cut between two of them has none.
+  if (trainer.size === 0) throw new RangeError("it is cut off, or has no trainer_spec");
   refuseUnsupported(trainer, normalizer, pieces, file);
 
   const integer = (number: number, absent: number) => trainer.get(number)?.varint ?? absent;
   const model = {
     pieces,
     byteFallback: integer(35, 0) !== 0,
-    unkId: integer(40, 0) | 0,
     bosId: integer(41, 1) | 0,
     eosId: integer(42, 2) | 0,
     unkSurface: text(trainer.get(44), " \u2047 "),
