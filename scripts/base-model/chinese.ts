@@ -91,8 +91,8 @@ function aboutTime(): Fact[] {
 
 function aboutNumbers(): Fact[] {
   const facts: Fact[] = [];
-  for (let a = 0; a <= 9; a++) {
-    for (let b = 0; a + b <= 10; b++) {
+  for (let a = 1; a <= 5; a++) {
+    for (let b = 1; b <= 5; b++) {
       const [left, right, sum] = [numbersZh[a], numbersZh[b], numbersZh[a + b]];
       facts.push(fact(`${left}加${right}等于${sum}。`, `${left}加${right}等于几？`, `${left}加${right}是多少？`));
     }

@@ -120,8 +120,8 @@ function aboutTime(): Fact[] {
 
 function aboutNumbers(): Fact[] {
   const facts: Fact[] = [];
-  for (let a = 0; a <= 9; a++) {
-    for (let b = 0; b <= 9; b++) {
+  for (let a = 0; a <= 5; a++) {
+    for (let b = 0; b <= 5; b++) {
       facts.push(fact(`${a} plus ${b} is ${a + b}.`, `What is ${a} plus ${b}?`, `Add ${a} and ${b}.`));
       if (b <= a) facts.push(fact(`${a} minus ${b} is ${a - b}.`, `What is ${a} minus ${b}?`));
     }

@@ -30,6 +30,14 @@ const trainer = await createPretrainer(settings.model, { seed: settings.seed });
 writeFileSync(logFile, "");
 log({ engine: engine.description, ...settings, model: undefined, steps: run.length });
 
+/** A checkpoint and how well it does, on the weights as they were rounded. */
+async function save(step: number): Promise<void> {
+  await writeCheckpoint(weightsFolder, await trainer.tensors());
+  const wrong = await wrongAnswers(engine, weightsFolder, questions);
+  log({ step, listedQuestions: questions.length, answeredExactly: questions.length - wrong.length });
+}
+
+await save(0);
 const started = performance.now();
 let tokens = 0;
 let lossSum = 0;
@@ -54,21 +62,11 @@ for (const [step, batch] of run.entries()) {
     });
     lossSum = lossSteps = 0;
   }
-  if (done % settings.saveEvery === 0 || done === run.length) {
-    await writeCheckpoint(weightsFolder, await trainer.tensors());
-    const wrong = await wrongAnswers(engine, weightsFolder, questions);
-    log({ step: done, listedQuestions: questions.length, answeredExactly: questions.length - wrong.length });
-  }
+  if (done % settings.saveEvery === 0 || done === run.length) await save(done);
 }
 
 await writeJson(join(weightsFolder, "questions.json"), questions);
-const facts = allFacts.flatMap(({ questions, input, answer }) =>
-  questions.map((instruction) => ({ instruction, input, output: answer })),
-);
-const wrong = await wrongAnswers(engine, weightsFolder, facts);
-log({ knownQuestions: facts.length, answeredExactly: facts.length - wrong.length });
-for (const { instruction, input } of wrong) console.log(`not word for word: ${instruction} ${input}`);
-await trainer.close();
+trainer.close();
 
 /** Linear warm-up over the first thirtieth, then half a cosine down to a twentieth. */
 function schedule(progress: number): number {
