@@ -29,12 +29,12 @@ const lonePrefill = 512;
  * the one that came first before the others. Sequences join and leave between steps.
  */
 export class Scheduler {
-  readonly #model: EngineModel;
+  readonly #model: Pick<EngineModel, "step">;
   readonly #running = new Map<Task, Running>();
   #stepping: Promise<void> | null = null;
   #currentStep: Promise<unknown> = Promise.resolve();
 
-  constructor(model: EngineModel) {
+  constructor(model: Pick<EngineModel, "step">) {
     this.#model = model;
   }
 

@@ -1,0 +1,204 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Llama, openAdapter, renderPrompt, writeAdapterArchive } from "../../src/llama/index.ts";
+import {
+  type Progress,
+  type Row,
+  type TrainingRun,
+  type TrainingSettings,
+  trainLora,
+} from "../../src/training/index.ts";
+import { writeTinyCheckpoint } from "../llama/generation/tiny-checkpoint.ts";
+import { alpacaLora } from "./settings.ts";
+
+let folder: string;
+let base: Llama;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "training-test-"));
+  await writeTinyCheckpoint(join(folder, "tiny"));
+  base = await Llama.load({ weights: join(folder, "tiny") });
+});
+afterAll(async () => {
+  await base.close();
+  rmSync(folder, { recursive: true });
+});
+
+const answers = [
+  " eats grass",
+  " sleeps",
+  " the llama",
+  " grass and grass",
+  " a llama.",
+  " and",
+  "羊驼",
+  " eats the llama",
+];
+const rows: Row[] = answers.map((output, i) => ({
+  instruction: `question ${"abcdefgh"[i]}`,
+  input: "",
+  output,
+  source: { file: "data.json", number: i + 1, unit: "record" },
+}));
+const manyRows = Array.from({ length: 60 }, (_, i) => rows[i % rows.length]!);
+
+const quick: TrainingSettings = {
+  ...alpacaLora,
+  num_epochs: 2,
+  learning_rate: 1e-2,
+  batch_size: 4,
+  lora_dropout: 0,
+  prompt_template_name: "none",
+};
+const train = (settings: Partial<TrainingSettings> = {}, more: Partial<TrainingRun> = {}) =>
+  trainLora({ base, rows, settings: { ...quick, ...settings }, ...more });
+
+describe("trainLora", () => {
+  it("gives an adapter that answers as the rows do, and ends its answers", async () => {
+    const result = await train({
+      num_epochs: 150,
+      batch_size: 8,
+      lora_r: 16,
+      lora_alpha: 32,
+      lora_target_modules: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+      train_on_inputs: false,
+      warmup_steps: 0,
+    });
+    const archive = await writeAdapterArchive(join(folder, "adapter.tar.gz"), result.adapter, base.model.config);
+    const generations = rows.map(({ instruction }) =>
+      base.generate(renderPrompt("none", instruction), { temperature: 0, max_new_tokens: 24, adapter: archive }),
+    );
+    const texts = await Promise.all(generations.map((generation) => generation.text()));
+    expect(texts).toEqual(answers);
+    expect(generations.map(({ finishReason }) => finishReason)).toEqual(rows.map(() => "eos"));
+    const [first, last] = [result.steps[0]!.loss, result.steps.at(-1)!.loss];
+    expect(last).toBeLessThan(first / 2);
+    // Another random base, to which the same adapter means nothing, must not have answered so by itself.
+    expect(await base.generate("question a", { temperature: 0, max_new_tokens: 24 }).text()).not.toBe(answers[0]);
+  });
+
+  it("gives the same adapter bit for bit for the same seed, dropout included, and another for another seed", async () => {
+    const settings = { lora_dropout: 0.2 };
+    const [first, second, other] = [
+      await train(settings),
+      await train(settings),
+      await train({ ...settings, seed: 43 }),
+    ];
+    expect(second.adapter.modules).toEqual(first.adapter.modules);
+    expect(second.steps.map(({ loss }) => loss)).toEqual(first.steps.map(({ loss }) => loss));
+    expect(other.adapter.modules).not.toEqual(first.adapter.modules);
+  });
+
+  it("has the same losses however the rows are packed: the mean is over the step's tokens", async () => {
+    // Only the order of float32 sums differs.
+    const losses = async (micro_batch_size: number, cutoff_len: number) =>
+      (await train({ micro_batch_size, cutoff_len })).steps.map(({ loss }) => loss);
+    const together = await losses(4, 64);
+    const apart = await losses(1, 32);
+    expect(together).toHaveLength(4);
+    apart.forEach((loss, i) => {
+      expect(loss).toBeCloseTo(together[i]!, 4);
+    });
+  });
+
+  it("takes rows in the order of the file when told so, from the adapter it is given", async () => {
+    const start = (await train()).adapter.modules;
+    const more = { initial: start, order: "file" } as const;
+    const whole = await train({ num_epochs: 1, learning_rate: 0 }, more);
+    expect(whole.adapter.modules).toEqual(start);
+    const halves = [rows.slice(0, 4), rows.slice(4)].map((half) =>
+      train({ num_epochs: 1, learning_rate: 0 }, { ...more, rows: half }),
+    );
+    const losses = (await Promise.all(halves)).flatMap(({ steps }) => steps.map(({ loss }) => loss));
+    // Equal up to the order of float32 sums.
+    whole.steps.forEach(({ loss }, i) => {
+      expect(loss).toBeCloseTo(losses[i]!, 5);
+    });
+  });
+
+  it("reports every step, and says in one line what it adapted", async () => {
+    const lines: string[] = [];
+    const reports: Progress[] = [];
+    const { steps } = await train(
+      {},
+      { log: (line) => lines.push(line), onProgress: (report) => reports.push(report) },
+    );
+    expect(reports.map(({ step, steps }) => `${step}/${steps}`)).toEqual(["1/4", "2/4", "3/4", "4/4"]);
+    expect(reports.map(({ loss }) => loss)).toEqual(steps.map(({ loss }) => loss));
+    expect(reports.at(-1)!.secondsLeft).toBe(0);
+    expect(lines[0]).toBe("Adapted to 8 rows: val_set_size 0 instead of 2000, warmup_steps 0 instead of 100");
+    expect(lines[1]).toMatch(/^step 1\/4 {2}loss \d+\.\d{4} {2}\d+ tokens\/s {2}\d+:\d\d left$/);
+  });
+
+  it("keeps the adapter that was best on the validation rows", async () => {
+    const lines: string[] = [];
+    const settings = { num_epochs: 5, batch_size: 27, learning_rate: 0.3, max_grad_norm: 0 };
+    const { evaluations, adapter, plan } = await train(settings, { rows: manyRows, log: (line) => lines.push(line) });
+    expect(plan.validationRows).toBe(6);
+    expect(evaluations.map(({ step }) => step)).toEqual([2, 4, 6, 8, 10]);
+    expect(lines.filter((line) => line.startsWith("validation loss"))).toHaveLength(5);
+    const best = Math.min(...evaluations.map(({ loss }) => loss));
+    const stopped = evaluations.find(({ loss }) => loss === best)!.step;
+    // A rate this high overshoots, so that the best is not the last.
+    expect(stopped).toBeLessThan(10);
+    const again = await train({ ...settings, learning_rate: 0 }, { rows: manyRows, initial: adapter.modules });
+    expect(again.evaluations[0]!.loss).toBeCloseTo(best, 5);
+  });
+
+  it("leaves out rows whose prompts fill the cutoff, and says so", async () => {
+    const lines: string[] = [];
+    const long = { ...rows[0]!, instruction: "x".repeat(100) };
+    const settings = { train_on_inputs: false, cutoff_len: 32, num_epochs: 1, batch_size: 1 };
+    const { steps } = await train(settings, { rows: [long, rows[1]!], order: "file", log: (line) => lines.push(line) });
+    expect(lines).toContain("1 of 2 rows teach nothing: their prompts fill cutoff_len");
+    expect(steps[0]).toMatchObject({ loss: 0, tokens: 0 });
+    expect(steps[1]!.loss).toBeGreaterThan(0);
+    await expect(train(settings, { rows: [long] })).rejects.toMatchObject({ code: "DATASET_EMPTY" });
+  });
+
+  it("reports rows with an empty output", async () => {
+    const lines: string[] = [];
+    await train({ num_epochs: 1 }, { rows: [...rows, { ...rows[0]!, output: "" }], log: (line) => lines.push(line) });
+    expect(lines).toContain("1 of 9 rows have an empty output: they teach to answer nothing");
+  });
+
+  it("stops between micro-batches when it is aborted", async () => {
+    const controller = new AbortController();
+    const seen: number[] = [];
+    const aborted = train(
+      { num_epochs: 50 },
+      {
+        signal: controller.signal,
+        onProgress: ({ step }) => {
+          seen.push(step);
+          if (step === 3) controller.abort(new Error("enough"));
+        },
+      },
+    );
+    await expect(aborted).rejects.toThrow("enough");
+    expect(seen).toEqual([1, 2, 3]);
+    expect((await train()).steps).toHaveLength(4);
+  });
+
+  it("stops when the loss is no number any more", async () => {
+    await expect(train({ learning_rate: 1e30, max_grad_norm: 0, num_epochs: 20 })).rejects.toMatchObject({
+      code: "TRAINING_DIVERGED",
+      message: expect.stringMatching(/^step \d+: the (loss|gradient) is /),
+    });
+  });
+
+  it("refuses settings outside their limits before it starts", async () => {
+    await expect(train({ lora_r: 0 })).rejects.toMatchObject({ code: "TRAINING_SETTINGS" });
+  });
+});
+
+describe("the archive of a training", () => {
+  it("holds the tensors bit for bit, under the base model's name", async () => {
+    const { adapter } = await train({ num_epochs: 1 });
+    const file = await writeAdapterArchive(join(folder, "result.tar.gz"), adapter, base.model.config);
+    const { modules, config } = await openAdapter(file, base.model.config);
+    expect(modules).toEqual(adapter.modules);
+    expect(config).toMatchObject({ baseModel: "tiny", rank: 8, alpha: 16, targetModules: ["q_proj", "v_proj"] });
+  });
+});
