@@ -88,7 +88,10 @@ export interface StepRequest {
 }
 
 export interface StepResult {
-  /** The drawn token (not yet appended), or -1 where sampling was null. */
+  /**
+   * The drawn token (not yet appended). -1 where sampling was null, and where no token can be drawn: a score is not finite
+   * (an adapter that overflows must not end the other requests' step), or every token is forbidden.
+   */
   readonly token: number;
 }
 

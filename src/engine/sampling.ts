@@ -17,9 +17,11 @@ export function drawUniform(seed: number, index: number): number {
  * Draws the next token from the last position's logits [vocab], in the order of Hugging Face's processors. `history`
  * holds every token of the sequence so far. Twin of native/model/sampling.cpp: scores are rounded to float32 after each
  * processor and probabilities are float64 summed in the order of ids, so both choose the same token.
+ * -1 when a score is infinite or not a number (weights or adapter overflow), or when every token is forbidden.
  */
 export function sampleToken(logits: Float32Array, history: Iterable<number>, sampling: Sampling): number {
   const candidates = distribution(logits, history, sampling);
+  if (candidates.length === 0) return -1;
   const u = drawUniform(sampling.seed, sampling.index);
   let cumulative = 0;
   for (const { token, probability } of candidates) {
@@ -30,11 +32,14 @@ export function sampleToken(logits: Float32Array, history: Iterable<number>, sam
   return candidates.at(-1)!.token;
 }
 
-/** The tokens that can be drawn and their probabilities (sum 1), by ascending id. Greedy: one token. */
+/** The tokens that can be drawn and their probabilities (sum 1), by ascending id. Greedy: one token. None: see sampleToken. */
 export function distribution(logits: Float32Array, history: Iterable<number>, sampling: Sampling): Candidate[] {
   const scores = Float32Array.from(logits);
   penalizeRepetition(scores, history, sampling.repetitionPenalty);
   for (const token of sampling.forbidden ?? []) scores[token] = Number.NEGATIVE_INFINITY;
+  // One such score means that the layers overflowed: no token drawn from the others means anything.
+  if (!scores.every((score) => score < Number.POSITIVE_INFINITY)) return [];
+  if (scores.every((score) => score === Number.NEGATIVE_INFINITY)) return [];
   if (sampling.temperature === 0) return [{ token: argmax(scores), probability: 1 }];
   const temperature = Math.fround(sampling.temperature);
   for (let i = 0; i < scores.length; i++) scores[i] = scores[i]! / temperature;

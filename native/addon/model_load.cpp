@@ -1,0 +1,117 @@
+#include <cmath>
+
+#include "classes.h"
+#include "model_object.h"
+
+namespace llama::addon {
+namespace {
+
+LlamaConfig to_config(const Napi::Value& value) {
+  const Napi::Object object = to_object(value, "config");
+  const auto integer = [&](const char* field, int64_t least = 1) {
+    return to_integer(object.Get(field), std::string("config.") + field, least, INT32_MAX);
+  };
+  LlamaConfig config;
+  config.vocab = integer("vocabSize");
+  config.hidden = integer("hiddenSize");
+  config.intermediate = integer("intermediateSize");
+  config.layers = static_cast<int>(integer("layers"));
+  config.heads = static_cast<int>(integer("heads"));
+  config.kv_heads = static_cast<int>(integer("kvHeads"));
+  config.head_dim = static_cast<int>(integer("headDim"));
+  config.max_positions = integer("maxPositionEmbeddings");
+  config.window = object.Get("slidingWindow").IsNull() ? 0 : integer("slidingWindow");
+  config.rms_norm_eps = static_cast<float>(to_number(object.Get("rmsNormEps"), "config.rmsNormEps"));
+  config.tied_head = to_boolean(object.Get("tiedHead"), "config.tiedHead");
+  const Napi::Object rope = to_object(object.Get("rope"), "config.rope");
+  const Napi::Float32Array inverse =
+      to_float32_array(rope.Get("inverseFrequencies"), "config.rope.inverseFrequencies");
+  config.inverse_frequencies.assign(inverse.Data(), inverse.Data() + inverse.ElementLength());
+  config.attention_scaling =
+      static_cast<float>(to_number(rope.Get("attentionScaling"), "config.rope.attentionScaling"));
+  return config;
+}
+
+StorageType to_type(const Napi::Value& value, const std::string& name) {
+  const std::string text = to_string(value, name);
+  if (text == "F32") return StorageType::f32;
+  if (text == "F16") return StorageType::f16;
+  if (text == "BF16") return StorageType::bf16;
+  refuse(value.Env(), name + " is \"" + text + "\", allowed are F32, F16, BF16");
+}
+
+// tensors: {name, file, offset, dtype, shape}[]
+TensorSources to_tensors(const Napi::Value& value) {
+  const Napi::Array array = to_array(value, "tensors");
+  TensorSources sources;
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const Napi::Object object = to_object(array[i], "tensors[" + std::to_string(i) + "]");
+    const std::string name = to_string(object.Get("name"), "tensors[" + std::to_string(i) + "].name");
+    TensorSource source;
+    source.file = to_string(object.Get("file"), name + ".file");
+    source.offset = to_integer(object.Get("offset"), name + ".offset", 0, (int64_t{1} << 53) - 1);
+    source.type = to_type(object.Get("dtype"), name + ".dtype");
+    const Napi::Array shape = to_array(object.Get("shape"), name + ".shape");
+    for (uint32_t axis = 0; axis < shape.Length(); ++axis) {
+      source.shape.push_back(to_integer(shape[axis], name + ".shape", 0, (int64_t{1} << 53) - 1));
+    }
+    sources[name] = std::move(source);
+  }
+  return sources;
+}
+
+class Progress final : public Message {
+ public:
+  Progress(const Napi::FunctionReference& callback, double fraction) : callback_(callback), fraction_(fraction) {}
+  void deliver(Napi::Env env) override { callback_.Call({Napi::Number::New(env, fraction_)}); }
+
+ private:
+  const Napi::FunctionReference& callback_;  // of the job, which is delivered after this
+  double fraction_;
+};
+
+}  // namespace
+
+Napi::Value load_model(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object object = to_object(info[0], "options");
+  auto handle = std::make_shared<ModelHandle>();
+  handle->executor = Executor::create(env);
+
+  ModelOptions options;
+  options.config = to_config(object.Get("config"));
+  options.tensors = to_tensors(object.Get("tensors"));
+  options.isa = to_string(object.Get("isa"), "isa");
+  options.threads = static_cast<int>(to_integer(object.Get("threads"), "threads", 1, 1024));
+  options.stop = handle->executor->stop_flag();
+
+  const Napi::Value flag = object.Get("cancelled");
+  if (!flag.IsTypedArray() || flag.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array ||
+      flag.As<Napi::Int32Array>().ElementLength() < 1) {
+    refuse(env, "cancelled is not an Int32Array");
+  }
+  int32_t* const cancelled = flag.As<Napi::Int32Array>().Data();
+  auto callback = std::make_shared<Napi::FunctionReference>();  // destroyed with the job, on the JavaScript thread
+  if (info[1].IsFunction()) *callback = Napi::Persistent(info[1].As<Napi::Function>());
+
+  return handle->executor->run(
+      env,
+      [handle, options = std::move(options), cancelled, callback,
+       keep_alive = Napi::Persistent(flag.As<Napi::Object>())]() mutable {
+        const auto stop = options.stop;
+        handle->model = std::make_shared<Model>(
+            std::move(options),
+            [&](double fraction) {
+              if (!callback->IsEmpty()) handle->executor->tell(std::make_unique<Progress>(*callback, fraction));
+            },
+            [&] { return *stop || std::atomic_ref<int32_t>(*cancelled).load(std::memory_order_relaxed) != 0; });
+        handle->server = std::make_unique<Server>(*handle->model);
+        return true;
+      },
+      [handle](Napi::Env env, bool&&) -> Napi::Value {
+        ModelObject::Parts parts{handle};
+        return construct(env, env.GetInstanceData<Classes>()->model, parts);
+      });
+}
+
+}  // namespace llama::addon

@@ -1,0 +1,95 @@
+#include "trainer_object.h"
+
+#include "adapter_object.h"
+#include "classes.h"
+
+namespace llama::addon {
+namespace {
+
+PackedBatch to_batch(const Napi::CallbackInfo& info) {
+  PackedBatch batch{to_int32_vector(info[0], "tokens"), to_int32_vector(info[1], "targets"),
+                    to_int32_vector(info[2], "offsets")};
+  if (batch.targets.size() != batch.tokens.size()) refuse(info.Env(), "targets and tokens differ in length");
+  return batch;
+}
+
+Dropout to_dropout(const Napi::Value& value) {
+  if (value.IsNull()) return {};
+  const Napi::Object object = to_object(value, "dropout");
+  const double probability = to_number(object.Get("probability"), "dropout.probability");
+  if (probability < 0 || probability >= 1) refuse(value.Env(), "dropout.probability is not in [0, 1)");
+  return {static_cast<float>(probability),
+          static_cast<uint64_t>(to_integer(object.Get("seed"), "dropout.seed", 0, int64_t{1} << 53)),
+          static_cast<uint32_t>(to_integer(object.Get("step"), "dropout.step", 0, UINT32_MAX))};
+}
+
+OptimizerStep to_step(const Napi::Value& value) {
+  const Napi::Object object = to_object(value, "step");
+  const auto number = [&](const char* field) {
+    return to_number(object.Get(field), std::string("step.") + field);
+  };
+  return {static_cast<float>(number("learningRate")), static_cast<float>(number("beta1")),
+          static_cast<float>(number("beta2")),        static_cast<float>(number("epsilon")),
+          static_cast<float>(number("weightDecay")),  number("maxGradNorm")};
+}
+
+Napi::Value from_loss(Napi::Env env, LossSum&& sum) {
+  const Napi::Object object = Napi::Object::New(env);
+  object.Set("loss", sum.loss);
+  object.Set("targets", static_cast<double>(sum.targets));
+  return object;
+}
+
+}  // namespace
+
+Napi::Function TrainerObject::define(Napi::Env env) {
+  return DefineClass(env, "Trainer",
+                     {InstanceMethod("accumulate", &TrainerObject::accumulate),
+                      InstanceMethod("evaluate", &TrainerObject::evaluate),
+                      InstanceMethod("update", &TrainerObject::update),
+                      InstanceMethod("gradients", &TrainerObject::gradients),
+                      InstanceMethod("close", &TrainerObject::close)});
+}
+
+TrainerObject::TrainerObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  Parts& parts = parts_of<Parts>(info);
+  info.This().As<Napi::Object>().TypeTag(&type_tag);
+  const size_t bytes = parts.trainer->state_bytes();
+  value_.set(info.Env(), parts.handle, this, parts.trainer, bytes);
+}
+
+const std::shared_ptr<Trainer>& TrainerObject::trainer(Napi::Env env) const {
+  value_.handle()->check_open(env);
+  return value_.get(env, "the trainer");
+}
+
+Napi::Value TrainerObject::accumulate(const Napi::CallbackInfo& info) {
+  const auto scale = static_cast<float>(to_number(info[3], "gradientScale"));
+  return value_.handle()->executor->run(
+      info.Env(),
+      [trainer = trainer(info.Env()), batch = to_batch(info), scale, dropout = to_dropout(info[4])] {
+        return trainer->accumulate(batch, scale, dropout);
+      },
+      from_loss);
+}
+
+Napi::Value TrainerObject::evaluate(const Napi::CallbackInfo& info) {
+  return value_.handle()->executor->run(
+      info.Env(), [trainer = trainer(info.Env()), batch = to_batch(info)] { return trainer->evaluate(batch); },
+      from_loss);
+}
+
+Napi::Value TrainerObject::update(const Napi::CallbackInfo& info) {
+  return value_.handle()->executor->run(
+      info.Env(), [trainer = trainer(info.Env()), step = to_step(info[0])] { return trainer->update(step); },
+      [](Napi::Env env, double norm) { return Napi::Number::New(env, norm); });
+}
+
+Napi::Value TrainerObject::gradients(const Napi::CallbackInfo& info) {
+  return value_.handle()->executor->run(
+      info.Env(),
+      [trainer = trainer(info.Env())] { return module_tensors(*trainer->adapter(), trainer->gradients()); },
+      from_module_tensors);
+}
+
+}  // namespace llama::addon

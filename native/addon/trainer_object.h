@@ -1,0 +1,35 @@
+#pragma once
+#include <napi.h>
+
+#include "model_handle.h"
+#include "trainer.h"
+
+namespace llama::addon {
+
+// JavaScript: accumulate(tokens, targets, offsets, gradientScale, dropout | null), evaluate(tokens, targets, offsets),
+// update(step), gradients(), close().
+class TrainerObject : public Napi::ObjectWrap<TrainerObject>, public ModelChild {
+ public:
+  struct Parts {
+    std::shared_ptr<ModelHandle> handle;
+    std::shared_ptr<Trainer> trainer;
+  };
+  static constexpr napi_type_tag type_tag{0x6c6c616d61000003, 0x747261696e6572};
+  static Napi::Function define(Napi::Env env);
+  explicit TrainerObject(const Napi::CallbackInfo& info);
+  ~TrainerObject() override { value_.release(Env()); }
+
+  void release(Napi::Env env) override { value_.release(env); }
+
+ private:
+  Napi::Value accumulate(const Napi::CallbackInfo& info);
+  Napi::Value evaluate(const Napi::CallbackInfo& info);
+  Napi::Value update(const Napi::CallbackInfo& info);
+  Napi::Value gradients(const Napi::CallbackInfo& info);
+  void close(const Napi::CallbackInfo& info) { value_.release(info.Env()); }
+  const std::shared_ptr<Trainer>& trainer(Napi::Env env) const;
+
+  OwnedValue<Trainer> value_;
+};
+
+}  // namespace llama::addon

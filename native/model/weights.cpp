@@ -1,0 +1,142 @@
+#include "weights.h"
+
+#include <algorithm>
+
+#include "available_memory.h"
+#include "engine_error.h"
+#include "storage.h"
+
+namespace llama {
+namespace {
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+// Looks tensors up, maps each file once and checks every size against it.
+class Checkpoint {
+ public:
+  explicit Checkpoint(const TensorSources& tensors) : tensors_(tensors) {}
+
+  MatrixSource matrix(const std::string& name, int64_t rows, int64_t cols) {
+    return {bytes(name, {rows, cols}), source(name).type, rows, cols};
+  }
+
+  std::vector<float> vector(const std::string& name, int64_t length) {
+    const unsigned char* data = bytes(name, {length});
+    std::vector<float> values(static_cast<size_t>(length));
+    for (int64_t i = 0; i < length; ++i) values[static_cast<size_t>(i)] = load_element(data, source(name).type, i);
+    return values;
+  }
+
+  std::shared_ptr<MappedFile> file_of(const std::string& name) { return mapped(source(name).file); }
+
+ private:
+  const TensorSource& source(const std::string& name) const {
+    const auto found = tensors_.find(name);
+    if (found == tensors_.end()) throw EngineError("CHECKPOINT_TENSOR", "tensor " + name + " is missing");
+    return found->second;
+  }
+
+  const unsigned char* bytes(const std::string& name, const std::vector<int64_t>& shape) {
+    const TensorSource& tensor = source(name);
+    if (tensor.shape != shape) {
+      throw EngineError("CHECKPOINT_TENSOR", tensor.file + ": tensor " + name + " has shape " +
+                                                 shape_text(tensor.shape) + ", the configuration says " +
+                                                 shape_text(shape));
+    }
+    int64_t size = static_cast<int64_t>(bytes_of(tensor.type));
+    for (const int64_t extent : shape) size *= extent;  // cannot overflow: LlamaConfig::validate bounds every extent
+    const std::shared_ptr<MappedFile>& file = mapped(tensor.file);
+    const auto available = static_cast<int64_t>(file->size());
+    if (tensor.offset < 0 || tensor.offset > available || size > available - tensor.offset) {
+      throw EngineError("CHECKPOINT_CORRUPT", tensor.file + ": is too short for tensor " + name + " (" +
+                                                  std::to_string(size) + " bytes at " + std::to_string(tensor.offset) +
+                                                  ", the file has " + std::to_string(available) + ")");
+    }
+    return file->data() + tensor.offset;
+  }
+
+  const std::shared_ptr<MappedFile>& mapped(const std::string& path) {
+    std::shared_ptr<MappedFile>& file = files_[path];
+    if (!file) file = std::make_shared<MappedFile>(path);
+    return file;
+  }
+
+  const TensorSources& tensors_;
+  std::map<std::string, std::shared_ptr<MappedFile>> files_;
+};
+
+// One matrix of all sources. Checkpoints that mix storage types inside a group are widened to float32.
+std::unique_ptr<PackedMatrix> pack(Ops& ops, std::vector<MatrixSource> sources) {
+  const bool same = std::all_of(sources.begin(), sources.end(),
+                                [&](const MatrixSource& source) { return source.type == sources[0].type; });
+  std::vector<std::vector<float>> widened;
+  if (!same) {
+    for (MatrixSource& source : sources) {
+      std::vector<float>& values = widened.emplace_back(static_cast<size_t>(source.rows * source.cols));
+      for (int64_t i = 0; i < source.rows * source.cols; ++i) {
+        values[static_cast<size_t>(i)] = load_element(source.data, source.type, i);
+      }
+      source.data = values.data();
+      source.type = StorageType::f32;
+    }
+  }
+  return ops.pack(sources);
+}
+
+int64_t storage_bytes(const TensorSources& tensors) {
+  int64_t sum = 0;
+  for (const auto& [name, tensor] : tensors) {
+    int64_t size = static_cast<int64_t>(bytes_of(tensor.type));
+    for (const int64_t extent : tensor.shape) {
+      if (__builtin_mul_overflow(size, extent, &size)) return INT64_MAX;
+    }
+    if (__builtin_add_overflow(sum, size, &sum)) return INT64_MAX;
+  }
+  return sum;
+}
+
+}  // namespace
+
+Weights load_weights(Ops& ops, const LlamaConfig& config, const TensorSources& tensors,
+                     const std::function<void(double)>& progress, const std::function<bool()>& cancelled) {
+  Checkpoint checkpoint(tensors);
+  Weights weights;
+  const std::string embedding = "model.embed_tokens.weight";
+  weights.embedding = checkpoint.matrix(embedding, config.vocab, config.hidden);
+  weights.embedding_file = checkpoint.file_of(embedding);
+  weights.final_norm = checkpoint.vector("model.norm.weight", config.hidden);
+  require_memory(storage_bytes(tensors), "loading the model's weights");
+
+  for (int layer = 0; layer < config.layers; ++layer) {
+    if (cancelled()) throw EngineError("ENGINE_ARGUMENT", "loading was cancelled");
+    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    const auto linear = [&](Linear name) {
+      const bool mlp = name >= Linear::gate;
+      return checkpoint.matrix(prefix + (mlp ? "mlp." : "self_attn.") + name_of(name) + ".weight", config.rows(name),
+                               config.cols(name));
+    };
+    LayerWeights& packed = weights.layers.emplace_back();
+    packed.input_norm = checkpoint.vector(prefix + "input_layernorm.weight", config.hidden);
+    packed.post_attention_norm = checkpoint.vector(prefix + "post_attention_layernorm.weight", config.hidden);
+    if (layer == 0) weights.type = linear(Linear::q).type;
+    packed.linears[static_cast<int>(LinearGroup::qkv)] =
+        pack(ops, {linear(Linear::q), linear(Linear::k), linear(Linear::v)});
+    packed.linears[static_cast<int>(LinearGroup::o)] = pack(ops, {linear(Linear::o)});
+    packed.linears[static_cast<int>(LinearGroup::gate_up)] = pack(ops, {linear(Linear::gate), linear(Linear::up)});
+    packed.linears[static_cast<int>(LinearGroup::down)] = pack(ops, {linear(Linear::down)});
+    for (const auto& matrix : packed.linears) weights.bytes += matrix->bytes();
+    progress((layer + 1.0) / (config.layers + 1.0));
+  }
+  const std::string head = config.tied_head ? embedding : "lm_head.weight";
+  weights.head = pack(ops, {checkpoint.matrix(head, config.vocab, config.hidden)});
+  weights.bytes += weights.head->bytes();
+  weights.embedding_file->expect_random_reads();
+  progress(1);
+  return weights;
+}
+
+}  // namespace llama

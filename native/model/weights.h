@@ -1,0 +1,46 @@
+// The frozen weights: packed once from the mapped checkpoint, then never written.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "llama_config.h"
+#include "mapped_file.h"
+#include "ops.h"
+
+namespace llama {
+
+// Where a tensor's bytes lie: little-endian, row-major, contiguous.
+struct TensorSource {
+  std::string file;
+  int64_t offset = 0;
+  StorageType type = StorageType::f32;
+  std::vector<int64_t> shape;
+};
+using TensorSources = std::map<std::string, TensorSource>;
+
+struct LayerWeights {
+  std::vector<float> input_norm, post_attention_norm;  // [hidden]
+  std::unique_ptr<PackedMatrix> linears[group_count];  // by LinearGroup, outputs side by side
+};
+
+struct Weights {
+  MatrixSource embedding{};  // [vocab, hidden], in the map
+  std::vector<LayerWeights> layers;
+  std::vector<float> final_norm;  // [hidden]
+  std::unique_ptr<PackedMatrix> head;
+  StorageType type = StorageType::f32;  // of the query projection
+  size_t bytes = 0;
+
+  std::shared_ptr<MappedFile> embedding_file;
+};
+
+// progress: fraction 0..1, called after each layer. Stops with EngineError when `cancelled` becomes true.
+// Throws EngineError CHECKPOINT_TENSOR, CHECKPOINT_CORRUPT, OUT_OF_MEMORY naming the tensor.
+Weights load_weights(Ops& ops, const LlamaConfig& config, const TensorSources& tensors,
+                     const std::function<void(double)>& progress, const std::function<bool()>& cancelled);
+
+}  // namespace llama

@@ -1,0 +1,97 @@
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { CodedError } from "../../errors/index.ts";
+import type { Dropout, LossSum, OptimizerStep, Sampling } from "../engine.ts";
+
+/** The JavaScript face of native/addon: promises, plain arrays, integers for names. Checked there a second time. */
+export interface Addon {
+  /** Best first: "avx512", "avx2", "reference". */
+  instructionSets(): string[];
+  load(options: AddonLoadOptions, onProgress?: (fraction: number) => void): Promise<AddonModel>;
+}
+
+export interface AddonLoadOptions {
+  readonly config: object;
+  readonly tensors: readonly object[];
+  readonly threads: number;
+  readonly isa: string;
+  /** Loading stops soon after element 0 is no longer 0. */
+  readonly cancelled: Int32Array;
+}
+
+export interface AddonModel {
+  readonly weightBytes: number;
+  readonly isa: string;
+  createAdapter(modules: readonly AddonModule[]): Promise<AddonAdapter>;
+  createSequence(capacity: number, adapter: AddonAdapter | null): Promise<AddonSequence>;
+  step(
+    sequences: readonly AddonSequence[],
+    positions: readonly number[],
+    tokens: readonly Int32Array[],
+    samplings: readonly (Sampling | null)[],
+  ): Promise<Int32Array>;
+  logits(tokens: Int32Array, adapter: AddonAdapter | null): Promise<Float32Array>;
+  createTrainer(adapter: AddonAdapter): Promise<AddonTrainer>;
+  close(): Promise<void>;
+}
+
+export interface AddonModule {
+  readonly layer: number;
+  /** Index in linearNames. */
+  readonly linear: number;
+  readonly rank: number;
+  readonly scale: number;
+  readonly a: Float32Array;
+  readonly b: Float32Array;
+}
+
+export interface AddonAdapter {
+  read(): Promise<{ a: Float32Array; b: Float32Array }[]>;
+  close(): void;
+}
+
+export interface AddonSequence {
+  close(): void;
+}
+
+export interface AddonTrainer {
+  accumulate(
+    tokens: Int32Array,
+    targets: Int32Array,
+    offsets: Int32Array,
+    gradientScale: number,
+    dropout: Dropout | null,
+  ): Promise<LossSum>;
+  evaluate(tokens: Int32Array, targets: Int32Array, offsets: Int32Array): Promise<LossSum>;
+  /** The gradients' norm before clipping. */
+  update(step: OptimizerStep): Promise<number>;
+  gradients(): Promise<{ a: Float32Array; b: Float32Array }[]>;
+  close(): void;
+}
+
+/** build/native/llama_cpu.node of the project that this file belongs to, whether it runs from src/ or from dist/. */
+function findAddon(): string | null {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  for (;;) {
+    const file = join(folder, "build", "native", "llama_cpu.node");
+    if (existsSync(file)) return file;
+    const parent = dirname(folder);
+    if (parent === folder || existsSync(join(folder, "package.json"))) return null;
+    folder = parent;
+  }
+}
+
+/** Throws CodedError ENGINE_UNAVAILABLE with the reason and the command that helps. */
+export function openAddon(): Addon {
+  const hint = "type: npm run build";
+  const file = findAddon();
+  if (file === null) throw new CodedError("ENGINE_UNAVAILABLE", "the native engine has not been built", { hint });
+  try {
+    return createRequire(import.meta.url)(file) as Addon;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new CodedError("ENGINE_UNAVAILABLE", `the native engine cannot be loaded: ${reason}`, { hint, cause });
+  }
+}

@@ -1,0 +1,41 @@
+import type { LlamaConfig } from "../config.ts";
+import type { Dropout, EngineTrainer, LossSum, OptimizerStep, PackedBatch } from "../engine.ts";
+import type { AddonTrainer } from "./addon.ts";
+import { checkBatch, checkDropout, checkNumber, checkOptimizerStep } from "./arguments.ts";
+import { settle } from "./failure.ts";
+
+export class NativeTrainer implements EngineTrainer {
+  readonly #addon: AddonTrainer;
+  readonly #config: LlamaConfig;
+
+  constructor(addon: AddonTrainer, config: LlamaConfig) {
+    this.#addon = addon;
+    this.#config = config;
+  }
+
+  async accumulate(batch: PackedBatch, gradientScale: number, dropout: Dropout | null = null): Promise<LossSum> {
+    checkBatch(batch, this.#config);
+    checkNumber("gradientScale", gradientScale, -Number.MAX_VALUE, Number.MAX_VALUE);
+    if (dropout) checkDropout(dropout);
+    const { tokens, targets, offsets } = batch;
+    return settle(() => this.#addon.accumulate(tokens, targets, offsets, gradientScale, dropout));
+  }
+
+  async evaluate(batch: PackedBatch): Promise<LossSum> {
+    checkBatch(batch, this.#config);
+    return settle(() => this.#addon.evaluate(batch.tokens, batch.targets, batch.offsets));
+  }
+
+  async update(step: OptimizerStep): Promise<{ gradNorm: number }> {
+    checkOptimizerStep(step);
+    return { gradNorm: await settle(() => this.#addon.update(step)) };
+  }
+
+  async gradients(): Promise<{ a: Float32Array; b: Float32Array }[]> {
+    return settle(() => this.#addon.gradients());
+  }
+
+  async close(): Promise<void> {
+    this.#addon.close();
+  }
+}

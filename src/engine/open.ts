@@ -1,0 +1,44 @@
+import { CodedError, isCodedError } from "../errors/index.ts";
+import type { Engine } from "./engine.ts";
+import { openNativeEngine } from "./native/index.ts";
+
+/**
+ * The engine that LLAMA_ENGINE (native, tensorflow; default native) and LLAMA_DEVICE (auto, cpu, cuda; default auto) ask
+ * for. Without a choice, a native engine that cannot be loaded is replaced by the TensorFlow one; the description says so.
+ * Throws CodedError ENGINE_UNAVAILABLE, and ENGINE_ARGUMENT for a setting of the engine that is not possible.
+ */
+export async function openEngine(env: NodeJS.ProcessEnv = process.env): Promise<Engine> {
+  const wanted = env.LLAMA_ENGINE || null;
+  const device = env.LLAMA_DEVICE || "auto";
+  if (wanted !== null && wanted !== "native" && wanted !== "tensorflow") {
+    throw new CodedError("ENGINE_UNAVAILABLE", `LLAMA_ENGINE is "${wanted}", known are native, tensorflow`);
+  }
+  if (device !== "auto" && device !== "cpu" && device !== "cuda") {
+    throw new CodedError("ENGINE_UNAVAILABLE", `LLAMA_DEVICE is "${device}", known are auto, cpu, cuda`);
+  }
+  if (wanted === "tensorflow") return openTensorflow(env);
+  if (device === "cuda") {
+    const hint = "set LLAMA_DEVICE=cpu, or LLAMA_ENGINE=tensorflow with @tensorflow/tfjs-node-gpu installed";
+    throw new CodedError("ENGINE_UNAVAILABLE", "the native engine has no CUDA module yet", { hint });
+  }
+  try {
+    return await openNativeEngine(env);
+  } catch (error) {
+    if (wanted === "native" || !isCodedError(error) || error.code !== "ENGINE_UNAVAILABLE") throw error;
+    return withWarning(await openTensorflow(env), `${error.message}; ${error.hint ?? ""}`);
+  }
+}
+
+/** Loaded only when asked for: TensorFlow.js takes a good second to start. */
+async function openTensorflow(env: NodeJS.ProcessEnv): Promise<Engine> {
+  const { openTensorflowEngine } = await import("./tensorflow/index.ts");
+  return openTensorflowEngine(env);
+}
+
+function withWarning(engine: Engine, warning: string): Engine {
+  return {
+    name: engine.name,
+    description: `${engine.description} (warning: ${warning})`,
+    load: (weights, options) => engine.load(weights, options),
+  };
+}

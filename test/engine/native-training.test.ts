@@ -1,0 +1,257 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type LinearName, linearNames } from "../../src/engine/config.ts";
+import type {
+  AdapterModule,
+  Dropout,
+  Engine,
+  EngineModel,
+  OptimizerStep,
+  PackedBatch,
+} from "../../src/engine/engine.ts";
+import { openNativeEngine } from "../../src/engine/native/index.ts";
+import { randomAdapter, randomBatch, randomConfig, randomValues, writeRandomModel } from "./random-model.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "llama-training-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+type Tensor = "a" | "b";
+
+/** Summed loss with one module's tensor moved by `amount` along `direction`. */
+async function lossAt(
+  model: EngineModel,
+  modules: readonly AdapterModule[],
+  batch: PackedBatch,
+  dropout: Dropout | null,
+  change: { module: number; tensor: Tensor; direction: Float32Array; amount: number },
+): Promise<number> {
+  const moved = modules.map((module, i) => {
+    if (i !== change.module) return module;
+    const values = module[change.tensor].map((value, k) => value + change.amount * change.direction[k]!);
+    return { ...module, [change.tensor]: values };
+  });
+  const adapter = await model.createAdapter(moved);
+  const trainer = await model.createTrainer(adapter);
+  // accumulate() rather than evaluate(): it is the one with dropout.
+  const { loss } = await trainer.accumulate(batch, 1, dropout);
+  await trainer.close();
+  await adapter.close();
+  return loss;
+}
+
+const dot = (x: Float32Array, y: Float32Array): number => x.reduce((sum, value, i) => sum + value * y[i]!, 0);
+const norm = (x: Float32Array): number => Math.sqrt(dot(x, x));
+
+for (const isa of ["reference", "auto"]) {
+  describe(`native training (${isa})`, () => {
+    let engine: Engine;
+    beforeAll(async () => {
+      engine = await openNativeEngine({ LLAMA_ISA: isa, LLAMA_THREADS: "2" });
+    });
+
+    const load = async (seed: number) => {
+      const config = randomConfig(seed);
+      return { config, model: await engine.load(await writeRandomModel(join(folder, isa), config, seed, "F32")) };
+    };
+
+    const cases: { seed: number; names: readonly LinearName[]; dropout: Dropout | null; layers?: number[] }[] = [
+      { seed: 1, names: linearNames, dropout: null },
+      { seed: 2, names: linearNames, dropout: { probability: 0.3, seed: 2 ** 35 + 1, step: 4 } },
+      { seed: 3, names: ["q_proj", "v_proj"], dropout: null },
+      { seed: 4, names: ["k_proj", "down_proj"], dropout: { probability: 0.1, seed: 5, step: 0 }, layers: [1] },
+      { seed: 5, names: ["gate_proj", "o_proj"], dropout: null, layers: [1] },
+      { seed: 6, names: ["down_proj"], dropout: null },
+      { seed: 8, names: ["up_proj"], dropout: null },
+    ];
+    for (const { seed, names, dropout, layers } of cases) {
+      const label = `${names.join(", ")}${dropout ? " with dropout" : ""}${layers ? ` in layer ${layers}` : ""}`;
+      it(`has the gradients of central differences: ${label}`, async () => {
+        const { config, model } = await load(seed);
+        const modules = randomAdapter(config, seed, names).filter(({ layer }) => !layers || layers.includes(layer));
+        const batch = randomBatch(config, seed, [7, 1, 12, 5]);
+        const trainer = await model.createTrainer(await model.createAdapter(modules));
+        await trainer.accumulate(batch, 1, dropout);
+        const gradients = await trainer.gradients();
+        for (const [module, gradient] of gradients.entries()) {
+          for (const tensor of ["a", "b"] as const) {
+            // Along the gradient itself the difference is as large as it gets, along a random direction any error shows.
+            const length = norm(gradient[tensor]);
+            expect(length).toBeGreaterThan(1e-3);
+            const random = randomValues(gradient[tensor].length, seed, 3000 + module * 2 + Number(tensor === "b"));
+            for (const direction of [
+              gradient[tensor].map((value) => value / length),
+              random.map((v) => v / norm(random)),
+            ]) {
+              const amount = 1e-2;
+              const [plus, minus] = await Promise.all(
+                [amount, -amount].map((step) =>
+                  lossAt(model, modules, batch, dropout, { module, tensor, direction, amount: step }),
+                ),
+              );
+              const measured = (plus! - minus!) / (2 * amount);
+              // Losses of size 100 are exact to about 1e-5, divided by 2e-2; the third derivative adds about 1e-4 of the length.
+              expect(Math.abs(measured - dot(gradient[tensor], direction))).toBeLessThan(2e-3 + 2e-3 * length);
+            }
+          }
+        }
+        await model.close();
+      });
+    }
+
+    it("adds micro-batches up to the packed whole, and evaluate() agrees with accumulate()", async () => {
+      const { config, model } = await load(2);
+      const modules = randomAdapter(config, 2);
+      const lengths = [9, 4, 13];
+      const whole = randomBatch(config, 3, lengths);
+      const trainer = await model.createTrainer(await model.createAdapter(modules));
+      const together = await trainer.accumulate(whole, 0.25);
+      const expected = await trainer.gradients();
+      const evaluated = await trainer.evaluate(whole);
+      // Sums of the same float32 terms.
+      expect(evaluated.loss).toBeCloseTo(together.loss, 4);
+      expect(evaluated.targets).toBe(together.targets);
+      await trainer.close();
+
+      const pieces = await model.createTrainer(await model.createAdapter(modules));
+      const sum = { loss: 0, targets: 0 };
+      for (const row of lengths.keys()) {
+        const [begin, end] = [whole.offsets[row]!, whole.offsets[row + 1]!];
+        const piece = {
+          tokens: whole.tokens.slice(begin, end),
+          targets: whole.targets.slice(begin, end),
+          offsets: Int32Array.of(0, end - begin),
+        };
+        const { loss, targets } = await pieces.accumulate(piece, 0.25);
+        sum.loss += loss;
+        sum.targets += targets;
+      }
+      expect(sum.targets).toBe(together.targets);
+      expect(sum.loss).toBeCloseTo(together.loss, 3);
+      for (const [i, gradient] of (await pieces.gradients()).entries()) {
+        for (const tensor of ["a", "b"] as const) {
+          const difference = gradient[tensor].map((value, k) => value - expected[i]![tensor][k]!);
+          expect(norm(difference)).toBeLessThan(1e-5 * norm(expected[i]![tensor]));
+        }
+      }
+      await model.close();
+    });
+
+    it("makes the AdamW step of the paper, with clipping and decoupled decay", async () => {
+      const { config, model } = await load(3);
+      const modules = randomAdapter(config, 3, ["v_proj", "down_proj"]);
+      const adapter = await model.createAdapter(modules);
+      const trainer = await model.createTrainer(adapter);
+      const settings: OptimizerStep = {
+        learningRate: 0.01,
+        beta1: 0.9,
+        beta2: 0.99,
+        epsilon: 1e-6,
+        weightDecay: 0.1,
+        maxGradNorm: 0.5,
+      };
+      const state = modules.flatMap(({ a, b }) =>
+        [a, b].map((values) => ({
+          values: Float64Array.from(values),
+          m: new Float64Array(values.length),
+          v: new Float64Array(values.length),
+        })),
+      );
+      for (let step = 1; step <= 3; step++) {
+        await trainer.accumulate(randomBatch(config, 10 + step, [11, 6]), 0.1);
+        const gradients = (await trainer.gradients()).flatMap(({ a, b }) => [a, b]);
+        const { gradNorm } = await trainer.update(settings);
+        const expectedNorm = Math.sqrt(gradients.reduce((sum, gradient) => sum + dot(gradient, gradient), 0));
+        expect(Math.abs(gradNorm / expectedNorm - 1)).toBeLessThan(1e-5);
+        expect(expectedNorm).toBeGreaterThan(settings.maxGradNorm);
+        const factor = Math.min(1, settings.maxGradNorm / (expectedNorm + 1e-6));
+        for (const [i, { values, m, v }] of state.entries()) {
+          for (let k = 0; k < values.length; k++) {
+            const g = gradients[i]![k]! * factor;
+            m[k] = settings.beta1 * m[k]! + (1 - settings.beta1) * g;
+            v[k] = settings.beta2 * v[k]! + (1 - settings.beta2) * g * g;
+            const direction =
+              m[k]! /
+              (1 - settings.beta1 ** step) /
+              (Math.sqrt(v[k]! / (1 - settings.beta2 ** step)) + settings.epsilon);
+            values[k]! -= settings.learningRate * (settings.weightDecay * values[k]! + direction);
+          }
+        }
+      }
+      const trained = (await adapter.read()).flatMap(({ a, b }) => [a, b]);
+      for (const [i, { values }] of state.entries()) {
+        // Three steps in float32: some 1e-7 each of values below 1, plus rounding in a direction that is a quotient.
+        for (const [k, value] of values.entries()) expect(Math.abs(trained[i]![k]! - value)).toBeLessThan(3e-6);
+      }
+      expect((await trainer.gradients()).every(({ a, b }) => a.every((x) => x === 0) && b.every((x) => x === 0))).toBe(
+        true,
+      );
+      await model.close();
+    });
+
+    it("is the same bit for bit when run again, and serves the trained adapter at once", async () => {
+      const { config, model } = await load(4);
+      const run = async () => {
+        const adapter = await model.createAdapter(randomAdapter(config, 4));
+        const trainer = await model.createTrainer(adapter);
+        const step = { learningRate: 1e-2, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, maxGradNorm: 1 };
+        const before = await trainer.evaluate(randomBatch(config, 1, [20, 9]));
+        for (let i = 0; i < 10; i++) {
+          await trainer.accumulate(randomBatch(config, 1, [20, 9]), 0.05, { probability: 0.05, seed: 1, step: i });
+          await trainer.update(step);
+        }
+        const after = await trainer.evaluate(randomBatch(config, 1, [20, 9]));
+        expect(after.loss).toBeLessThan(before.loss);
+        return { tensors: await adapter.read(), logits: await model.logits(Int32Array.of(1, 2, 3), adapter) };
+      };
+      const first = await run();
+      expect(await run()).toEqual(first);
+      await model.close();
+    });
+
+    it("counts a batch without targets as nothing", async () => {
+      const { config, model } = await load(5);
+      const trainer = await model.createTrainer(await model.createAdapter(randomAdapter(config, 5)));
+      const batch = randomBatch(config, 1, [6]);
+      const empty = { ...batch, targets: batch.targets.map(() => -100) };
+      expect(await trainer.accumulate(empty, 1)).toEqual({ loss: 0, targets: 0 });
+      expect(await trainer.evaluate(empty)).toEqual({ loss: 0, targets: 0 });
+      expect(
+        await trainer.update({
+          learningRate: 0,
+          beta1: 0.9,
+          beta2: 0.9,
+          epsilon: 1e-8,
+          weightDecay: 0,
+          maxGradNorm: 1,
+        }),
+      ).toEqual({
+        gradNorm: 0,
+      });
+      await model.close();
+    });
+
+    it("refuses batches outside the limits", async () => {
+      const { config, model } = await load(6);
+      const trainer = await model.createTrainer(await model.createAdapter(randomAdapter(config, 6)));
+      const good = randomBatch(config, 1, [6, 3]);
+      const refused = { code: "ENGINE_ARGUMENT" };
+      for (const wrong of [
+        { targets: good.targets.slice(1) },
+        { targets: good.targets.map(() => config.vocabSize) },
+        { targets: good.targets.map(() => -1) },
+        { offsets: Int32Array.of(0, 20, 9) },
+        { offsets: Int32Array.of(0, 6) },
+        { offsets: Int32Array.of() },
+        { tokens: good.tokens.map(() => -5) },
+      ]) {
+        await expect(trainer.accumulate({ ...good, ...wrong }, 1)).rejects.toMatchObject(refused);
+      }
+      await expect(trainer.accumulate(good, Number.NaN)).rejects.toMatchObject(refused);
+      await expect(trainer.accumulate(good, 1, { probability: 1, seed: 0, step: 0 })).rejects.toMatchObject(refused);
+      expect((await trainer.accumulate(good, 1)).targets).toBeGreaterThan(0);
+      await model.close();
+    });
+  });
+}
