@@ -13,8 +13,6 @@ export async function main(argv: readonly string[]): Promise<number> {
   // A reader that has seen enough (`cog predict … | head`) ends the command; that is no error.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
   try {
-    if (argv[0] === "cog.server.http")
-      return await (await import("./commands/serve.ts")).serverEntry(argv.slice(1), version);
     await program(version).parseAsync(argv, { from: "user" });
     return 0;
   } catch (error) {

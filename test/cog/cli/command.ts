@@ -102,3 +102,16 @@ export function resultOf(child: ChildProcess): Promise<Result> {
 export function lastLine(text: string): string {
   return text.trimEnd().split("\n").at(-1)!;
 }
+
+/** The address that a server prints when its port is open. */
+export function addressOf(server: ChildProcess): Promise<string> {
+  let text = "";
+  return new Promise((resolve, reject) => {
+    server.on("close", () => reject(new Error(`the server ended: ${text}`)));
+    server.stderr!.on("data", (chunk: string) => {
+      text += chunk;
+      const port = /listening on \S+:(\d+)/i.exec(text)?.[1];
+      if (port) resolve(`http://127.0.0.1:${port}`);
+    });
+  });
+}

@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
-import { buildCommand, lastLine, ProjectFolder, resultOf } from "./command.ts";
+import { addressOf, buildCommand, lastLine, ProjectFolder, resultOf } from "./command.ts";
 
 beforeAll(buildCommand);
 
@@ -91,7 +91,8 @@ describe("cog predict", () => {
     expect((await result).exit).toBe(130);
     expect((await result).stdout).toBe("word0 word1 word2\n");
     expect((await result).stderr).toContain("let go");
-    expect(processes.filter(isAlive)).toEqual([]);
+    // A helper of a helper may need a moment more to notice.
+    await expect.poll(() => processes.filter(isAlive), { timeout: 10_000 }).toEqual([]);
   });
 
   it("leaves no process behind when it is killed", async () => {
@@ -158,18 +159,6 @@ describe("cog serve", () => {
     expect((await ended).exit).toBe(0);
   });
 });
-
-function addressOf(server: ReturnType<ProjectFolder["start"]>): Promise<string> {
-  let text = "";
-  return new Promise((resolve, reject) => {
-    server.on("close", () => reject(new Error(text)));
-    server.stderr!.on("data", (chunk: string) => {
-      text += chunk;
-      const found = /Listening on (\S+)/.exec(text)?.[1];
-      if (found) resolve(found);
-    });
-  });
-}
 
 function descendants(pid: number): number[] {
   const { stdout } = spawnSync("ps", ["-eo", "pid=,ppid="], { encoding: "utf8" });

@@ -26,22 +26,6 @@ export async function serve(flags: ServeFlags): Promise<void> {
   await serveUntilEnd(command.options);
 }
 
-/** The server entry point of images, `python -m cog.server.http` for other Cog clients: same flags, same exit codes. */
-export async function serverEntry(argv: readonly string[], version: string): Promise<number> {
-  const command = parseServeOptions(argv, process.env);
-  switch (command.action) {
-    case "version":
-      process.stdout.write(`${version}\n`);
-      return 0;
-    case "usage":
-      say(command.message);
-      return 2;
-    case "serve":
-      await serveUntilEnd(command.options);
-      return 0;
-  }
-}
-
 /**
  * Serves until SIGTERM, SIGINT or POST /shutdown. The first signal lets what runs finish, the second cancels it.
  * After SIGINT the process ends by that signal, so that a shell's loop around it ends too.

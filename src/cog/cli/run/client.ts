@@ -1,4 +1,7 @@
-import { Agent, type Dispatcher, request } from "undici";
+import { once } from "node:events";
+import { request as httpRequest, type IncomingMessage } from "node:http";
+import { request as httpsRequest } from "node:https";
+import { text as readText } from "node:stream/consumers";
 import { Failure } from "../failure.ts";
 import type { ModelDocument, Route } from "../input/schema.ts";
 import { type ServerEvent, serverEvents } from "./events.ts";
@@ -25,7 +28,6 @@ export interface RunBody {
 /** Talks to one Cog server, this project's own or any other. Runs have no time limit; dropping a request cancels its run. */
 export class ModelClient {
   readonly url: string;
-  readonly #agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect: { timeout: 10_000 } });
 
   constructor(url: string) {
     this.url = url.replace(/\/+$/, "");
@@ -33,22 +35,22 @@ export class ModelClient {
 
   async health(signal?: AbortSignal): Promise<Health | undefined> {
     const answer = await this.#send("GET", "/health-check", { signal });
-    const health = parsed(await answer.body.text()) as Health | undefined;
+    const health = parsed(await readText(answer)) as Health | undefined;
     return answer.statusCode === 200 && typeof health?.status === "string" ? health : undefined;
   }
 
   /** The OpenAPI document; undefined while the server has none. */
   async document(signal?: AbortSignal): Promise<ModelDocument | undefined> {
     const answer = await this.#send("GET", "/openapi.json", { signal });
-    const document = parsed(await answer.body.text());
+    const document = parsed(await readText(answer));
     return answer.statusCode === 200 && typeof document === "object" && document !== null ? document : undefined;
   }
 
   /** Runs and waits for the answer. @throws Failure when the server refuses the run */
   async run(route: Route, body: RunBody, signal: AbortSignal): Promise<RunAnswer> {
     const answer = await this.#send("POST", route, { signal, body: JSON.stringify(body) });
-    const text = await answer.body.text();
-    if (answer.statusCode !== 200) throw refusal(route, answer.statusCode, text);
+    const text = await readText(answer).catch((error) => this.#lost(error, signal));
+    if (answer.statusCode !== 200) throw refusal(route, answer.statusCode!, text);
     const value = parsed(text);
     if (typeof value !== "object" || value === null)
       throw new Failure(`Failed to decode prediction response: ${this.url} did not answer with JSON`);
@@ -56,35 +58,44 @@ export class ModelClient {
   }
 
   /** Runs and yields the events of the run as they come. @throws Failure when the server refuses the run */
-  async *stream(route: Route, body: RunBody, signal: AbortSignal): AsyncGenerator<ServerEvent> {
+  async *stream(route: Route, body: RunBody, signal: AbortSignal): AsyncGenerator<ServerEvent, void> {
     const headers = { accept: "text/event-stream" };
     const answer = await this.#send("POST", route, { signal, body: JSON.stringify(body), headers });
-    if (answer.statusCode !== 200) throw refusal(route, answer.statusCode, await answer.body.text());
-    yield* serverEvents(answer.body);
+    if (answer.statusCode !== 200) throw refusal(route, answer.statusCode!, await readText(answer));
+    try {
+      yield* serverEvents(answer);
+    } catch (error) {
+      this.#lost(error, signal);
+    }
   }
 
-  close(): Promise<void> {
-    return this.#agent.destroy();
-  }
-
+  /** One request on a connection of its own, as other clients do it: nothing is left open when the command wants to end. */
   async #send(
     method: "GET" | "POST",
     path: string,
     options: { signal?: AbortSignal; body?: string; headers?: Record<string, string> },
-  ): Promise<Dispatcher.ResponseData> {
-    const content = options.body === undefined ? {} : { "content-type": "application/json" };
+  ): Promise<IncomingMessage> {
+    const { signal, body, headers } = options;
+    const send = this.url.startsWith("https:") ? httpsRequest : httpRequest;
     try {
-      return await request(this.url + path, {
+      const request = send(this.url + path, {
         method,
-        dispatcher: this.#agent,
-        headers: { ...content, ...options.headers },
-        ...(options.body === undefined ? {} : { body: options.body }),
-        ...(options.signal ? { signal: options.signal } : {}),
+        signal,
+        agent: false,
+        headers: body === undefined ? headers : { "content-type": "application/json", ...headers },
       });
+      request.end(body);
+      const [answer] = (await once(request, "response")) as [IncomingMessage];
+      return answer;
     } catch (error) {
-      options.signal?.throwIfAborted();
+      signal?.throwIfAborted();
       throw new Unreachable(this.url, error);
     }
+  }
+
+  #lost(error: unknown, signal: AbortSignal): never {
+    signal.throwIfAborted();
+    throw error instanceof Failure ? error : new Failure(`The connection to ${this.url} broke off`, { cause: error });
   }
 }
 

@@ -1,6 +1,6 @@
 import { CodedError } from "../../../errors/index.ts";
 import { type Project, readProject } from "../../project.ts";
-import { type RunningServer, startServer } from "../../serve.ts";
+import type { RunningServer } from "../../serve.ts";
 import { Failure } from "../failure.ts";
 
 export interface LocalOptions {
@@ -33,8 +33,11 @@ export function localModel(options: LocalOptions): LocalModel {
 }
 
 /** Starts the project's own server, for this command alone, on a free port of the loopback address. */
-export function startLocalServer({ project, env, mode }: LocalModel): Promise<RunningServer> {
-  return startServer({ projectDir: project.dir, mode, host: "127.0.0.1", port: 0, env });
+export async function startLocalServer({ project, env, mode }: LocalModel): Promise<RunningServer> {
+  // Loaded here and not above: a run at an address, and a wrong input, need no server.
+  const { startServer } = await import("../../serve.ts");
+  const configFile = project.configFile ?? undefined;
+  return startServer({ projectDir: project.dir, configFile, mode, host: "127.0.0.1", port: 0, env });
 }
 
 /**

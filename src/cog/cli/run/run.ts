@@ -16,9 +16,8 @@ import { indentedRecord } from "../output/json.ts";
 import { writeOutput } from "../output/write.ts";
 import { print, say } from "../terminal.ts";
 import { ModelClient, type RunAnswer, type RunBody } from "./client.ts";
-import { localDocument } from "./document.ts";
 import { interruptible } from "./interrupt.ts";
-import { archiveName, type LocalModel, localModel, startLocalServer } from "./local.ts";
+import type { LocalModel } from "./local.ts";
 import { nextCommand } from "./next-command.ts";
 import { requireSuccess } from "./outcome.ts";
 import { printStream } from "./print-stream.ts";
@@ -46,19 +45,21 @@ export async function runModel(options: RunOptions): Promise<void> {
     throw new Failure("Must use one of --json or --input to provide model inputs");
   if (options.stream && options.output !== undefined) throw new Failure("Must use one of --stream or --output");
   const supplied = options.json === undefined ? parsePairs(options.input) : await parseJson(options.json);
-  const model = options.url === undefined ? localModel(options) : undefined;
+  // A run at an address needs nothing of this.
+  const local = options.url === undefined ? await import("./local.ts") : undefined;
+  const model = local?.localModel(options);
   const route = options.mode === "predict" ? "/predictions" : "/trainings";
   const to = destination({
     output: options.output,
     base: options.mode === "predict" ? "output" : "weights",
     json: options.json !== undefined && !options.stream,
-    archiveName: model && options.mode === "train" ? archiveName(model.project) : undefined,
+    archiveName: model && options.mode === "train" ? local?.archiveName(model.project) : undefined,
   });
   await interruptible(async (signal) => {
     // Our own server gets the files' names with their data, and its model is not started for inputs that cannot be right.
     const resolve = (document: ModelDocument | undefined) =>
       resolveInputs(supplied, inputSchema(document ?? {}, route), model !== undefined);
-    const checked = model && (await resolve(await localDocument(model, signal)));
+    const checked = model && (await resolve(await (await import("./document.ts")).localDocument(model, signal)));
     await withModel(model ?? options.url!, options.setupTimeout, signal, async (client) => {
       const document = await client.document(signal);
       const input = checked ?? (await resolve(document));
@@ -80,14 +81,13 @@ async function withModel(
   if (typeof model !== "string") {
     say();
     say("Starting the model and running setup()...");
-    server = await startLocalServer(model);
+    server = await (await import("./local.ts")).startLocalServer(model);
   }
   const client = new ModelClient(server?.url ?? (model as string));
   try {
     await waitUntilReady(client, { timeoutSeconds: setupTimeout, signal, remote: server === undefined });
     await use(client);
   } finally {
-    await client.close();
     await server?.close({ abort: true });
   }
 }
