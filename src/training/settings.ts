@@ -33,7 +33,7 @@ const amount = (n: number): boolean => Number.isFinite(n) && n >= 0;
 
 const limits = {
   num_epochs: [atLeastOne, "an integer from 1"],
-  learning_rate: [amount, "a number from 0"],
+  learning_rate: [(n) => amount(n) && n <= 1e6, "a number from 0 to 1e6"],
   batch_size: [atLeastOne, "an integer from 1"],
   micro_batch_size: [atLeastOne, "an integer from 1"],
   cutoff_len: [(n) => atLeastOne(n) && n >= 2, "an integer from 2"],

@@ -12,7 +12,7 @@ describe("checkSettings", () => {
     [{ num_epochs: 0 }, "num_epochs must be an integer from 1, found 0"],
     [{ batch_size: 1.5 }, "batch_size must be an integer from 1, found 1.5"],
     [{ learning_rate: Number.POSITIVE_INFINITY }, "learning_rate"],
-    [{ learning_rate: -1 }, "learning_rate must be a number from 0, found -1"],
+    [{ learning_rate: -1 }, "learning_rate must be a number from 0 to 1e6, found -1"],
     [{ lora_dropout: 1 }, "lora_dropout"],
     [{ lora_dropout: Number.NaN }, "lora_dropout"],
     [{ cutoff_len: 1 }, "cutoff_len"],

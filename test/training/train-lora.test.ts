@@ -10,6 +10,7 @@ import {
   type TrainingSettings,
   trainLora,
 } from "../../src/training/index.ts";
+import { permutation, RandomStream } from "../../src/training/random.ts";
 import { writeTinyCheckpoint } from "../llama/generation/tiny-checkpoint.ts";
 import { alpacaLora } from "./settings.ts";
 
@@ -133,16 +134,18 @@ describe("trainLora", () => {
 
   it("keeps the adapter that was best on the validation rows", async () => {
     const lines: string[] = [];
-    const settings = { num_epochs: 5, batch_size: 27, learning_rate: 0.3, max_grad_norm: 0 };
-    const { evaluations, adapter, plan } = await train(settings, { rows: manyRows, log: (line) => lines.push(line) });
+    // The rows that the split will keep back want another answer than all others: the more is learnt, the worse.
+    const kept = new Set(permutation(60, new RandomStream(quick.seed, "validation split")).subarray(0, 6));
+    const opposed = manyRows.map((row, i) => ({ ...row, output: kept.has(i) ? " grass" : " sleeps" }));
+    const settings = { num_epochs: 4, batch_size: 9, train_on_inputs: false };
+    const more = { rows: opposed, log: (line: string) => lines.push(line) };
+    const { evaluations, adapter, plan } = await train(settings, more);
     expect(plan.validationRows).toBe(6);
-    expect(evaluations.map(({ step }) => step)).toEqual([2, 4, 6, 8, 10]);
-    expect(lines.filter((line) => line.startsWith("validation loss"))).toHaveLength(5);
+    expect(evaluations.map(({ step }) => step)).toEqual([6, 12, 18, 24]);
+    expect(lines.filter((line) => line.startsWith("validation loss"))).toHaveLength(4);
     const best = Math.min(...evaluations.map(({ loss }) => loss));
-    const stopped = evaluations.find(({ loss }) => loss === best)!.step;
-    // A rate this high overshoots, so that the best is not the last.
-    expect(stopped).toBeLessThan(10);
-    const again = await train({ ...settings, learning_rate: 0 }, { rows: manyRows, initial: adapter.modules });
+    expect(evaluations.at(-1)!.loss).toBeGreaterThan(best);
+    const again = await train({ ...settings, learning_rate: 0 }, { rows: opposed, initial: adapter.modules });
     expect(again.evaluations[0]!.loss).toBeCloseTo(best, 5);
   });
 
@@ -182,7 +185,9 @@ describe("trainLora", () => {
   });
 
   it("stops when the loss is no number any more", async () => {
-    await expect(train({ learning_rate: 1e30, max_grad_norm: 0, num_epochs: 20 })).rejects.toMatchObject({
+    await expect(
+      train({ learning_rate: 1e6, weight_decay: 1000, max_grad_norm: 0, num_epochs: 20 }),
+    ).rejects.toMatchObject({
       code: "TRAINING_DIVERGED",
       message: expect.stringMatching(/^step \d+: the (loss|gradient) is /),
     });

@@ -220,55 +220,46 @@ describe("the scheduler", () => {
     return { steps, scheduler: new Scheduler(model) };
   }
 
-  /** Draws `count` tokens after a prompt of this length. */
-  async function task(scheduler: Scheduler, promptLength: number, count: number): Promise<number[]> {
-    const sequence = await llama.model.createSequence({ capacity: 512 });
-    const drawn: number[] = [];
-    try {
-      await new Promise<void>((resolve, reject) => {
+  /** Tasks that start together; each draws `count` tokens after a prompt of this length. */
+  async function tasks(scheduler: Scheduler, ...wanted: { prompt: number; count: number }[]): Promise<number[][]> {
+    const sequences = await Promise.all(wanted.map(() => llama.model.createSequence({ capacity: 512 })));
+    const running = wanted.map(({ prompt, count }, i) => {
+      const drawn: number[] = [];
+      return new Promise<number[]>((resolve, reject) => {
         scheduler.add({
-          sequence,
-          tokens: new Int32Array(promptLength).fill(5),
+          sequence: sequences[i]!,
+          tokens: new Int32Array(prompt).fill(5),
           sampling: () => ({ temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1, seed: 0, index: drawn.length }),
           take: (token) => {
             drawn.push(token);
-            if (drawn.length === count) resolve();
+            if (drawn.length === count) resolve(drawn);
             return drawn.length < count;
           },
           fail: reject,
         });
       });
-    } finally {
-      sequence.close();
-    }
+    });
+    const drawn = await Promise.all(running);
+    for (const sequence of sequences) sequence.close();
     return drawn;
   }
 
   it("takes running sequences one token further in every step that reads a prompt", async () => {
     const { steps, scheduler } = recorded();
-    const running = task(scheduler, 1, 8);
-    const joining = [task(scheduler, 300, 2), task(scheduler, 40, 2)];
-    const drawn = await Promise.all([running, ...joining]);
-    expect(drawn.map(({ length }) => length)).toEqual([8, 2, 2]);
-    expect(steps.slice(0, 4)).toEqual([
-      [1, 128],
-      [1, 128],
-      [1, 44, 40],
-      [1, 1, 1],
-    ]);
-    expect(steps.slice(4)).toEqual([[1], [1], [1], [1]]);
+    await tasks(scheduler, { prompt: 1, count: 8 }, { prompt: 300, count: 2 }, { prompt: 40, count: 2 });
+    expect(steps).toEqual([[1, 128], [1, 128], [1, 44, 40], [1, 1, 1], [1], [1], [1], [1]]);
   });
 
   it("reads a prompt in larger chunks while nobody waits", async () => {
     const { steps, scheduler } = recorded();
-    await task(scheduler, 500, 1);
+    await tasks(scheduler, { prompt: 500, count: 1 });
     expect(steps).toEqual([[500]]);
   });
 
   it("draws the same tokens however a prompt was cut", async () => {
     const { scheduler } = recorded();
-    const alone = await task(scheduler, 300, 5);
-    const [, beside] = await Promise.all([task(scheduler, 1, 20), task(scheduler, 300, 5)]);
+    const [alone] = await tasks(scheduler, { prompt: 300, count: 5 });
+    const [, beside] = await tasks(scheduler, { prompt: 1, count: 20 }, { prompt: 300, count: 5 });
     expect(beside).toEqual(alone);
   });
 });
