@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { CodedError } from "../../errors/index.ts";
 import { jsonTokenizer, type SpecialTexts } from "./huggingface-json.ts";
 import { refuseImpostor } from "./impostor.ts";
-import { sentencePieceTokenizer } from "./sentencepiece.ts";
-import { isTiktoken, tiktokenTokenizer } from "./tiktoken.ts";
+import { openingSentencePiece } from "./sentencepiece.ts";
+import { runInSlices } from "./slices.ts";
+import { isTiktoken, openingTiktoken } from "./tiktoken.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Published files reach 17 MB. */
@@ -29,7 +30,9 @@ export async function openTokenizer(folders: readonly string[]): Promise<OpenedT
     const bytes = await readTokenizerFile(file);
     if (bytes !== null) {
       refuseImpostor(bytes, file, "TOKENIZER_CORRUPT");
-      const tokenizer = isTiktoken(bytes) ? tiktokenTokenizer(bytes, file) : sentencePieceTokenizer(bytes, file);
+      const tokenizer = await runInSlices<Tokenizer>(
+        isTiktoken(bytes) ? openingTiktoken(bytes, file) : openingSentencePiece(bytes, file),
+      );
       return { tokenizer, file, specialIdsAreCertain: !isTiktoken(bytes) };
     }
     const opened = await openJson(folder);

@@ -1,3 +1,5 @@
+import type { Steps } from "./slices.ts";
+
 /**
  * Which two neighbouring symbols merge: (left, right) -> rank and resulting symbol. Open addressing over typed arrays,
  * because this is asked for every pair of symbols of every text. Symbols below zero merge with nothing.
@@ -86,11 +88,11 @@ export interface PieceMerges {
  * All pairs that SentencePiece's or tiktoken's BPE can merge, from the pieces alone.
  * `pieces`: text -> id; `rank`: of a piece, lower first; `firstExtra`: first number no piece has.
  */
-export function mergesOfPieces(
+export function* mergesOfPieces(
   pieces: ReadonlyMap<string, number>,
   rank: (id: number) => number,
   firstExtra: number,
-): PieceMerges {
+): Steps<PieceMerges> {
   const table = new PairTable(pieces.size * 4);
   const characters = new Map<string, number>();
   const extras: string[] = [];
@@ -103,6 +105,7 @@ export function mergesOfPieces(
     return firstExtra + extras.length - 1;
   };
   for (const [text, id] of pieces) {
+    if (id % 64 === 0) yield;
     let split = characterLength(text, 0);
     if (split === text.length) characters.set(text, id);
     for (; split < text.length; split += characterLength(text, split)) {

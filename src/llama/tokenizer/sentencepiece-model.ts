@@ -1,4 +1,5 @@
 import { CodedError } from "../../errors/index.ts";
+import type { Steps } from "./slices.ts";
 import { type WireField, wireFields } from "./wire-reader.ts";
 
 /** sentencepiece_model.proto, ModelProto.SentencePiece.Type. */
@@ -31,16 +32,16 @@ const maxPieceBytes = 1024;
  * Throws TOKENIZER_CORRUPT for bytes that are no such model and TOKENIZER_UNSUPPORTED for a model that is not BPE, or
  * that changes the text before encoding it, because the ids would be wrong.
  */
-export function readSentencePieceModel(bytes: Uint8Array, file: string): SentencePieceModel {
+export function* readSentencePieceModel(bytes: Uint8Array, file: string): Steps<SentencePieceModel> {
   try {
-    return parseModel(bytes, file);
+    return yield* parseModel(bytes, file);
   } catch (error) {
     if (!(error instanceof RangeError) && !(error instanceof TypeError)) throw error;
     throw new CodedError("TOKENIZER_CORRUPT", `${file}: not a SentencePiece model: ${error.message}`, { cause: error });
   }
 }
 
-function parseModel(bytes: Uint8Array, file: string): SentencePieceModel {
+function* parseModel(bytes: Uint8Array, file: string): Steps<SentencePieceModel> {
   const pieces: Piece[] = [];
   let trainer = new Map<number, WireField>();
   let normalizer = new Map<number, WireField>();
@@ -49,6 +50,7 @@ function parseModel(bytes: Uint8Array, file: string): SentencePieceModel {
     if (field.number === 1) {
       if (pieces.length === maxPieces) throw new RangeError(`more than ${maxPieces} pieces`);
       pieces.push(parsePiece(field.bytes, pieces.length));
+      if (pieces.length % 64 === 0) yield;
     } else if (field.number === 2) trainer = lastFields(field.bytes);
     else if (field.number === 3) normalizer = lastFields(field.bytes);
   }

@@ -5,10 +5,13 @@ import { IdBuffer } from "./id-buffer.ts";
 import { Merger } from "./merger.ts";
 import { characterLength, mergesOfPieces, type PieceMerges } from "./pair-table.ts";
 import { pieceTypes, readSentencePieceModel, type SentencePieceModel } from "./sentencepiece-model.ts";
+import { runNow, type Steps } from "./slices.ts";
 import type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
 
 /** U+2581, which stands for a space inside pieces. */
 export const spaceMark = "\u2581";
+
+const innerSpaceMark = /[^\u2581]\u2581/;
 
 /** With the u flag a surrogate matches only where it has no partner; it has no UTF-8 form. */
 export const loneSurrogate = /\p{Surrogate}/gu;
@@ -39,8 +42,8 @@ export class SentencePieceTokenizer implements Tokenizer {
   readonly #cache = new Map<string, Int32Array>();
   #symbols = new Int32Array(256);
 
-  /** Throws TOKENIZER_CORRUPT, naming `file`, when two pieces are equal, or BOS, EOS or a byte piece is missing. */
-  constructor(model: SentencePieceModel, file: string) {
+  /** Throws TOKENIZER_CORRUPT naming `file` when a byte piece is missing, TOKENIZER_UNSUPPORTED without BOS or EOS. */
+  constructor(model: SentencePieceModel, merges: PieceMerges, file: string) {
     this.#model = model;
     this.vocabSize = model.pieces.length;
     if (model.bosId < 0 || model.eosId < 0) {
@@ -48,19 +51,12 @@ export class SentencePieceTokenizer implements Tokenizer {
     }
     this.bosId = model.bosId;
     this.eosId = model.eosId;
-    const ids = new Map<string, number>();
-    const texts = new Set<string>();
     for (const [id, piece] of model.pieces.entries()) {
-      if (texts.has(piece.text)) {
-        throw new CodedError("TOKENIZER_CORRUPT", `${file}: piece ${id} "${piece.text}" occurs twice`);
-      }
-      texts.add(piece.text);
       if (piece.type === pieceTypes.userDefined) this.#userDefinedIds.set(piece.text, id);
-      if (piece.type === pieceTypes.userDefined || piece.type === pieceTypes.normal) ids.set(piece.text, id);
     }
-    this.#merges = mergesOfPieces(ids, rankByScore(model), this.vocabSize);
+    this.#merges = merges;
     this.#merger = new Merger(this.#merges.table);
-    this.#wordsAreApart = ![...ids.keys()].some((text) => /[^\u2581]\u2581/u.test(text));
+    this.#wordsAreApart = !model.pieces.some((piece) => innerSpaceMark.test(piece.text));
     this.#userDefined = longestFirst([...this.#userDefinedIds.keys()]);
     this.#byteIds = model.byteFallback ? byteIds(model, file) : null;
     this.#rules = detokenization(model);
@@ -152,13 +148,39 @@ export class SentencePieceTokenizer implements Tokenizer {
 
 /** Opens the bytes of a `tokenizer.model`. `file` is named in errors. */
 export function sentencePieceTokenizer(bytes: Uint8Array, file: string): SentencePieceTokenizer {
-  return new SentencePieceTokenizer(readSentencePieceModel(bytes, file), file);
+  return runNow(openingSentencePiece(bytes, file));
+}
+
+/** The same in steps. */
+export function* openingSentencePiece(bytes: Uint8Array, file: string): Steps<SentencePieceTokenizer> {
+  const model = yield* readSentencePieceModel(bytes, file);
+  const ids = yield* mergeablePieces(model, file);
+  const merges = yield* mergesOfPieces(ids, rankByScore(model), model.pieces.length);
+  return new SentencePieceTokenizer(model, merges, file);
+}
+
+/** Text -> id of the pieces that text can become. Throws TOKENIZER_CORRUPT naming `file` when two pieces are equal. */
+function* mergeablePieces(model: SentencePieceModel, file: string): Steps<Map<string, number>> {
+  const ids = new Map<string, number>();
+  const texts = new Set<string>();
+  for (const [id, piece] of model.pieces.entries()) {
+    if (id % 64 === 0) yield;
+    if (texts.has(piece.text)) {
+      throw new CodedError("TOKENIZER_CORRUPT", `${file}: piece ${id} "${piece.text}" occurs twice`);
+    }
+    texts.add(piece.text);
+    if (piece.type === pieceTypes.userDefined || piece.type === pieceTypes.normal) ids.set(piece.text, id);
+  }
+  return ids;
 }
 
 /** Position of a piece's score among all, the best first; equal scores share it, so the leftmost pair decides. */
 function rankByScore({ pieces }: SentencePieceModel): (id: number) => number {
-  const scores = [...new Set(pieces.map((piece) => piece.score))].sort((a, b) => b - a);
-  const ranks = new Map(scores.map((score, rank) => [score, rank]));
+  const scores = Float64Array.from(new Set(pieces.map((piece) => piece.score)))
+    .sort()
+    .reverse();
+  const ranks = new Map<number, number>();
+  for (const [rank, score] of scores.entries()) ranks.set(score, rank);
   return (id) => ranks.get(pieces[id]!.score)!;
 }
 
@@ -181,14 +203,15 @@ function byteOf(text: string, id: number, file: string): number {
 }
 
 function detokenization({ pieces, unkSurface, addDummyPrefix }: SentencePieceModel): Detokenization {
-  const surfaces: Surface[] = pieces.map((piece) => {
-    if (piece.type === pieceTypes.control) return null;
+  const surface = (id: number): Surface => {
+    const piece = pieces[id];
+    if (piece === undefined || piece.type === pieceTypes.control) return null;
     if (piece.type === pieceTypes.unknown) return unkSurface;
     if (piece.type === pieceTypes.byte) return Uint8Array.of(Number.parseInt(piece.text.slice(3, 5), 16));
     return piece.text.replaceAll(spaceMark, " ");
-  });
+  };
   return {
-    surface: (id) => surfaces[id] ?? null,
+    surface,
     beginsWithSpaceMark: (id) =>
       pieces[id]?.type !== pieceTypes.unknown && pieces[id]?.text.startsWith(spaceMark) === true,
     leadingSpace: addDummyPrefix ? "piece" : "none",

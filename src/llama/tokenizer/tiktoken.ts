@@ -1,6 +1,7 @@
 import { CodedError } from "../../errors/index.ts";
 import { ByteLevelTokenizer, byteCharacters, spell } from "./byte-level.ts";
 import { mergesOfPieces } from "./pair-table.ts";
+import type { Steps } from "./slices.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import type { AddedToken } from "./tokenizer-json.ts";
 
@@ -28,7 +29,7 @@ export function isTiktoken(bytes: Uint8Array): boolean {
  * Opens LLaMA 3's own tokenizer.model. Pairs merge whose bytes joined are a token, the lowest rank first.
  * Throws TOKENIZER_CORRUPT naming file and line.
  */
-export function tiktokenTokenizer(bytes: Uint8Array, file: string): Tokenizer {
+export function* openingTiktoken(bytes: Uint8Array, file: string): Steps<Tokenizer> {
   const ids = new Map<string, number>();
   const pieces: string[] = [];
   const lines = Buffer.from(bytes).toString("latin1").trimEnd().split("\n");
@@ -38,6 +39,7 @@ export function tiktokenTokenizer(bytes: Uint8Array, file: string): Tokenizer {
     if (piece === "" || Number(rank) !== index || index >= maxRanks || ids.has(piece)) {
       throw new CodedError("TOKENIZER_CORRUPT", `${file}: line ${index + 1} is no new token with rank ${index}`);
     }
+    if (index % 64 === 0) yield;
     ids.set(piece, index);
     pieces.push(piece);
   }
@@ -48,7 +50,7 @@ export function tiktokenTokenizer(bytes: Uint8Array, file: string): Tokenizer {
     const content = specialNames.get(place) ?? `<|reserved_special_token_${place}|>`;
     return { id: first + place, content, special: true };
   });
-  const { table } = mergesOfPieces(ids, (id) => id, first);
+  const { table } = yield* mergesOfPieces(ids, (id) => id, first);
   return new ByteLevelTokenizer({
     pieces: [...pieces, ...added.map((token) => token.content)],
     ids,
