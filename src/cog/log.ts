@@ -12,8 +12,11 @@ export interface LogFields {
 export class Log {
   readonly #threshold: number;
   readonly #isText: boolean;
+  readonly #authorOnly: boolean;
 
-  constructor(env: NodeJS.ProcessEnv) {
+  /** `authorOnly`: for a command that runs once, the author's lines as they were printed and the server's troubles. */
+  constructor(env: NodeJS.ProcessEnv, { authorOnly = false }: { authorOnly?: boolean } = {}) {
+    this.#authorOnly = authorOnly;
     const wanted = (env.RUST_LOG || env.COG_LOG_LEVEL || "info").toLowerCase();
     const index = levels.indexOf((wanted === "warn" ? "warning" : wanted) as LogLevel);
     this.#threshold = index < 0 ? 1 : index;
@@ -25,7 +28,7 @@ export class Log {
   }
 
   info(message: string, fields?: LogFields): void {
-    this.write("info", "cog", message, fields);
+    if (!this.#authorOnly) this.write("info", "cog", message, fields);
   }
 
   warn(message: string, fields?: LogFields): void {
@@ -39,7 +42,8 @@ export class Log {
   /** `target` says which part speaks: "cog", "cog::setup", "cog::prediction". */
   write(level: LogLevel, target: string, message: string, fields: LogFields = {}): void {
     if (levels.indexOf(level) < this.#threshold) return;
-    process.stderr.write(this.#isText ? text(message, fields) : json(level, target, message, fields));
+    const shown = this.#authorOnly ? {} : fields;
+    process.stderr.write(this.#isText ? text(message, shown) : json(level, target, message, fields));
   }
 
   /** What an author prints before the first prediction: shown at every level, since it is what one waits for. */

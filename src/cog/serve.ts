@@ -27,6 +27,8 @@ export interface ServeOptions {
   uploadUrl?: string | null;
   /** SIGTERM is ignored; /shutdown or SIGINT end the process. */
   awaitExplicitShutdown?: boolean;
+  /** The log is the author's lines alone, without ids: for a command that starts the server for one run. */
+  authorLogOnly?: boolean;
   /** Settings (COG_*, WEBHOOK_AUTH_TOKEN, LOG_FORMAT, ...) and the environment of the author's process. Default: process.env. */
   env?: NodeJS.ProcessEnv;
 }
@@ -55,7 +57,7 @@ export function packageVersion(): string {
  */
 export async function startServer(options: ServeOptions): Promise<RunningServer> {
   const { mode = "predict", host = "0.0.0.0", port = 5000, uploadUrl = null, env = process.env } = options;
-  const log = new Log(env);
+  const log = new Log(env, { authorOnly: options.authorLogOnly ?? false });
   const project = readProject(options.projectDir ?? process.cwd(), {
     env,
     ...(options.configFile === undefined ? {} : { file: options.configFile }),

@@ -111,7 +111,7 @@ describe("cog train", () => {
   it("writes the archive that the project names, shows the training's lines and the next command", async () => {
     const project = open("tuned", { ...dataset, "weights/base.bin": "base" });
     const result = await project.run(["train", "-i", "dataset=@d.json", "-i", "epochs=3"]);
-    expect(result.stderr).toContain("training on d.json");
+    expect(result.stderr).toContain("\nRunning training...\n\ntraining on d.json\nWritten output to: adapter.tar.gz\n");
     expect(lastLine(result.stderr)).toBe('cog predict -i adapter=@adapter.tar.gz -i prompt="..."');
     expect({ ...result, stderr: "" }).toEqual({ exit: 0, stdout: "", stderr: "" });
     expect(project.written()).toEqual(["adapter.tar.gz"]);

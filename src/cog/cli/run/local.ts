@@ -18,6 +18,7 @@ export interface LocalModel {
   project: Project;
   env: NodeJS.ProcessEnv;
   mode: "predict" | "train";
+  debug: boolean;
 }
 
 /** Reads the project around the working directory. @throws CodedError, or Failure when it lacks the entry asked for */
@@ -29,15 +30,23 @@ export function localModel(options: LocalOptions): LocalModel {
     throw new Failure(`${project.configFile ?? "cog.yaml"} names no ${mode} entry`, {
       hint: `Add the line "${mode}: ${mode}.ts".`,
     });
-  return { project, env, mode };
+  return { project, env, mode, debug: options.debug };
 }
 
 /** Starts the project's own server, for this command alone, on a free port of the loopback address. */
-export async function startLocalServer({ project, env, mode }: LocalModel): Promise<RunningServer> {
+export async function startLocalServer({ project, env, mode, debug }: LocalModel): Promise<RunningServer> {
   // Loaded here and not above: a run at an address, and a wrong input, need no server.
   const { startServer } = await import("../../serve.ts");
   const configFile = project.configFile ?? undefined;
-  return startServer({ projectDir: project.dir, configFile, mode, host: "127.0.0.1", port: 0, env });
+  return startServer({
+    projectDir: project.dir,
+    configFile,
+    mode,
+    host: "127.0.0.1",
+    port: 0,
+    env,
+    authorLogOnly: !debug,
+  });
 }
 
 /**
