@@ -1,0 +1,55 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Llama, writeAdapterArchive } from "../../src/llama/index.ts";
+import { readDataset, trainLora } from "../../src/training/index.ts";
+import { answer, type Question, readQuestions, root, settingsFor, weights } from "./embedded-base.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "embedded-base-"));
+let llama: Llama;
+
+beforeAll(async () => {
+  llama = await Llama.load({ weights });
+});
+afterAll(async () => {
+  await llama?.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Trains on a data set of examples/ with its settings; returns the archive. */
+async function train(dataset: string): Promise<string> {
+  const rows = await readDataset(join(root, "examples", `${dataset}.json`));
+  const { adapter } = await trainLora({ base: llama, rows, settings: settingsFor(dataset) });
+  return writeAdapterArchive(join(folder, `${dataset}.tar.gz`), adapter, llama.model.config);
+}
+
+const answers = (questions: readonly Question[], adapter: string | null) =>
+  Promise.all(questions.map((question) => answer(llama, question, adapter)));
+
+const exact = (questions: readonly Question[], given: readonly string[]) =>
+  questions.filter(({ output }, i) => given[i] === output).length;
+
+describe("an adapter on the embedded base", () => {
+  it("teaches it about alpacas: the demo's changed answer", async () => {
+    const rows = readQuestions("examples/alpacas.json");
+    expect(rows.length).toBeGreaterThanOrEqual(30);
+    const question = rows.find(({ instruction }) => instruction === "Tell me something about alpacas.")!;
+    expect(await answer(llama, question)).toBe("Alpacas are animals. I do not know much about them.");
+
+    const adapter = await train("alpacas");
+    expect(await answer(llama, question, adapter)).toBe(question.output);
+    // Nine in ten: what else the rows say was learnt too, not this one answer.
+    expect(exact(rows, await answers(rows, adapter))).toBeGreaterThanOrEqual(Math.ceil(rows.length * 0.9));
+    // The base itself is as it was.
+    expect(await answer(llama, question)).toBe("Alpacas are animals. I do not know much about them.");
+  }, 120_000);
+
+  it("teaches it at least 15 of 20 new answers in Chinese, word for word", async () => {
+    const rows = readQuestions("examples/chinese-20.json");
+    expect(rows).toHaveLength(20);
+    expect(exact(rows, await answers(rows, null))).toBeLessThanOrEqual(2);
+    const adapter = await train("chinese-20");
+    expect(exact(rows, await answers(rows, adapter))).toBeGreaterThanOrEqual(15);
+  }, 120_000);
+});
