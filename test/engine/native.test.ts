@@ -47,7 +47,7 @@ for (const isa of ["reference", "auto"]) {
   describe(`native engine (${isa})`, () => {
     let engine: Engine;
     beforeAll(async () => {
-      engine = await openNativeEngine({ LLAMA_ISA: isa, LLAMA_THREADS: "2" });
+      engine = await openNativeEngine({ LLAMA_ISA: isa, LLAMA_THREADS: isa === "auto" ? "2" : "1" });
     });
 
     async function open(seed: number, change: Partial<LlamaConfig> = {}, dtype: "F32" | "F16" | "BF16" = "F32") {
