@@ -17,12 +17,9 @@ export function createAdamW(
   variables: ReadonlyMap<string, Variable>,
   decays: (name: string) => boolean = () => true,
 ): AdamW {
-  const moments = new Map(
-    [...variables].map(([name, { shape }]) => [
-      name,
-      { m: tf.variable(tf.zeros(shape), false), v: tf.variable(tf.zeros(shape), false) },
-    ]),
-  );
+  // tidy frees the initial tensors; a variable outlives it.
+  const zeros = (shape: number[]): Variable => tf.tidy(() => tf.variable(tf.zeros(shape), false));
+  const moments = new Map([...variables].map(([name, { shape }]) => [name, { m: zeros(shape), v: zeros(shape) }]));
   let steps = 0;
 
   return {

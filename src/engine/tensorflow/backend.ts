@@ -55,7 +55,15 @@ async function openNode(env: NodeJS.ProcessEnv): Promise<Backend> {
   return { tf: loaded.default, name: "tensorflow" };
 }
 
+/** tfjs-core's own build holds no gradients; this package registers them all. */
+async function registerGradients(): Promise<void> {
+  await import("@tensorflow/tfjs");
+  // Leaves out the advice to install another backend: the choice was made here.
+  tf.enableProdMode();
+}
+
 async function openWasm(): Promise<Backend> {
+  await registerGradients();
   const { setWasmPaths } = await import("@tensorflow/tfjs-backend-wasm");
   const entry = createRequire(import.meta.url).resolve("@tensorflow/tfjs-backend-wasm");
   setWasmPaths(join(dirname(entry), "/"));
@@ -65,6 +73,7 @@ async function openWasm(): Promise<Backend> {
 }
 
 async function openCpu(): Promise<Backend> {
+  await registerGradients();
   await import("@tensorflow/tfjs-backend-cpu");
   await tf.setBackend("cpu");
   await tf.ready();

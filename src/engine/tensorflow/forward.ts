@@ -9,9 +9,12 @@ export interface Layout {
   /** [length, head_dim / 2] each, or [rows * length, head_dim / 2] when rows is 1 and rows are packed. */
   readonly cos: Tensor2D;
   readonly sin: Tensor2D;
-  /** [length, length], 0 where a query may look and -1e9 where not. */
+  /** [length, keys], 0 where a query may look and -1e9 where not. Without a cache the keys are the row itself. */
   readonly mask: Tensor2D;
 }
+
+/** Keys and values of the tokens before a pass. Takes the pass's own, [1, kv_heads, length, head_dim]; returns all. */
+export type ExtendCache = (layer: number, k: Tensor, v: Tensor) => { k: Tensor; v: Tensor };
 
 /** What differs between serving, LoRA training and training from scratch. */
 export interface Parameters {
@@ -22,19 +25,25 @@ export interface Parameters {
   linear(layer: number, name: LinearName, x: Tensor2D): Tensor2D;
 }
 
-/** Additive causal mask: token i of a document sees j <= i with i - j < window of the same document. [tokens, tokens] */
-export function causalMask(tf: TensorFlow, documents: readonly number[], window: number | null): Tensor2D {
-  const starts = documents.flatMap((length, i) => {
-    const start = documents.slice(0, i).reduce((a, b) => a + b, 0);
-    return new Array<number>(length).fill(start);
-  });
-  const n = starts.length;
-  const values = new Float32Array(n * n).fill(-1e9);
-  for (let i = 0; i < n; i++) {
-    const first = Math.max(starts[i]!, window === null ? 0 : i - window + 1);
-    values.fill(0, i * n + first, i * n + i + 1);
+/**
+ * Additive causal mask: token i of a document sees j <= i with i - j < window of the same document. `past` tokens of a
+ * single document lie in a cache. [tokens, past + tokens]
+ */
+export function causalMask(tf: TensorFlow, documents: readonly number[], window: number | null, past = 0): Tensor2D {
+  const tokens = documents.reduce((a, b) => a + b, 0);
+  const keys = past + tokens;
+  const values = new Float32Array(tokens * keys).fill(-1e9);
+  let start = 0;
+  let i = 0;
+  for (const length of documents) {
+    for (const end = i + length; i < end; i++) {
+      const own = past + i;
+      const first = Math.max(start, window === null ? 0 : own - window + 1);
+      values.fill(0, i * keys + first, i * keys + own + 1);
+    }
+    start = past + i;
   }
-  return tf.tensor2d(values, [n, n]);
+  return tf.tensor2d(values, [tokens, keys]);
 }
 
 /** cos and sin of position * inverse frequency, [positions, head_dim / 2]; angles in float32 as Hugging Face computes them. */
@@ -79,12 +88,13 @@ export function hiddenStates(
   parameters: Parameters,
   ids: Tensor1D,
   layout: Layout,
+  extendCache?: ExtendCache,
 ): Tensor2D {
   const { layers, rmsNormEps } = config;
   let h = tf.gather(parameters.embedding(), ids) as Tensor2D;
   for (let layer = 0; layer < layers; layer++) {
     const a = rmsNorm(tf, h, parameters.norm(layer, "input_layernorm"), rmsNormEps);
-    h = tf.add(h, parameters.linear(layer, "o_proj", attention(tf, config, parameters, layer, a, layout)));
+    h = tf.add(h, parameters.linear(layer, "o_proj", attention(tf, config, parameters, layer, a, layout, extendCache)));
     const m = rmsNorm(tf, h, parameters.norm(layer, "post_attention_layernorm"), rmsNormEps);
     const gate = parameters.linear(layer, "gate_proj", m);
     const up = parameters.linear(layer, "up_proj", m);
@@ -101,6 +111,7 @@ function attention(
   layer: number,
   a: Tensor2D,
   layout: Layout,
+  extendCache: ExtendCache | undefined,
 ): Tensor2D {
   const { heads, kvHeads, headDim } = config;
   const { rows, length, cos, sin, mask } = layout;
@@ -110,15 +121,14 @@ function attention(
   const byHead = (x: Tensor): Tensor => tf.transpose(x, [0, 2, 1, 3]);
   // Query heads that share a key head are stacked along the length: one product per key head, no copies of k and v.
   const q = tf.reshape(byHead(rotate(tf, split("q_proj", heads), cos, sin)), [rows * kvHeads, group * length, headDim]);
-  const k = tf.reshape(byHead(rotate(tf, split("k_proj", kvHeads), cos, sin)), [rows * kvHeads, length, headDim]);
-  const v = tf.reshape(byHead(split("v_proj", kvHeads)), [rows * kvHeads, length, headDim]);
-  const scores = tf.reshape(tf.mul(tf.matMul(q, k, false, true), headDim ** -0.5), [
-    rows * kvHeads,
-    group,
-    length,
-    length,
-  ]);
-  const weights = tf.reshape(tf.softmax(tf.add(scores, mask)), [rows * kvHeads, group * length, length]);
+  const fresh = { k: byHead(rotate(tf, split("k_proj", kvHeads), cos, sin)), v: byHead(split("v_proj", kvHeads)) };
+  const past = extendCache ? extendCache(layer, fresh.k, fresh.v) : fresh;
+  const keys = mask.shape[1];
+  const k = tf.reshape(past.k, [rows * kvHeads, keys, headDim]);
+  const v = tf.reshape(past.v, [rows * kvHeads, keys, headDim]);
+  const products = tf.mul(tf.matMul(q, k, false, true), headDim ** -0.5);
+  const scores = tf.add(tf.reshape(products, [rows * kvHeads, group, length, keys]), mask);
+  const weights = tf.reshape(tf.softmax(scores), [rows * kvHeads, group * length, keys]);
   const o = tf.reshape(tf.matMul(weights, v), [rows, heads, length, headDim]);
   return tf.reshape(byHead(o), [rows * length, heads * headDim]) as Tensor2D;
 }

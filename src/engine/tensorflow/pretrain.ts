@@ -29,7 +29,17 @@ export async function createPretrainer(config: LlamaConfig, { seed }: { seed: nu
   const variables = new Map<string, Variable>();
   let draw = seed;
   const normal = (key: string, shape: [number, number], deviation: number): void => {
-    variables.set(key, tf.variable(tf.randomNormal(shape, 0, deviation, "float32", ++draw), true, key));
+    const initial = (): Tensor => tf.randomNormal(shape, 0, deviation, "float32", ++draw);
+    variables.set(
+      key,
+      tf.tidy(() => tf.variable(initial(), true, key)),
+    );
+  };
+  const one = (key: string): void => {
+    variables.set(
+      key,
+      tf.tidy(() => tf.variable(tf.ones([config.hiddenSize]), true, key)),
+    );
   };
   normal("model.embed_tokens.weight", [config.vocabSize, config.hiddenSize], 0.02);
   for (let layer = 0; layer < config.layers; layer++) {
@@ -43,10 +53,10 @@ export async function createPretrainer(config: LlamaConfig, { seed }: { seed: nu
     }
     for (const name of ["input_layernorm", "post_attention_layernorm"]) {
       const key = normKey(layer, name);
-      variables.set(key, tf.variable(tf.ones([config.hiddenSize]), true, key));
+      one(key);
     }
   }
-  variables.set("model.norm.weight", tf.variable(tf.ones([config.hiddenSize]), true, "model.norm.weight"));
+  one("model.norm.weight");
 
   const parameters: Parameters = {
     embedding: () => variables.get("model.embed_tokens.weight") as Tensor as Tensor2D,

@@ -1,0 +1,204 @@
+import type { Tensor, Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
+import { CodedError } from "../../errors/index.ts";
+import type { LinearName, LlamaConfig } from "../config.ts";
+import type {
+  AdapterModule,
+  Dropout,
+  EngineAdapter,
+  EngineModel,
+  EngineTrainer,
+  PackedBatch,
+  StepRequest,
+  StepResult,
+} from "../engine.ts";
+import { sampleToken } from "../sampling.ts";
+import { TensorflowAdapter } from "./adapter.ts";
+import type { TensorFlow } from "./backend.ts";
+import { dropoutMask } from "./dropout.ts";
+import { causalMask, crossEntropySum, hiddenStates, type Layout, type Parameters, rotations } from "./forward.ts";
+import { TensorflowSequence } from "./sequence.ts";
+import { createTrainer, labelledRows, type Queue } from "./trainer.ts";
+import { headOf } from "./weights.ts";
+
+/** A LLaMA as float32 TensorFlow.js tensors. Each pass runs in one piece: TensorFlow.js computes synchronously. */
+export class TensorflowModel implements EngineModel {
+  readonly config: LlamaConfig;
+  readonly weightBytes: number;
+  readonly #tf: TensorFlow;
+  readonly #tensors: ReadonlyMap<string, Tensor>;
+  readonly #adapters = new Set<TensorflowAdapter>();
+  readonly #sequences = new Set<TensorflowSequence>();
+  readonly #trainers = new Set<EngineTrainer>();
+  #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor(tf: TensorFlow, config: LlamaConfig, tensors: ReadonlyMap<string, Tensor>) {
+    this.#tf = tf;
+    this.config = config;
+    this.#tensors = tensors;
+    this.weightBytes = [...tensors.values()].reduce((bytes, { size }) => bytes + 4 * size, 0);
+  }
+
+  readonly #queue: Queue = (job) => {
+    // The pause lets the event loop breathe between passes.
+    const result = this.#last
+      .then(() => new Promise((resolve) => setImmediate(resolve)))
+      .then(() => {
+        if (this.#closed) throw new CodedError("ENGINE_ARGUMENT", "the model is closed");
+        return job();
+      });
+    this.#last = result.catch(() => {});
+    return result;
+  };
+
+  createAdapter(modules: readonly AdapterModule[]): Promise<EngineAdapter> {
+    return this.#queue(async () => {
+      const adapter = new TensorflowAdapter(this.#tf, this.config, modules);
+      this.#adapters.add(adapter);
+      return adapter;
+    });
+  }
+
+  createSequence({
+    capacity,
+    adapter,
+  }: {
+    capacity: number;
+    adapter?: EngineAdapter | null;
+  }): Promise<TensorflowSequence> {
+    return this.#queue(async () => {
+      const sequence = new TensorflowSequence(
+        this.#tf,
+        capacity,
+        (adapter as TensorflowAdapter | null | undefined) ?? null,
+      );
+      this.#sequences.add(sequence);
+      return sequence;
+    });
+  }
+
+  async step(requests: readonly StepRequest[]): Promise<StepResult[]> {
+    return Promise.all(requests.map((request) => this.#queue(() => this.#stepOne(request))));
+  }
+
+  async #stepOne({ sequence, tokens, sampling }: StepRequest): Promise<StepResult> {
+    const tf = this.#tf;
+    const own = sequence as TensorflowSequence;
+    this.#checkTokens(tokens);
+    const past = own.length;
+    if (past + tokens.length > own.capacity) {
+      throw new CodedError(
+        "ENGINE_ARGUMENT",
+        `a sequence of capacity ${own.capacity} cannot take ${past + tokens.length} tokens`,
+      );
+    }
+    const { extendCache, commit } = own.extend();
+    // The head's product is cheap beside the layers, so it is computed for every step and read only where a token is drawn.
+    const logits = tf.tidy(() => {
+      const layout = this.#layout([tokens.length], past);
+      const ids = tf.tensor1d(tokens, "int32");
+      const hidden = hiddenStates(tf, this.config, this.#parameters(own.adapter), ids, layout, extendCache);
+      const last = tf.slice(hidden, [tokens.length - 1, 0], [1, this.config.hiddenSize]) as Tensor2D;
+      return tf.matMul(last, this.#head(), false, true);
+    });
+    commit(tokens);
+    const scores = sampling ? ((await logits.data()) as Float32Array) : null;
+    logits.dispose();
+    return { token: scores && sampling ? sampleToken(scores, own.history, sampling) : -1 };
+  }
+
+  logits(tokens: Int32Array, adapter: EngineAdapter | null = null): Promise<Float32Array> {
+    return this.#queue(async () => {
+      const tf = this.#tf;
+      this.#checkTokens(tokens);
+      const logits = tf.tidy(() => {
+        const parameters = this.#parameters(adapter as TensorflowAdapter | null);
+        const ids = tf.tensor1d(tokens, "int32");
+        const hidden = hiddenStates(tf, this.config, parameters, ids, this.#layout([tokens.length], 0));
+        return tf.matMul(hidden, this.#head(), false, true);
+      });
+      const copy = Float32Array.from(await logits.data());
+      logits.dispose();
+      return copy;
+    });
+  }
+
+  createTrainer(adapter: EngineAdapter): Promise<EngineTrainer> {
+    return this.#queue(async () => {
+      const own = adapter as TensorflowAdapter;
+      const loss = (batch: PackedBatch, labelled: Int32Array, dropout: Dropout | null): Tensor =>
+        this.#lossSum(own, batch, labelled, dropout);
+      const trainer = createTrainer(this.#tf, own, loss, this.#queue);
+      this.#trainers.add(trainer);
+      return trainer;
+    });
+  }
+
+  #lossSum(adapter: TensorflowAdapter, batch: PackedBatch, labelled: Int32Array, dropout: Dropout | null): Tensor {
+    const tf = this.#tf;
+    this.#checkTokens(batch.tokens);
+    const documents = Array.from(batch.offsets.subarray(1), (end, i) => end - batch.offsets[i]!);
+    const parameters = this.#parameters(adapter, dropout);
+    const ids = tf.tensor1d(batch.tokens, "int32");
+    const hidden = hiddenStates(tf, this.config, parameters, ids, this.#layout(documents, 0));
+    const targets = tf.tensor1d(
+      labelled.map((i) => batch.targets[i]!),
+      "int32",
+    ) as Tensor1D;
+    return crossEntropySum(tf, labelledRows(tf, hidden, labelled), this.#head(), targets);
+  }
+
+  /** One row of tokens: documents side by side, or one document after `past` cached tokens. */
+  #layout(documents: readonly number[], past: number): Layout {
+    const positions = documents.flatMap((length) => Array.from({ length }, (_, i) => past + i));
+    return {
+      rows: 1,
+      length: positions.length,
+      ...rotations(this.#tf, this.config, positions),
+      mask: causalMask(this.#tf, documents, this.config.slidingWindow, past),
+    };
+  }
+
+  #parameters(adapter: TensorflowAdapter | null, dropout: Dropout | null = null): Parameters {
+    const tf = this.#tf;
+    const tensor = (key: string): Tensor => this.#tensors.get(key)!;
+    const block = (name: LinearName): string => (/gate|up|down/.test(name) ? "mlp" : "self_attn");
+    return {
+      embedding: () => tensor("model.embed_tokens.weight") as Tensor2D,
+      norm: (layer, name) =>
+        tensor(layer < 0 ? `model.${name}.weight` : `model.layers.${layer}.${name}.weight`) as Tensor1D,
+      linear: (layer, name, x) => {
+        const y = tf.matMul(x, tensor(`model.layers.${layer}.${block(name)}.${name}.weight`) as Tensor2D, false, true);
+        const input = (): Tensor2D => {
+          if (!dropout || dropout.probability === 0) return x;
+          return tf.mul(x, tf.tensor2d(dropoutMask(dropout, layer, name, ...x.shape), x.shape));
+        };
+        return adapter?.has(layer, name)
+          ? (tf.add(y, adapter.delta(layer, name, input())) as Tensor2D)
+          : (y as Tensor2D);
+      },
+    };
+  }
+
+  #head(): Tensor2D {
+    return headOf(this.#tensors, this.config.tiedHead);
+  }
+
+  #checkTokens(tokens: Int32Array): void {
+    if (tokens.length === 0) throw new CodedError("ENGINE_ARGUMENT", "a step needs at least one token");
+    const wrong = tokens.find((token) => token < 0 || token >= this.config.vocabSize);
+    if (wrong !== undefined) {
+      throw new CodedError("ENGINE_ARGUMENT", `token ${wrong} is outside the vocabulary of ${this.config.vocabSize}`);
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    for (const trainer of this.#trainers) await trainer.close();
+    this.#closed = true;
+    await this.#last;
+    for (const sequence of this.#sequences) sequence.close();
+    for (const adapter of this.#adapters) await adapter.close();
+    this.#tf.dispose([...this.#tensors.values()]);
+  }
+}
