@@ -1,4 +1,5 @@
 // A process of its own for native-lifetime.test.ts: node native-child.mjs <mode> <JSON: {addon, options, tokens}>
+import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 
@@ -51,17 +52,24 @@ const modes = {
         global.gc();
         await new Promise((resolve) => setTimeout(resolve, 5));
       }
-      return process.memoryUsage().external;
+      const threads = readdirSync("/proc/self/task").length;
+      const bytes = 1024 * Number(/VmSize:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]);
+      return { threads, bytes };
     };
     let model = await load();
+    await model.createSequence(4000, null);
     const before = await collect();
-    for (let i = 0; i < 50; i++) await model.createSequence(1000, null);
-    const held = process.memoryUsage().external - before;
-    const left = (await collect()) - before;
-    const weights = model.weightBytes;
-    model = null;
-    const freed = before + left - (await collect());
-    say(JSON.stringify({ held, left, weights, freed }));
+    for (let i = 0; i < 10; i++) {
+      for (let k = 0; k < 40; k++) await model.createSequence(4000, null);
+      await collect();
+    }
+    const sequences = await collect();
+    for (let i = 0; i < 20; i++) {
+      model = await load();
+      await collect();
+    }
+    const models = await collect();
+    say(JSON.stringify({ before, sequences, models }));
   },
 };
 await modes[mode]();

@@ -57,14 +57,15 @@ describe("a process with the native addon", () => {
     });
   }
 
-  it("gives memory back when sequences and models are collected", async () => {
+  // The sizes come from the Linux kernel.
+  it.skipIf(process.platform !== "linux")("gives collected sequences and models back to the system", async () => {
     const { code, output } = await run("collect garbage");
-    expect([code, output]).toEqual([0, expect.stringContaining("held")]);
-    const { held, left, weights, freed } = JSON.parse(output);
-    const cache = 2 * config.layers * config.kvHeads * config.headDim * 1000 * 4;
-    expect(held).toBeGreaterThan(25 * cache);
-    // One of fifty may still be referred to by the stack.
-    expect(left).toBeLessThan(2 * cache);
-    expect(freed).toBeGreaterThan(weights / 2);
+    expect([code, output]).toEqual([0, expect.stringContaining("before")]);
+    const { before, sequences, models } = JSON.parse(output);
+    const cache = 2 * config.layers * config.kvHeads * config.headDim * 4000 * 4;
+    // 400 caches were made; what the JavaScript heap and the allocator keep for themselves is far below 100 of them.
+    expect(sequences.bytes - before.bytes).toBeLessThan(100 * cache);
+    // Twenty more models, each with its own threads, of which at most the last and one more are still reachable.
+    expect(models.threads - before.threads).toBeLessThanOrEqual(4);
   });
 });
