@@ -145,8 +145,9 @@ export class Run implements RunListener {
 
   /** The body of a sync answer: it has an output only where the run succeeded. */
   answer(): Record<string, unknown> {
-    const { output, ...rest } = this.snapshot();
-    return this.status === "succeeded" ? { ...rest, output } : rest;
+    const answer = this.snapshot();
+    if (this.status !== "succeeded") delete answer.output;
+    return answer;
   }
 
   async #prepare(hasFiles: boolean): Promise<void> {

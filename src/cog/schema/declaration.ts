@@ -1,7 +1,7 @@
 import { CodedError } from "../../errors/index.ts";
 import { Field, type FieldKind, type FieldSpec } from "./field.ts";
 import { typeSchema } from "./jsonSchema.ts";
-import { isIterator, OutputType } from "./output.ts";
+import { OutputType } from "./output.ts";
 import { compileSchema } from "./validation.ts";
 
 const commonOptions = ["description", "default", "deprecated"];
@@ -58,9 +58,6 @@ export function checkDeclaration(definition: object, runKey: "predict" | "train"
   if (typeof given[runKey] !== "function") throw invalid(`the declaration lacks the function ${runKey}`);
   if (!(given.output instanceof OutputType)) {
     throw invalid("the declaration's output must be one of Output.…");
-  }
-  if (given.streaming === true && !isIterator(given.output.spec)) {
-    throw invalid("streaming: true needs an iterator output");
   }
   if (given.concurrency !== undefined && !(Number.isInteger(given.concurrency) && (given.concurrency as number) >= 1)) {
     throw invalid(`concurrency must be a positive integer, not ${String(given.concurrency)}`);
