@@ -15,6 +15,13 @@
 #include "../kernels/ops.h"
 #include "../kernels/storage.h"
 
+#if defined(LLAMA_EMULATED)
+namespace llama {
+// The AVX-512 kernels compiled on portable intrinsics.
+std::unique_ptr<Ops> make_emulated_ops(int threads);
+}  // namespace llama
+#endif
+
 namespace {
 
 using namespace llama;
@@ -394,10 +401,6 @@ void test_pool() {
 
 }  // namespace
 
-#if defined(LLAMA_TEST_IMPLEMENTATION)
-#include "../kernels/implementations.h"
-#endif
-
 int main() {
   test_storage();
   test_philox();
@@ -413,9 +416,9 @@ int main() {
     test_packed_attention(ops);
     test_optimisation(ops);
   };
-#if defined(LLAMA_TEST_IMPLEMENTATION)
-  const auto fast = LLAMA_TEST_IMPLEMENTATION(2);
-  run("emulated", *fast, LLAMA_TEST_ROUNDS);
+#if defined(LLAMA_EMULATED)
+  const auto fast = make_emulated_ops(2);
+  run(LLAMA_EMULATED " (emulated)", *fast, std::string(LLAMA_EMULATED) == "avx512_bf16");
 #else
   for (const std::string& name : available_ops()) {
     const auto fast = make_ops(name, 2);

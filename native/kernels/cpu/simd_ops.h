@@ -20,17 +20,17 @@ class SimdOps final : public Ops {
 
   std::unique_ptr<PackedMatrix> pack(const std::vector<MatrixSource>& sources) override { return pack_panels(pool_, sources); }
   void linear(const PackedMatrix& w, const float* x, int64_t ldx, int64_t tokens, float* y, int64_t ldy, bool accumulate) override {
-    frozen_linear(pool_, buffer_, static_cast<const PanelMatrix&>(w), x, ldx, tokens, y, ldy, accumulate);
+    frozen_linear(pool_, buffers_, static_cast<const PanelMatrix&>(w), x, ldx, tokens, y, ldy, accumulate);
   }
   void linear_backward(const PackedMatrix& w, const float* g, int64_t ldg, int64_t tokens, float* dx, int64_t lddx, bool accumulate) override {
-    frozen_linear_backward(pool_, buffer_, static_cast<const PanelMatrix&>(w), g, ldg, tokens, dx, lddx, accumulate);
+    frozen_linear_backward(pool_, buffers_, static_cast<const PanelMatrix&>(w), g, ldg, tokens, dx, lddx, accumulate);
   }
 
   void matmul_nt(const float* x, int64_t ldx, const float* y, int64_t ldy, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, float alpha, float beta) override {
-    thin_nt(pool_, buffer_, x, ldx, y, ldy, {c, ldc, 0, alpha, beta}, m, n, k);
+    thin_nt(pool_, buffers_.packed, x, ldx, y, ldy, {c, ldc, 0, alpha, beta}, m, n, k);
   }
   void matmul_nn(const float* x, int64_t ldx, const float* y, int64_t ldy, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, float alpha, float beta) override {
-    thin_nn(pool_, buffer_, x, ldx, y, ldy, {c, ldc, 0, alpha, beta}, m, n, k);
+    thin_nn(pool_, buffers_.packed, x, ldx, y, ldy, {c, ldc, 0, alpha, beta}, m, n, k);
   }
   void matmul_tn(const float* x, int64_t ldx, const float* y, int64_t ldy, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, float alpha, float beta) override {
     thin_tn(pool_, x, ldx, y, ldy, {c, ldc, 0, alpha, beta}, m, n, k);
@@ -71,16 +71,17 @@ class SimdOps final : public Ops {
   }
 
   double cross_entropy(float* logits, int64_t ld, int64_t rows, int64_t vocab, const int32_t* targets, float gradient_scale) override {
-    return cross_entropy_rows(pool_, buffer_, logits, ld, rows, vocab, targets, gradient_scale);
+    return cross_entropy_rows(pool_, partial_sums_, logits, ld, rows, vocab, targets, gradient_scale);
   }
-  double sum_squares(const float* x, int64_t n) override { return sum_squares_of(pool_, buffer_, x, n); }
+  double sum_squares(const float* x, int64_t n) override { return sum_squares_of(pool_, partial_sums_, x, n); }
   void adamw(float* parameter, const float* gradient, float* m, float* v, int64_t n, const AdamW& settings) override {
     adamw_update(pool_, parameter, gradient, m, v, n, settings);
   }
 
  private:
   ThreadPool pool_;
-  AlignedBuffer buffer_;  // shared by all threads: packed activations, partial sums
+  ProductBuffers buffers_;
+  AlignedBuffer partial_sums_;
 };
 
 }  // namespace

@@ -41,7 +41,10 @@ void tile(Left a, const float* b, int64_t b_step, int64_t depth, const Target& c
   for (int r = 0; r < rows; ++r) sums[r][0] = sums[r][1] = zero();
   const float* left[rows];
 #pragma GCC unroll 16
-  for (int r = 0; r < rows; ++r) left[r] = a.data + r * a.row;
+  for (int r = 0; r < rows; ++r) {
+    left[r] = a.data + r * a.row;
+    prefetch(c.data + r * c.ld);  // wanted after the sums
+  }
   int64_t at = 0;
   for (int64_t k = 0; k < depth; ++k, b += b_step, at += a.step) {
     const Vec b0 = load(b), b1 = load(b + kLanes);

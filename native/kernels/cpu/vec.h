@@ -9,6 +9,11 @@
 namespace llama {
 namespace {
 
+#if defined(LLAMA_BF16_DOT)
+constexpr bool kBf16Dot = true;  // products of bf16 weights take pairs of bf16 activations
+#else
+constexpr bool kBf16Dot = false;
+#endif
 constexpr int kPanel = 2 * kLanes;  // columns of a tile, rows of a weight panel
 
 inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }

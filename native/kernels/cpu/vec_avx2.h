@@ -74,6 +74,19 @@ inline Vec odd_of_pairs(Vec v) {
   return _mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
 }
 
+// Eight 32-bit counters.
+using Words = __m256i;
+inline Words words(uint32_t x) { return _mm256_set1_epi32(static_cast<int>(x)); }
+inline Words load_words(const uint32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline void store_words(uint32_t* p, Words v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+inline Words exclusive_or(Words a, Words b) { return _mm256_xor_si256(a, b); }
+// Upper and lower half of the 64-bit products a m.
+inline void multiply_wide(Words a, uint32_t m, Words& high, Words& low) {
+  const Words even = _mm256_mul_epu32(a, words(m)), odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), words(m));
+  low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+  high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+}
+
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 // The 8 x 8 matrix in v becomes its transpose.

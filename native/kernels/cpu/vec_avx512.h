@@ -3,6 +3,9 @@
 #if defined(LLAMA_EMULATE_AVX512)
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
+#include <simde/x86/f16c.h>
+
+#include "../../test/emulated_avx512.h"
 #else
 #include <immintrin.h>
 #endif
@@ -69,12 +72,32 @@ inline Vec even_of_pairs(Vec v) { return _mm512_castsi512_ps(_mm512_slli_epi32(_
 inline Vec odd_of_pairs(Vec v) {
   return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
 }
+// Two vectors of exact bf16 values as pairs.
+inline Vec join_pairs(Vec even, Vec odd) {
+  const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(even), 16);
+  return _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_castps_si512(odd)));
+}
 #if defined(LLAMA_BF16_DOT)
 // c + a.even b.even + a.odd b.odd
 inline Vec dot_pairs(Vec a, Vec b, Vec c) {
   return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
 }
+// 32 floats rounded to bf16, neighbours paired.
+inline Vec round_pairs(Vec low, Vec high) { return reinterpret_cast<Vec>(_mm512_cvtne2ps_pbh(high, low)); }
 #endif
+
+// Sixteen 32-bit counters.
+using Words = __m512i;
+inline Words words(uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
+inline Words load_words(const uint32_t* p) { return _mm512_loadu_si512(p); }
+inline void store_words(uint32_t* p, Words v) { _mm512_storeu_si512(p, v); }
+inline Words exclusive_or(Words a, Words b) { return _mm512_xor_si512(a, b); }
+// Upper and lower half of the 64-bit products a m.
+inline void multiply_wide(Words a, uint32_t m, Words& high, Words& low) {
+  const Words even = _mm512_mul_epu32(a, words(m)), odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), words(m));
+  low = _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
+  high = _mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
+}
 
 inline void prefetch(const void* p) { __builtin_prefetch(p); }
 
