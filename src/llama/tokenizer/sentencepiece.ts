@@ -36,14 +36,13 @@ export class SentencePieceTokenizer implements Tokenizer {
   readonly #byteIds: Int32Array | null;
   /** Finds user-defined pieces, the longest first; null when there are none. */
   readonly #userDefined: RegExp | null;
-  readonly #userDefinedIds = new Map<string, number>();
-  /** No piece has a space mark after another character, so no merge reaches over the beginning of a word. */
+  readonly #userDefinedIds: ReadonlyMap<string, number>;
   readonly #wordsAreApart: boolean;
   readonly #cache = new Map<string, Int32Array>();
   #symbols = new Int32Array(256);
 
   /** Throws TOKENIZER_CORRUPT naming `file` when a byte piece is missing, TOKENIZER_UNSUPPORTED without BOS or EOS. */
-  constructor(model: SentencePieceModel, merges: PieceMerges, file: string) {
+  constructor(model: SentencePieceModel, index: PieceIndex, merges: PieceMerges, file: string) {
     this.#model = model;
     this.vocabSize = model.pieces.length;
     if (model.bosId < 0 || model.eosId < 0) {
@@ -51,13 +50,11 @@ export class SentencePieceTokenizer implements Tokenizer {
     }
     this.bosId = model.bosId;
     this.eosId = model.eosId;
-    for (const [id, piece] of model.pieces.entries()) {
-      if (piece.type === pieceTypes.userDefined) this.#userDefinedIds.set(piece.text, id);
-    }
+    this.#userDefinedIds = index.userDefined;
+    this.#wordsAreApart = index.wordsAreApart;
     this.#merges = merges;
     this.#merger = new Merger(this.#merges.table);
-    this.#wordsAreApart = !model.pieces.some((piece) => innerSpaceMark.test(piece.text));
-    this.#userDefined = longestFirst([...this.#userDefinedIds.keys()]);
+    this.#userDefined = longestFirst([...index.userDefined.keys()]);
     this.#byteIds = model.byteFallback ? byteIds(model, file) : null;
     this.#rules = detokenization(model);
   }
@@ -154,14 +151,27 @@ export function sentencePieceTokenizer(bytes: Uint8Array, file: string): Sentenc
 /** The same in steps. */
 export function* openingSentencePiece(bytes: Uint8Array, file: string): Steps<SentencePieceTokenizer> {
   const model = yield* readSentencePieceModel(bytes, file);
-  const ids = yield* mergeablePieces(model, file);
-  const merges = yield* mergesOfPieces(ids, rankByScore(model), model.pieces.length);
-  return new SentencePieceTokenizer(model, merges, file);
+  const index = yield* indexPieces(model, file);
+  const rank = rankByScore(model);
+  yield;
+  const merges = yield* mergesOfPieces(index.ids, rank, model.pieces.length);
+  return new SentencePieceTokenizer(model, index, merges, file);
 }
 
-/** Text -> id of the pieces that text can become. Throws TOKENIZER_CORRUPT naming `file` when two pieces are equal. */
-function* mergeablePieces(model: SentencePieceModel, file: string): Steps<Map<string, number>> {
+interface PieceIndex {
+  /** Of the pieces that text can become. */
+  readonly ids: ReadonlyMap<string, number>;
+  /** Those of them that are taken whole, before any merge. */
+  readonly userDefined: ReadonlyMap<string, number>;
+  /** No piece has a space mark after another character, so no merge reaches over the beginning of a word. */
+  readonly wordsAreApart: boolean;
+}
+
+/** Throws TOKENIZER_CORRUPT naming `file` when two pieces are equal. */
+function* indexPieces(model: SentencePieceModel, file: string): Steps<PieceIndex> {
   const ids = new Map<string, number>();
+  const userDefined = new Map<string, number>();
+  let wordsAreApart = true;
   const texts = new Set<string>();
   for (const [id, piece] of model.pieces.entries()) {
     if (id % 64 === 0) yield;
@@ -169,19 +179,29 @@ function* mergeablePieces(model: SentencePieceModel, file: string): Steps<Map<st
       throw new CodedError("TOKENIZER_CORRUPT", `${file}: piece ${id} "${piece.text}" occurs twice`);
     }
     texts.add(piece.text);
-    if (piece.type === pieceTypes.userDefined || piece.type === pieceTypes.normal) ids.set(piece.text, id);
+    if (piece.type === pieceTypes.userDefined) userDefined.set(piece.text, id);
+    else if (piece.type !== pieceTypes.normal) continue;
+    ids.set(piece.text, id);
+    wordsAreApart &&= !innerSpaceMark.test(piece.text);
   }
-  return ids;
+  return { ids, userDefined, wordsAreApart };
 }
 
 /** Position of a piece's score among all, the best first; equal scores share it, so the leftmost pair decides. */
 function rankByScore({ pieces }: SentencePieceModel): (id: number) => number {
-  const scores = Float64Array.from(new Set(pieces.map((piece) => piece.score)))
-    .sort()
-    .reverse();
-  const ranks = new Map<number, number>();
-  for (const [rank, score] of scores.entries()) ranks.set(score, rank);
-  return (id) => ranks.get(pieces[id]!.score)!;
+  const falling = new Float64Array(pieces.length);
+  for (let id = 0; id < pieces.length; id++) falling[id] = -pieces[id]!.score;
+  falling.sort();
+  // A rank is the number of better scores, found by bisection: a map of so many numbers takes longer to build.
+  return (id) => {
+    let low = 0;
+    for (let high = pieces.length; low < high; ) {
+      const middle = (low + high) >> 1;
+      if (falling[middle]! < -pieces[id]!.score) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  };
 }
 
 function byteIds({ pieces }: SentencePieceModel, file: string): Int32Array {
