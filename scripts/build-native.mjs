@@ -19,10 +19,11 @@ function fail(message) {
 }
 
 /** A hash of every file that goes into the build; two trees with the same files have the same hash, whatever their dates. */
-function hashOfSources() {
+function hashOfSources(tests) {
   const files = readdirSync(native, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    .filter((file) => tests || !file.startsWith(join(native, "test")));
   const hash = createHash("sha256");
   for (const file of [...files.sort(), fileURLToPath(import.meta.url)]) {
     hash.update(`${relative(root, file)}\0`).update(createHash("sha256").update(readFileSync(file)).digest());
@@ -70,8 +71,9 @@ function build(folder, definitions) {
 }
 
 /** Runs `work` unless `output` was made from the same sources. */
-function unlessUnchanged(output, stamp, work) {
-  const hash = hashOfSources();
+function unlessUnchanged(output, tests, work) {
+  const stamp = join(dirname(output), "sources.sha256");
+  const hash = hashOfSources(tests);
   if (existsSync(output) && existsSync(stamp) && readFileSync(stamp, "utf8") === hash) return false;
   rmSync(stamp, { force: true });
   work();
@@ -83,7 +85,7 @@ function buildAddon() {
   const folder = join(root, "build", "native");
   const output = join(folder, "llama_cpu.node");
   const start = Date.now();
-  const built = unlessUnchanged(output, join(folder, "sources.sha256"), () => {
+  const built = unlessUnchanged(output, false, () => {
     const headers = join(packageFolder("node-api-headers"), "include");
     build(folder, [`-DNODE_API_HEADERS=${headers}`, `-DNODE_ADDON_API=${packageFolder("node-addon-api")}`]);
   });
@@ -97,9 +99,7 @@ function buildAddon() {
 
 function buildAndRunTests() {
   const folder = join(root, "build", "native-tests");
-  unlessUnchanged(join(folder, "CTestTestfile.cmake"), join(folder, "sources.sha256"), () =>
-    build(folder, ["-DLLAMA_TESTS=ON"]),
-  );
+  unlessUnchanged(join(folder, "CTestTestfile.cmake"), true, () => build(folder, ["-DLLAMA_TESTS=ON"]));
   const { status } = spawnSync("ctest", ["--test-dir", folder, "--output-on-failure"], { stdio: "inherit" });
   if (status !== 0) fail("a native test failed");
 }
