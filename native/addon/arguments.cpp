@@ -63,8 +63,8 @@ Napi::Float32Array from_floats(Napi::Env env, std::vector<float>&& values) {
   if (values.empty()) return Napi::Float32Array::New(env, 0);
   auto* owner = new std::vector<float>(std::move(values));
   const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
-      env, owner->data(), owner->size() * sizeof(float), [](Napi::Env, void*, std::vector<float>* vector) { delete vector; },
-      owner);
+      env, owner->data(), owner->size() * sizeof(float),
+      [](Napi::Env, void*, std::vector<float>* vector) { delete vector; }, owner);
   return Napi::Float32Array::New(env, owner->size(), buffer, 0);
 }
 

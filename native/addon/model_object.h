@@ -31,8 +31,8 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
   int64_t weight_bytes_ = 0;
 };
 
-// load(options, onProgress | undefined): Promise<Model>. options: {config, tensors, threads, isa, cancelled: Int32Array},
-// where cancelled[0] != 0 stops the loading.
+// load(options, onProgress | undefined): Promise<Model>.
+// options: {config, tensors, threads, isa, cancelled: Int32Array}, where cancelled[0] != 0 stops the loading.
 Napi::Value load_model(const Napi::CallbackInfo& info);
 
 }  // namespace llama::addon

@@ -57,7 +57,8 @@ int64_t available_memory() { return std::min(machine_memory(), container_memory(
 void require_memory(int64_t bytes, const std::string& what) {
   const int64_t available = available_memory();
   if (bytes <= available) return;
-  throw EngineError("OUT_OF_MEMORY", what + " needs " + gigabytes(bytes) + ", " + gigabytes(available) + " are available");
+  throw EngineError("OUT_OF_MEMORY",
+                    what + " needs " + gigabytes(bytes) + ", " + gigabytes(available) + " are available");
 }
 
 }  // namespace llama

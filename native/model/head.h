@@ -16,8 +16,8 @@ struct HeadBuffers {
 // logits [rows.size(), vocab] of the given rows of h [.., hidden].
 void head_logits(Model& model, const float* h, const std::vector<int64_t>& rows, float* logits, HeadBuffers& buffers);
 
-// Sum of the cross-entropies (nats) of the rows with targets >= 0, without ever holding [tokens, vocab] logits: chunk by
-// chunk the logits become their own gradient. Where dh [tokens, hidden] is not null it is overwritten with
+// Sum of the cross-entropies (nats) of the rows with targets >= 0, without ever holding [tokens, vocab] logits: chunk
+// by chunk the logits become their own gradient. Where dh [tokens, hidden] is not null it is overwritten with
 // gradient_scale * d(sum of losses) / dh.
 double head_loss(Model& model, const float* h, const int32_t* targets, int64_t tokens, float gradient_scale, float* dh,
                  HeadBuffers& buffers);

@@ -57,8 +57,8 @@ void layer_forward(Model& model, int layer, const LayerRows& rows, int64_t token
   copy_rows(rows.input, rows.middle, tokens * hidden);
   pass.linear(LinearGroup::o, rows.attention, rows.middle, hidden, true);
 
-  ops.rms_norm(rows.middle, hidden, weights.post_attention_norm.data(), config.rms_norm_eps, tokens, hidden, rows.normed,
-               hidden, rows.inverse_rms2);
+  ops.rms_norm(rows.middle, hidden, weights.post_attention_norm.data(), config.rms_norm_eps, tokens, hidden,
+               rows.normed, hidden, rows.inverse_rms2);
   pass.linear(LinearGroup::gate_up, rows.normed, rows.gate_up, 2 * wide, false);
   ops.swiglu(rows.gate_up, rows.gate_up + wide, 2 * wide, tokens, wide, rows.activated, wide);
   copy_rows(rows.middle, rows.output, tokens * hidden);

@@ -20,8 +20,8 @@ struct BackwardPass {
   float* gradients;  // laid out as the adapter's parameters; added to
 };
 
-// activations.backward().dh holds the gradient of the layer's output before and of its input after; in the lowest adapted
-// layer it stops as soon as the last module has its gradient. The layer's gate_up is overwritten.
+// activations.backward().dh holds the gradient of the layer's output before and of its input after; in the lowest
+// adapted layer it stops as soon as the last module has its gradient. The layer's gate_up is overwritten.
 void layer_backward(const BackwardPass& pass, int layer);
 
 }  // namespace llama

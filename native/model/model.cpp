@@ -8,7 +8,9 @@
 namespace llama {
 
 Model::Model(ModelOptions options, const std::function<void(double)>& progress, const std::function<bool()>& cancelled)
-    : config(std::move(options.config)), rope(config.inverse_frequencies, config.attention_scaling), stop_(std::move(options.stop)) {
+    : config(std::move(options.config)),
+      rope(config.inverse_frequencies, config.attention_scaling),
+      stop_(std::move(options.stop)) {
   config.validate();
   ops = make_ops(options.isa, options.threads);
   weights = load_weights(*ops, config, options.tensors, progress, cancelled);

@@ -12,8 +12,8 @@ namespace llama {
 std::vector<int32_t> PackedBatch::positions() const {
   std::vector<int32_t> result(tokens.size());
   for (int64_t row = 0; row < row_count(); ++row) {
-    std::iota(result.begin() + offsets[static_cast<size_t>(row)], result.begin() + offsets[static_cast<size_t>(row) + 1],
-              0);
+    const auto index = static_cast<size_t>(row);
+    std::iota(result.begin() + offsets[index], result.begin() + offsets[index + 1], 0);
   }
   return result;
 }

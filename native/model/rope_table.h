@@ -1,4 +1,4 @@
-// cos and sin of every position's angles: angle = position * inverse frequency, rounded to float32 as Hugging Face does.
+// cos and sin of every position's angles: position * inverse frequency, rounded to float32 as Hugging Face does.
 #pragma once
 #include <cstdint>
 #include <vector>

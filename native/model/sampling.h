@@ -1,5 +1,5 @@
-// Choosing the next token, in the order of Hugging Face's processors. Twin of src/engine/sampling.ts: scores are float32
-// after each processor, probabilities are float64 summed in the order of ids, so both choose the same token.
+// Choosing the next token, in the order of Hugging Face's processors. Twin of src/engine/sampling.ts: scores are
+// float32 after each processor, probabilities are float64 summed in the order of ids, so both choose the same token.
 #pragma once
 #include <cstdint>
 #include <vector>

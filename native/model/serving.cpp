@@ -40,7 +40,9 @@ void Server::check(const std::vector<StepRequest>& requests) const {
     const StepRequest& request = requests[i];
     const std::string name = "request " + std::to_string(i);
     const auto tokens = static_cast<int64_t>(request.tokens.size());
-    if (request.sequence->model.get() != &model_) throw EngineError("ENGINE_ARGUMENT", name + ": sequence of another model");
+    if (request.sequence->model.get() != &model_) {
+      throw EngineError("ENGINE_ARGUMENT", name + ": the sequence belongs to another model");
+    }
     if (tokens < 1) throw EngineError("ENGINE_ARGUMENT", name + ": there are no tokens");
     if (request.position < 0 || request.position > static_cast<int64_t>(request.sequence->history.size())) {
       throw EngineError("ENGINE_ARGUMENT", name + ": the cache holds fewer tokens than its length says");

@@ -27,7 +27,7 @@ class Trainer {
   const std::shared_ptr<Model>& model() const { return model_; }
   const std::shared_ptr<Adapter>& adapter() const { return adapter_; }
 
-  // Forward and backward: adds gradient_scale * d(sum of losses) / d(adapter). If it throws, the gradients are undefined.
+  // Forward and backward: adds gradient_scale * d(sum of losses) / d(adapter). After an error they are undefined.
   LossSum accumulate(const PackedBatch& batch, float gradient_scale, const Dropout& dropout);
   // Forward only.
   LossSum evaluate(const PackedBatch& batch);

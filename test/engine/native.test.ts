@@ -296,6 +296,20 @@ for (const isa of ["reference", "auto"]) {
       });
     });
 
+    it("says how much memory is missing instead of being ended by the system", async () => {
+      // 131 kB a token of cache: terabytes for what follows.
+      const wide = { layers: 2, heads: 8, kvHeads: 8, headDim: 1024, maxPositionEmbeddings: 2 ** 24 };
+      const rope = { inverseFrequencies: new Float32Array(512), attentionScaling: 1 };
+      const { config, model } = await open(17, { ...wide, rope });
+      const missing = { code: "OUT_OF_MEMORY", message: expect.stringMatching(/needs \d+\.\d\d GB/) };
+      await expect(model.createSequence({ capacity: 2 ** 24 })).rejects.toMatchObject(missing);
+      const trainer = await model.createTrainer(await model.createAdapter(randomAdapter(config, 1, ["q_proj"])));
+      const tokens = new Int32Array(2 ** 22);
+      const batch = { tokens, targets: tokens, offsets: Int32Array.of(0, tokens.length) };
+      await expect(trainer.accumulate(batch, 1)).rejects.toMatchObject(missing);
+      await model.close();
+    });
+
     it("gives no token for the one request whose adapter overflows", async () => {
       const { config, model, prompt } = await open(15);
       const huge = randomAdapter(config, 1).map((module) => ({ ...module, b: module.b.map(() => 1e38), scale: 1e6 }));
