@@ -1,0 +1,81 @@
+// Trains a small adapter, writes it, and has PEFT load it on the same base and compare logits (bench/peft-check.py).
+//   npx esbuild bench/peft-check.ts --bundle --platform=node --format=esm --packages=external --outfile=build/bench/peft-check.mjs
+//   node build/bench/peft-check.mjs --python PYTHON --weights FOLDER      (both from the project's folder)
+// PYTHON has torch, transformers and peft; FOLDER is a Hugging Face checkpoint. Prints PEFT's report for each adapter.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { list } from "tar";
+import { type LinearName, linearNames } from "../src/engine/config.ts";
+import { writeAdapterFolder } from "../src/llama/adapter/index.ts";
+import { Llama, openAdapter, writeAdapterArchive } from "../src/llama/index.ts";
+import { type Row, type TrainingSettings, trainLora } from "../src/training/index.ts";
+
+const { values: options } = parseArgs({ options: { python: { type: "string" }, weights: { type: "string" } } });
+if (!options.python || !options.weights) throw new Error("--python and --weights are needed");
+
+const base = await Llama.load({ weights: options.weights });
+const settings: TrainingSettings = {
+  num_epochs: 6,
+  learning_rate: 1e-2,
+  batch_size: 4,
+  micro_batch_size: 4,
+  cutoff_len: 128,
+  val_set_size: 0,
+  lora_r: 8,
+  lora_alpha: 16,
+  lora_dropout: 0.05,
+  lora_target_modules: ["q_proj", "v_proj"],
+  train_on_inputs: true,
+  prompt_template_name: "alpaca",
+  seed: 1,
+  warmup_steps: 0,
+  weight_decay: 0,
+  max_grad_norm: 1,
+};
+const rows = ["red", "blue", "green", "white"].map(
+  (colour, i): Row => ({
+    instruction: `Name colour number ${i}`,
+    input: "",
+    output: `It is ${colour}.`,
+    source: { file: "colours", number: i + 1, unit: "record" },
+  }),
+);
+const prompt = "Once upon a time there was a little girl. She named a colour: it is ";
+const tokens = Int32Array.of(base.tokenizer.bosId, ...base.tokenizer.encode(prompt));
+
+/** What PEFT says of an adapter trained on these linears. */
+async function check(targets: readonly LinearName[], rank: number): Promise<boolean> {
+  const folder = mkdtempSync(join(tmpdir(), "peft-check-"));
+  try {
+    const { adapter } = await trainLora({
+      base,
+      rows,
+      settings: { ...settings, lora_target_modules: targets, lora_r: rank },
+    });
+    const archive = await writeAdapterArchive(join(folder, "adapter.tar.gz"), adapter, base.model.config);
+    const names: string[] = [];
+    await list({ file: archive, onReadEntry: ({ path }) => names.push(path) });
+    const { modules } = await openAdapter(archive, base.model.config);
+    await writeAdapterFolder(folder, { ...adapter, modules }, base.model.config);
+    const engineAdapter = await base.model.createAdapter(modules);
+    const logits = Array.from(await base.model.logits(tokens, engineAdapter));
+    await engineAdapter.close();
+    const file = join(folder, "logits.json");
+    writeFileSync(file, JSON.stringify({ tokens: Array.from(tokens), logits }));
+    const script = join("bench", "peft-check.py");
+    const { status, stdout, stderr } = spawnSync(options.python!, [script, options.weights!, folder, file], {
+      encoding: "utf8",
+    });
+    console.log(`rank ${rank}, ${targets.join(" ")} (${names.join(", ")}): ${stdout.trim() || stderr}`);
+    return status === 0;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const passed = [await check(["q_proj", "v_proj"], 8), await check(linearNames, 3)];
+await base.close();
+process.exitCode = passed.every(Boolean) ? 0 : 1;
