@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 import util from "node:util";
 import * as tf from "@tensorflow/tfjs-core";
 import { CodedError } from "../../errors/index.ts";
+import { registerSegmentSum } from "./wasm-segment-sum.ts";
 
 /** TensorFlow.js operations on the chosen backend. tfjs-node brings its own copy of tfjs-core; this is the one to use. */
 export type TensorFlow = typeof tf;
@@ -67,6 +68,7 @@ async function openWasm(): Promise<Backend> {
   const { setWasmPaths } = await import("@tensorflow/tfjs-backend-wasm");
   const entry = createRequire(import.meta.url).resolve("@tensorflow/tfjs-backend-wasm");
   setWasmPaths(join(dirname(entry), "/"));
+  registerSegmentSum(tf);
   if (!(await tf.setBackend("wasm"))) throw new Error("the WebAssembly backend did not start");
   await tf.ready();
   return { tf, name: "wasm" };
