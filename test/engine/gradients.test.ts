@@ -51,16 +51,16 @@ function relativeDifference(a: Float32Array, b: Float32Array): number {
 }
 
 describe("native gradients equal automatic differentiation", () => {
-  for (const [seed, lengths, dropout] of [
-    [1, [7, 1, 12], 0],
-    [2, [19], 0],
-    [3, [5, 5, 3, 2], 0.3],
-    [4, [11, 6], 0],
-    [5, [9, 4], 0.1],
-    [6, [16, 1], 0],
+  for (const [seed, lengths, dropout, slidingWindow] of [
+    [1, [7, 1, 12], 0, null],
+    [2, [19], 0, 5],
+    [3, [5, 5, 3, 2], 0.3, null],
+    [4, [11, 6], 0, 3],
+    [5, [9, 4], 0.1, null],
+    [6, [16, 1], 0, null],
   ] as const) {
-    const config = randomConfig(seed);
-    const { hiddenSize, heads, kvHeads, headDim, layers, slidingWindow } = config;
+    const config = { ...randomConfig(seed), slidingWindow };
+    const { hiddenSize, heads, kvHeads, headDim, layers } = config;
     it(`hidden ${hiddenSize}, ${heads}/${kvHeads} heads of ${headDim}, ${layers} layers, window ${slidingWindow}, rows ${lengths}, dropout ${dropout}`, async () => {
       const weights = await writeRandomModel(folder, config, seed, "F32");
       const modules = randomAdapter(config, seed);

@@ -71,6 +71,7 @@ export class TensorflowModel implements EngineModel {
         this.#tf,
         capacity,
         (adapter as TensorflowAdapter | null | undefined) ?? null,
+        (closed) => this.#sequences.delete(closed),
       );
       this.#sequences.add(sequence);
       return sequence;
@@ -92,15 +93,22 @@ export class TensorflowModel implements EngineModel {
         `a sequence of capacity ${own.capacity} cannot take ${past + tokens.length} tokens`,
       );
     }
-    const { extendCache, commit } = own.extend();
+    if (!this.#sequences.has(own)) throw new CodedError("ENGINE_ARGUMENT", "the sequence is closed");
+    const { extendCache, commit, discard } = own.extend();
     // The head's product is cheap beside the layers, so it is computed for every step and read only where a token is drawn.
-    const logits = tf.tidy(() => {
-      const layout = this.#layout([tokens.length], past);
-      const ids = tf.tensor1d(tokens, "int32");
-      const hidden = hiddenStates(tf, this.config, this.#parameters(own.adapter), ids, layout, extendCache);
-      const last = tf.slice(hidden, [tokens.length - 1, 0], [1, this.config.hiddenSize]) as Tensor2D;
-      return tf.matMul(last, this.#head(), false, true);
-    });
+    let logits: Tensor2D;
+    try {
+      logits = tf.tidy(() => {
+        const layout = this.#layout([tokens.length], past);
+        const ids = tf.tensor1d(tokens, "int32");
+        const hidden = hiddenStates(tf, this.config, this.#parameters(own.adapter), ids, layout, extendCache);
+        const last = tf.slice(hidden, [tokens.length - 1, 0], [1, this.config.hiddenSize]) as Tensor2D;
+        return tf.matMul(last, this.#head(), false, true);
+      });
+    } catch (error) {
+      discard();
+      throw error;
+    }
     commit(tokens);
     const scores = sampling ? ((await logits.data()) as Float32Array) : null;
     logits.dispose();

@@ -14,13 +14,21 @@ export class TensorflowSequence implements EngineSequence {
   readonly #tf: TensorFlow;
   #layers: { k: Tensor; v: Tensor }[] = [];
 
-  constructor(tf: TensorFlow, capacity: number, adapter: TensorflowAdapter | null) {
+  readonly #closed: (sequence: TensorflowSequence) => void;
+
+  constructor(
+    tf: TensorFlow,
+    capacity: number,
+    adapter: TensorflowAdapter | null,
+    closed: (sequence: TensorflowSequence) => void,
+  ) {
     if (!Number.isSafeInteger(capacity) || capacity < 1) {
       throw new CodedError("ENGINE_ARGUMENT", `a sequence's capacity is a count of tokens, not ${capacity}`);
     }
     this.#tf = tf;
     this.capacity = capacity;
     this.adapter = adapter;
+    this.#closed = closed;
   }
 
   get length(): number {
@@ -39,8 +47,11 @@ export class TensorflowSequence implements EngineSequence {
     this.#dispose(old);
   }
 
-  /** Takes a pass's keys and values; `commit` after the pass makes them part of the sequence. */
-  extend(): { extendCache: ExtendCache; commit(tokens: Int32Array): void } {
+  /**
+   * Takes a pass's keys and values; after the pass `commit` makes them part of the sequence, `discard` leaves it as it
+   * was.
+   */
+  extend(): { extendCache: ExtendCache; commit(tokens: Int32Array): void; discard(): void } {
     const tf = this.#tf;
     const grown: { k: Tensor; v: Tensor }[] = [];
     return {
@@ -55,6 +66,7 @@ export class TensorflowSequence implements EngineSequence {
         this.#layers = grown;
         for (const token of tokens) this.history.push(token);
       },
+      discard: () => this.#dispose(grown),
     };
   }
 
@@ -62,6 +74,7 @@ export class TensorflowSequence implements EngineSequence {
     this.#dispose(this.#layers);
     this.#layers = [];
     this.history.length = 0;
+    this.#closed(this);
   }
 
   #dispose(layers: readonly { k: Tensor; v: Tensor }[]): void {
