@@ -7,6 +7,12 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
+/** A test that fails half way must not leave a server behind. */
+const running = new Set<ChildProcess>();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 /** The server runs from dist/, as it does for users. */
 export function buildDist(): void {
   execFileSync(process.execPath, [join(root, "scripts", "build-dist.mjs")], { cwd: root, stdio: "inherit" });
@@ -49,6 +55,7 @@ export async function startServerProcess({ dir, env = {}, flags = [] }: ServerPr
     env: variables,
     stdio: ["ignore", "ignore", "pipe"],
   });
+  running.add(child);
   let log = "";
   child.stderr!.setEncoding("utf8").on("data", (text: string) => {
     log += text;
@@ -70,7 +77,7 @@ export async function startServerProcess({ dir, env = {}, flags = [] }: ServerPr
     log: () => log,
     health,
     async until(...statuses) {
-      const end = performance.now() + 20_000;
+      const end = performance.now() + 60_000;
       for (;;) {
         const body = await health().catch(() => null);
         if (body !== null && (statuses.length === 0 || statuses.includes(body.status as string))) return body;
@@ -81,6 +88,7 @@ export async function startServerProcess({ dir, env = {}, flags = [] }: ServerPr
       }
     },
     async kill() {
+      running.delete(child);
       child.kill("SIGKILL");
       await exited;
       rmSync(tempDir, { recursive: true, force: true });

@@ -50,7 +50,7 @@ export class Run implements RunListener {
   readonly family: Family;
   readonly stream: EventStream | null;
   status: Status = "starting";
-  /** Resolves when the terminal webhook is settled and the run's files are gone. */
+  /** Resolves when the terminal webhook has been taken or given up. */
   closed: Promise<void> = Promise.resolve();
   readonly #options: RunOptions;
   readonly #started = performance.now();
@@ -66,6 +66,7 @@ export class Run implements RunListener {
   #fileWork: Promise<void> | null = null;
   #isDispatched = false;
   #isSettled = false;
+  #isAnnounced = false;
   #hasFolder = false;
 
   constructor(options: RunOptions) {
@@ -90,7 +91,7 @@ export class Run implements RunListener {
 
   /** Calls back when the run is over. */
   onceOver(callback: () => void): void {
-    if (this.isOver) callback();
+    if (this.#isAnnounced) callback();
     else this.#waiting.push(callback);
   }
 
@@ -126,11 +127,14 @@ export class Run implements RunListener {
 
   lost(reason: string): void {
     this.#hasFolder = true;
+    if (this.isOver) {
+      this.#settle();
+      void this.#removeFolder();
+      return;
+    }
     this.#isSettled = true;
-    this.#afterFiles({}, () =>
-      this.#finish(this.#abort.signal.aborted ? "canceled" : "failed", `[WORKER_DIED] ${reason}`),
-    );
-    if (this.isOver) this.#options.supervisor.taken -= 1;
+    const status = this.#abort.signal.aborted ? "canceled" : "failed";
+    this.#afterFiles({}, () => this.#finish(status, `[WORKER_DIED] ${reason}`));
   }
 
   /** Cog's view of the moment: answers to PUT, webhooks, the stream's last event. */
@@ -254,24 +258,29 @@ export class Run implements RunListener {
 
   #finish(status: Status, error: string | null): void {
     if (this.isOver) return;
-    const { webhook, onEnd, supervisor } = this.#options;
     this.status = status;
     this.#predictTime = (performance.now() - this.#started) / 1000;
     if (status === "failed") this.#error = error || "the prediction failed";
+    // Whoever learns of the end finds the run's files gone.
+    if (this.#hasFolder) void this.#removeFolder().then(() => this.#announce());
+    else this.#announce();
+  }
+
+  #announce(): void {
+    const { webhook, onEnd, supervisor } = this.#options;
     // The slot is free before anyone learns of the end, so that the next request finds it.
+    this.#isAnnounced = true;
     if (this.#isSettled) supervisor.taken -= 1;
+    if (webhook !== null) this.closed = webhook.complete(() => JSON.stringify(this.snapshot()));
     onEnd(this);
     this.stream?.publish("completed", this.snapshot(), true);
     for (const callback of this.#waiting) callback();
-    const removed = this.#hasFolder ? this.#removeFolder() : null;
-    if (webhook === null && removed === null) return;
-    this.closed = Promise.all([webhook?.complete(() => JSON.stringify(this.snapshot())), removed]).then(() => {});
   }
 
   #settle(): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
-    if (this.isOver) this.#options.supervisor.taken -= 1;
+    if (this.#isAnnounced) this.#options.supervisor.taken -= 1;
   }
 
   async #removeFolder(): Promise<void> {

@@ -7,10 +7,7 @@ export interface Outgoing {
   readonly body: Buffer | null;
 }
 
-export interface StreamEvent {
-  readonly event: string;
-  readonly data: unknown;
-}
+export type StreamEvent = { readonly event: string; readonly data: unknown } | { readonly comment: string };
 
 export interface Incoming {
   readonly status: number;
@@ -65,7 +62,7 @@ export class Exchange {
 
   /** How many events of this name have come so far. */
   count(event: string): number {
-    return eventsOf(this.#text).filter((item) => item.event === event).length;
+    return eventsOf(this.#text).filter((item) => "event" in item && item.event === event).length;
   }
 
   close(): void {
@@ -78,7 +75,9 @@ function eventsOf(text: string): StreamEvent[] {
   for (const block of text.split("\n\n")) {
     const event = /^event: (.*)$/m.exec(block)?.[1];
     const data = /^data: (.*)$/m.exec(block)?.[1];
-    if (event !== undefined && data !== undefined) events.push({ event, data: JSON.parse(data) });
+    const comment = /^: (.*)$/m.exec(block)?.[1];
+    if (comment !== undefined) events.push({ comment });
+    else if (event !== undefined && data !== undefined) events.push({ event, data: JSON.parse(data) });
   }
   return events;
 }

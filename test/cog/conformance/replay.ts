@@ -1,12 +1,10 @@
 import { readdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { type Received, Receiver, type ScriptedAnswer } from "../receiver.ts";
-import { freePort, type ServerProcess, startServerProcess } from "../serverProcess.ts";
+import { freePort, type ServerProcess } from "../serverProcess.ts";
 import { Exchange, type Incoming } from "./client.ts";
 import { differences, normalized, type Rule } from "./compare.ts";
-
-const fixtures = fileURLToPath(new URL("../fixtures/conformance", import.meta.url));
+import { isShareable, type SharedServers, startFixture } from "./sharedServers.ts";
 
 // biome-ignore-start lint/suspicious/noExplicitAny: recorded cases are plain JSON of many shapes
 type Json = any;
@@ -21,17 +19,21 @@ export interface Case {
 }
 // biome-ignore-end lint/suspicious/noExplicitAny: as above
 
-/** Replays one recorded case against a fresh server; returns how our answers differ. */
-export async function replay(recorded: Case): Promise<string[]> {
-  const session = await Session.start(recorded);
+/** Replays one recorded case against a fresh server, or a shared one that keeps no state; returns how our answers differ. */
+export async function replay(recorded: Case, shared: SharedServers): Promise<string[]> {
+  if (isShareable(recorded)) return shared.use(recorded.fixture, (server) => replayOn(recorded, server));
+  return replayOn(recorded, null);
+}
+
+async function replayOn(recorded: Case, server: ServerProcess | null): Promise<string[]> {
+  const session = await Session.start(recorded, server);
   try {
     const found: string[] = [];
     for (const [index, step] of recorded.steps.entries()) {
       const place = `.${index}${step.name ? `-${step.name}` : ""}`;
       const actual = await session.perform(step);
       if (step.answer === undefined || actual === undefined) continue;
-      const ours = session.normalized(actual);
-      found.push(...differences(expectedOf(step), ours, place, recorded.compare ?? []));
+      found.push(...differences(expectedOf(step), session.normalized(actual), place, recorded.compare ?? []));
     }
     return found;
   } finally {
@@ -84,13 +86,14 @@ class Session {
   readonly #closed: string;
   readonly #exchanges = new Map<string, Exchange>();
   #server: ServerProcess | null = null;
+  #isLent = false;
 
   private constructor(receivers: Receiver[], closed: string) {
     [this.#sink, this.#upload, this.#files] = receivers as [Receiver, Receiver, Receiver];
     this.#closed = closed;
   }
 
-  static async start(recorded: Case): Promise<Session> {
+  static async start(recorded: Case, lent: ServerProcess | null): Promise<Session> {
     const { sink, upload, files } = recorded.services ?? {};
     const receivers = [
       await Receiver.start(scriptFor(sink)),
@@ -98,10 +101,18 @@ class Session {
       await Receiver.start(({ path }) => files?.[path] ?? { status: 404 }),
     ];
     const session = new Session(receivers, `http://127.0.0.1:${await freePort()}`);
-    if (recorded.server !== null) {
+    if (lent !== null) {
+      session.#server = lent;
+      session.#isLent = true;
+    } else if (recorded.server !== null) {
       const { env, flags, wait_for } = recorded.server;
-      await session.#startServer(recorded.fixture, env, flags);
-      await session.#server!.until(...(wait_for === null ? [] : [wait_for].flat()));
+      try {
+        await session.#startServer(recorded.fixture, env, flags);
+        await session.#server!.until(...(wait_for === null ? [] : [wait_for].flat()));
+      } catch (error) {
+        await session.end();
+        throw error;
+      }
     }
     return session;
   }
@@ -109,7 +120,7 @@ class Session {
   async end(): Promise<void> {
     for (const exchange of this.#exchanges.values()) exchange.close();
     for (const receiver of [this.#sink, this.#upload, this.#files]) receiver.close();
-    await this.#server?.kill();
+    if (!this.#isLent) await this.#server?.kill();
   }
 
   normalized(value: unknown): unknown {
@@ -180,15 +191,11 @@ class Session {
     await this.#server?.kill();
     const extra: Record<string, string | null> = { ...env };
     for (const [name, value] of Object.entries(env)) if (value !== null) extra[name] = this.#filled(value);
-    this.#server = await startServerProcess({
-      dir: fixtures,
-      env: {
-        COG_PREDICT_TYPE_STUB: fixture === "train" ? "echo.ts" : `${fixture}.ts`,
-        COG_TRAIN_TYPE_STUB: fixture === "train" ? "train.ts" : null,
-        ...extra,
-      },
-      flags: flags.map((flag) => this.#filled(flag)),
-    });
+    this.#server = await startFixture(
+      fixture,
+      extra,
+      flags.map((flag) => this.#filled(flag)),
+    );
   }
 
   async #start(step: Json): Promise<Json> {
