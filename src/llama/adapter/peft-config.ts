@@ -23,11 +23,11 @@ export interface PeftConfig {
 const ignored = new Set(
   `auto_mapping peft_version revision inference_mode task_type peft_type bias lora_dropout loftq_config eva_config
    corda_config lora_ga_config velora_config monteclora_config megatron_config megatron_core qalora_group_size
-   ensure_weight_tying runtime_config enable_lora merge_weights layers_pattern init_lora_weights`.split(/\s+/),
+   ensure_weight_tying runtime_config enable_lora merge_weights init_lora_weights`.split(/\s+/),
 );
 const understood = new Set(
   `r lora_alpha use_rslora target_modules exclude_modules rank_pattern alpha_pattern layers_to_transform
-   base_model_name_or_path fan_in_fan_out`.split(/\s+/),
+   layers_pattern base_model_name_or_path fan_in_fan_out`.split(/\s+/),
 );
 /** Fields that, where set, mean tensors or computations this engine does not have. */
 const unsupported = new Set(
@@ -77,6 +77,10 @@ export function parsePeftConfig(text: string, file: string): PeftConfig {
   const layerList = typeof layers === "number" ? [layers] : layers;
   if (layerList !== null && !isListOf(layerList, Number.isSafeInteger)) {
     fail("ADAPTER_CONFIG", "layers_to_transform", "must be a layer's number or a list of them");
+  }
+  const layersPattern = [fields.get("layers_pattern") ?? []].flat();
+  if (layersPattern.some((name) => name !== "layers" && name !== "")) {
+    fail("ADAPTER_UNSUPPORTED", "layers_pattern", 'must be "layers"');
   }
   const base = fields.get("base_model_name_or_path");
 

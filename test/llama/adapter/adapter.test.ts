@@ -212,6 +212,7 @@ describe("an adapter that is refused", () => {
     [{ fan_in_fan_out: true }, "ADAPTER_UNSUPPORTED", "fan_in_fan_out"],
     [{ peft_type: "lora" }, "ADAPTER_UNSUPPORTED", 'peft_type must be "LORA", found "lora"'],
     [{ task_type: "SEQ_CLS" }, "ADAPTER_UNSUPPORTED", "task_type"],
+    [{ layers_pattern: ["h"] }, "ADAPTER_UNSUPPORTED", 'layers_pattern must be "layers"'],
     [{ r: 0 }, "ADAPTER_CONFIG", "r must be a positive integer, found 0"],
     [{ r: "8" }, "ADAPTER_CONFIG", 'found "8"'],
     [{ lora_alpha: "x" }, "ADAPTER_CONFIG", "lora_alpha must be a number"],
