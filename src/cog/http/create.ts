@@ -121,13 +121,13 @@ export class CreateHandler {
     res.on("close", () => {
       if (!res.writableFinished) run.cancel();
     });
-    run.onceOver(() => sendJson(res, 200, run.answer()));
+    run.onceOver(() => sendJson(res, 200, run.record.answer()));
   }
 
   /** PUT of a run that is in flight: never starts work, never waits. */
   #attach(res: ServerResponse, run: Run, mode: Mode): void {
     if (mode !== "stream") {
-      sendJson(res, 202, { ...run.snapshot(), input: run.shownInput });
+      sendJson(res, 202, { ...run.record.snapshot(), input: run.shownInput });
       return;
     }
     if (run.stream === null) {

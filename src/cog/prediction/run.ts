@@ -9,10 +9,9 @@ import type { FromWorker, RunEnd } from "../worker/protocol.ts";
 import type { RunListener, Supervisor } from "../worker/supervisor.ts";
 import type { EventStream } from "./eventStream.ts";
 import type { InputSchema } from "./inputSchema.ts";
-import { Metrics } from "./metrics.ts";
+import { RunRecord, type Status } from "./record.ts";
 import type { Webhook } from "./webhook.ts";
 
-export type Status = "starting" | "processing" | "succeeded" | "failed" | "canceled";
 export type Family = "predictions" | "trainings";
 
 /** What a run has to do with the world around it. */
@@ -41,27 +40,17 @@ export interface RunOptions {
   readonly onEnd: (run: Run) => void;
 }
 
-/** The longest log that is kept of one run, in UTF-16 units. */
-const longestLogs = 64 * 1024 * 1024;
-
 /** One prediction or training, from its slot to its outcome. */
 export class Run implements RunListener {
   readonly id: string;
   readonly family: Family;
   readonly stream: EventStream | null;
-  status: Status = "starting";
+  readonly record: RunRecord;
   /** Resolves when the terminal webhook has been taken or given up. */
   closed: Promise<void> = Promise.resolve();
   readonly #options: RunOptions;
-  readonly #started = performance.now();
-  readonly #chunks: unknown[] = [];
-  readonly #metrics = new Metrics();
   readonly #abort = new AbortController();
   readonly #waiting: (() => void)[] = [];
-  #logs = "";
-  #output: unknown;
-  #error: string | null = null;
-  #predictTime: number | null = null;
   /** Output files are read one after the other; while that goes on, what follows them waits here. */
   #fileWork: Promise<void> | null = null;
   #isDispatched = false;
@@ -74,10 +63,11 @@ export class Run implements RunListener {
     this.id = options.id;
     this.family = options.family;
     this.stream = options.stream;
+    this.record = new RunRecord(options.id);
   }
 
   get isOver(): boolean {
-    return this.#predictTime !== null;
+    return this.record.isOver;
   }
 
   /** Takes the slot and starts the work. */
@@ -107,7 +97,7 @@ export class Run implements RunListener {
         this.#log(message.source, message.data);
         break;
       case "metric":
-        this.#metrics.record(message.name, message.value, message.mode);
+        this.record.recordMetric(message.name, message.value, message.mode);
         this.stream?.publish("metric", { name: message.name, value: message.value, mode: message.mode });
         break;
       case "chunk":
@@ -137,21 +127,9 @@ export class Run implements RunListener {
     this.#afterFiles({}, () => this.#finish(status, `[WORKER_DIED] ${reason}`));
   }
 
-  /** Cog's view of the moment: answers to PUT, webhooks, the stream's last event. */
-  snapshot(): Record<string, unknown> {
-    return this.#view(this.#chunks.length, this.#logs.length, this.#metrics.snapshot(this.#predictTime));
-  }
-
   /** The input as it may be shown: stripped, completed, secrets masked. */
   get shownInput(): Readonly<Record<string, unknown>> {
     return this.#options.schema?.masked(this.#options.input) ?? this.#options.input;
-  }
-
-  /** The body of a sync answer: it has an output only where the run succeeded. */
-  answer(): Record<string, unknown> {
-    const answer = this.snapshot();
-    if (this.status !== "succeeded") delete answer.output;
-    return answer;
   }
 
   async #prepare(hasFiles: boolean): Promise<void> {
@@ -187,10 +165,10 @@ export class Run implements RunListener {
   }
 
   #processing(): void {
-    if (this.status !== "starting") return;
-    this.status = "processing";
-    this.stream?.publish("start", { id: this.id, status: this.status });
-    this.#options.webhook?.send("start", this.#laterBody());
+    if (this.record.status !== "starting") return;
+    this.record.status = "processing";
+    this.stream?.publish("start", { id: this.id, status: "processing" });
+    this.#options.webhook?.send("start", this.record.laterBody());
   }
 
   #dispatch(input: Readonly<Record<string, unknown>>, names: Readonly<Record<string, string>>): void {
@@ -203,19 +181,19 @@ export class Run implements RunListener {
 
   #log(source: "stdout" | "stderr", data: string): void {
     if (this.isOver) return;
-    if (this.#logs.length < longestLogs) this.#logs += data;
+    this.record.addLogs(data);
     for (const line of data.replace(/\n$/, "").split("\n")) {
       this.#options.log.write("info", `cog::${source}`, line, { prediction_id: this.id });
     }
     this.stream?.publish("log", { source, data });
-    this.#options.webhook?.send("logs", this.#laterBody());
+    this.#options.webhook?.send("logs", this.record.laterBody());
   }
 
   #addChunk(value: unknown): void {
     if (this.isOver) return;
-    const index = this.#chunks.push(value) - 1;
+    const index = this.record.addChunk(value);
     this.stream?.publish("output", { chunk: value, index });
-    this.#options.webhook?.send("output", this.#laterBody());
+    this.#options.webhook?.send("output", this.record.laterBody());
   }
 
   /** Runs `step` with the value of a message: at once, or when its files and those before it are there. */
@@ -252,15 +230,14 @@ export class Run implements RunListener {
     if (Array.isArray(value)) for (const item of value) this.#addChunk(item);
     else if (!isGenerator && value !== null) this.#addChunk(value);
     const asArray = isGenerator || Array.isArray(value) || this.#options.isArrayOutput;
-    this.#output = asArray ? [...this.#chunks] : value;
+    if (asArray) this.record.outputIsChunks();
+    else this.record.setOutput(value);
     this.#finish("succeeded", null);
   }
 
   #finish(status: Status, error: string | null): void {
     if (this.isOver) return;
-    this.status = status;
-    this.#predictTime = (performance.now() - this.#started) / 1000;
-    if (status === "failed") this.#error = error || "the prediction failed";
+    this.record.end(status, error);
     // Whoever learns of the end finds the run's files gone.
     if (this.#hasFolder) void this.#removeFolder().then(() => this.#announce());
     else this.#announce();
@@ -271,9 +248,9 @@ export class Run implements RunListener {
     // The slot is free before anyone learns of the end, so that the next request finds it.
     this.#isAnnounced = true;
     if (this.#isSettled) supervisor.taken -= 1;
-    if (webhook !== null) this.closed = webhook.complete(() => JSON.stringify(this.snapshot()));
+    if (webhook !== null) this.closed = webhook.complete(() => JSON.stringify(this.record.snapshot()));
     onEnd(this);
-    this.stream?.publish("completed", this.snapshot(), true);
+    this.stream?.publish("completed", this.record.snapshot(), true);
     for (const callback of this.#waiting) callback();
   }
 
@@ -285,25 +262,6 @@ export class Run implements RunListener {
 
   async #removeFolder(): Promise<void> {
     await rm(this.#options.folder, { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
-  }
-
-  /** A webhook's body, written when its turn comes but telling of now. */
-  #laterBody(): () => string {
-    const { status } = this;
-    const chunks = this.#chunks.length;
-    const logs = this.#logs.length;
-    const metrics = this.#metrics.snapshot(null);
-    return () => JSON.stringify({ ...this.#view(chunks, logs, metrics, false), status });
-  }
-
-  #view(chunks: number, logs: number, metrics: object, isNow = true): Record<string, unknown> {
-    const view: Record<string, unknown> = { id: this.id, status: this.status };
-    if (isNow && this.status === "succeeded") view.output = this.#output;
-    else if (chunks > 0) view.output = this.#chunks.slice(0, chunks);
-    if (isNow && this.status === "failed") view.error = this.#error;
-    view.logs = this.#logs.slice(0, logs);
-    view.metrics = metrics;
-    return view;
   }
 }
 
