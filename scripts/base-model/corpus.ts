@@ -38,9 +38,9 @@ export function* corpus(count: number, seed: number): Generator<CorpusRow> {
   for (let i = 0; i < count; i++) yield random.pick(draws)(random);
 }
 
-/** Half of the rows have no preamble: it costs half of a short row's tokens and is learnt at once. */
+/** Most rows have no preamble: it would be half of a short row's tokens, and is learnt at once. */
 function instruct(random: Random, instruction: string, input: string, output: string): CorpusRow {
-  const template = random.next() < 0.5 ? "alpaca" : "alpaca_short";
+  const template = random.next() < 0.2 ? "alpaca" : "alpaca_short";
   return { prompt: renderPrompt(template, instruction, input), output };
 }
 
