@@ -20,7 +20,7 @@ interface Run {
 
 /** 20 steps of 8 rows as an independent implementation in float64 took them. */
 describe.skipIf(!existsSync(golden))("the reference training (needs the reference data beside the repository)", () => {
-  it.each(["native", "tensorflow"])("is repeated by the %s engine", { timeout: 300_000 }, async (engine) => {
+  it.each(["native", "tensorflow"])("is repeated by the %s engine", { timeout: 600_000 }, async (engine) => {
     const run: Run = JSON.parse(readFileSync(join(golden, "run.json"), "utf8"));
     const weights = join(shared, "data", "stories260k", "hf");
     const base = await Llama.load({ weights, engine: await openEngine({ ...process.env, LLAMA_ENGINE: engine }) });
@@ -33,6 +33,8 @@ describe.skipIf(!existsSync(golden))("the reference training (needs the referenc
         num_epochs: 1,
         learning_rate: 3e-3,
         batch_size: 8,
+        // TensorFlow computes whole squares of packed rows; the packing changes nothing but its time.
+        micro_batch_size: engine === "tensorflow" ? 1 : 4,
         val_set_size: 0,
         lora_dropout: 0,
         warmup_steps: 0,
