@@ -2,8 +2,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Case, replay } from "./conformance/replay.ts";
-import { SharedServers } from "./conformance/sharedServers.ts";
-import { buildDist } from "./serverProcess.ts";
+import { SharedServers } from "./conformance/shared-servers.ts";
+import { buildDist } from "./server-process.ts";
 
 const folder = fileURLToPath(new URL("../../../shared/conformance/cases", import.meta.url));
 const differencesFile = new URL("./conformance-differences.json", import.meta.url);

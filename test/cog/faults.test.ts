@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Receiver } from "./receiver.ts";
-import { buildDist, type ServerProcess, startServerProcess } from "./serverProcess.ts";
+import { buildDist, type ServerProcess, startServerProcess } from "./server-process.ts";
 
 const dir = fileURLToPath(new URL("fixtures/faults", import.meta.url));
 const data = (text: string, parameters = "") =>

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { type WebhookEvent, webhookEvents } from "../prediction/webhook.ts";
-import { JsonError, outermostKeys, parseStrictJson } from "./strictJson.ts";
+import { JsonError, outermostKeys, parseStrictJson } from "./strict-json.ts";
 
 /** What a create request says, before its input is looked at. */
 export interface Envelope {

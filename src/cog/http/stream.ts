@@ -1,5 +1,5 @@
 import type { ServerResponse } from "node:http";
-import { type EventStream, eventText } from "../prediction/eventStream.ts";
+import { type EventStream, eventText } from "../prediction/event-stream.ts";
 
 const keepAliveMs = 15_000;
 /** A client for whom more than this waits, in UTF-16 units, is cut off. */

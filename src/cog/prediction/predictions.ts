@@ -7,8 +7,8 @@ import type { Project } from "../project.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
 import type { Settings } from "../settings.ts";
 import { Supervisor } from "../worker/supervisor.ts";
-import { EventStream } from "./eventStream.ts";
-import { InputSchema } from "./inputSchema.ts";
+import { EventStream } from "./event-stream.ts";
+import { InputSchema } from "./input-schema.ts";
 import { type Family, Run } from "./run.ts";
 import { Webhook, type WebhookEvent } from "./webhook.ts";
 

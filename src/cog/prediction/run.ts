@@ -1,14 +1,14 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { isCodedError } from "../../errors/index.ts";
-import { fetchInputFiles } from "../files/inputFiles.ts";
+import { fetchInputFiles } from "../files/input-files.ts";
 import type { Fetch } from "../files/network.ts";
-import { resolveOutputFiles } from "../files/outputFiles.ts";
+import { resolveOutputFiles } from "../files/output-files.ts";
 import type { Log } from "../log.ts";
 import type { FromWorker, RunEnd } from "../worker/protocol.ts";
 import type { RunListener, Supervisor } from "../worker/supervisor.ts";
-import type { EventStream } from "./eventStream.ts";
-import type { InputSchema } from "./inputSchema.ts";
+import type { EventStream } from "./event-stream.ts";
+import type { InputSchema } from "./input-schema.ts";
 import { RunRecord, type Status } from "./record.ts";
 import type { Webhook } from "./webhook.ts";
 

@@ -1,6 +1,6 @@
 import { CodedError } from "../../errors/index.ts";
 import { Field, type FieldKind, type FieldSpec } from "./field.ts";
-import { typeSchema } from "./jsonSchema.ts";
+import { typeSchema } from "./json-schema.ts";
 import { OutputType } from "./output.ts";
 import { compileSchema } from "./validation.ts";
 

@@ -6,7 +6,7 @@ import {
   isRequired,
   type JsonSchema,
   outputSchema,
-} from "./jsonSchema.ts";
+} from "./json-schema.ts";
 import type { Predictor } from "./predictor.ts";
 
 export type OpenApiDocument = OpenAPIV3.Document;

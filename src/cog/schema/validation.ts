@@ -1,5 +1,5 @@
 import { Ajv2020, type ErrorObject } from "ajv/dist/2020.js";
-import type { JsonSchema } from "./jsonSchema.ts";
+import type { JsonSchema } from "./json-schema.ts";
 
 /** One breach of a schema. `path` is JSON pointer segments joined with "/", "" for the whole value. */
 export interface Breach {

@@ -1,10 +1,10 @@
 import { readdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Received, Receiver, type ScriptedAnswer } from "../receiver.ts";
-import { freePort, type ServerProcess } from "../serverProcess.ts";
+import { freePort, type ServerProcess } from "../server-process.ts";
 import { Exchange, type Incoming } from "./client.ts";
 import { differences, normalized, type Rule } from "./compare.ts";
-import { isShareable, type SharedServers, startFixture } from "./sharedServers.ts";
+import { isShareable, type SharedServers, startFixture } from "./shared-servers.ts";
 
 // biome-ignore-start lint/suspicious/noExplicitAny: recorded cases are plain JSON of many shapes
 type Json = any;

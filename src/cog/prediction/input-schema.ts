@@ -1,4 +1,4 @@
-import type { JsonSchema } from "../schema/jsonSchema.ts";
+import type { JsonSchema } from "../schema/json-schema.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
 import { type Breach, type Check, compileSchema } from "../schema/validation.ts";
 

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { type ServerProcess, startServerProcess } from "../serverProcess.ts";
+import { type ServerProcess, startServerProcess } from "../server-process.ts";
 
 export const fixtures = fileURLToPath(new URL("../fixtures/conformance", import.meta.url));
 
