@@ -26,9 +26,10 @@ export function ensureInstalled() {
     .digest("hex");
   const installed = existsSync(stamp) && readFileSync(stamp, "utf8") === lock;
   if (!installed) {
-    console.log("installing packages (npm ci)");
-    // Development packages are needed for dist/ too: they hold the TypeScript compiler.
-    run("npm", ["ci", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"]);
+    console.log("installing packages (npm install)");
+    // Development packages are needed for dist/ too: they hold the TypeScript compiler. Not `npm ci`: it refuses a lock
+    // file without the optional binaries of every other platform, and not every registry has them all.
+    run("npm", ["install", "--no-save", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"]);
     writeFileSync(stamp, lock);
   }
   run(process.execPath, [join(root, "scripts", "build-native.mjs")]);
