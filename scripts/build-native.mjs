@@ -36,7 +36,7 @@ function packageFolder(name) {
   try {
     return dirname(createRequire(import.meta.url).resolve(`${name}/package.json`));
   } catch {
-    return fail(`the package ${name} is not installed; type: npm ci`);
+    return fail(`the package ${name} is not installed; type: npm install`);
   }
 }
 
