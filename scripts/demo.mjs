@@ -1,6 +1,6 @@
 // npm run demo: the main job from end to end on the embedded model. Base answer, training, changed answer, HTTP, stream.
 import { spawn, spawnSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join, relative } from "node:path";
 import { ensureInstalled, root } from "./installed.mjs";
@@ -99,16 +99,11 @@ console.log("Next, with your own data ([{instruction, input, output}, ...] in da
 console.log("  npx cog train -i dataset=@data.json");
 console.log('  npx cog predict -i adapter=@adapter.tar.gz -i prompt="..."');
 
-/** Chosen for a small data set on the embedded model; the defaults of train.ts are alpaca-lora's, meant for 7B and 50,000 rows. */
+/** The data set's own settings: the defaults of train.ts are alpaca-lora's, meant for 7B and 50,000 rows. */
 function demoSettings() {
-  const settings = {
-    num_epochs: 12,
-    learning_rate: 0.003,
-    batch_size: 8,
-    micro_batch_size: 8,
-    lora_r: 16,
-    lora_alpha: 32,
-    lora_dropout: 0,
-  };
-  return Object.entries(settings).flatMap(([name, value]) => ["-i", `${name}=${value}`]);
+  const settings = JSON.parse(readFileSync(join(root, "examples", "settings.json"), "utf8")).alpacas;
+  return Object.entries(settings).flatMap(([name, value]) => [
+    "-i",
+    `${name}=${Array.isArray(value) ? JSON.stringify(value) : value}`,
+  ]);
 }
