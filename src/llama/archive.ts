@@ -3,7 +3,7 @@ import { mkdir, open } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
 import { finished } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
-import { Parser, type ReadEntry } from "tar";
+import type { ReadEntry } from "tar";
 import { CodedError, type ErrorCode, isCodedError } from "../errors/index.ts";
 
 export interface UnpackOptions {
@@ -50,6 +50,8 @@ function hasTarChecksum(header: Buffer): boolean {
  */
 export async function unpackArchive(file: string, folder: string, options: UnpackOptions): Promise<string[]> {
   const unpacking = new Unpacking(folder, options);
+  // Loaded here: a start without an archive does without it.
+  const { Parser } = await import("tar");
   const parser = new Parser({ strict: true, maxMetaEntrySize, onReadEntry: (entry) => unpacking.take(entry) });
   parser.on("ignoredEntry", (entry: ReadEntry) => unpacking.take(entry));
   const ended = new Promise<void>((resolve, reject) => {

@@ -1,6 +1,5 @@
 import { createWriteStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
-import { fetch } from "undici";
 import { CodedError } from "../../errors/index.ts";
 
 export interface DownloadOptions {
@@ -20,6 +19,8 @@ export async function download(url: string, file: string, { name, maxBytes, sign
     throw new CodedError("ADAPTER_NOT_FOUND", `${name}: cannot be downloaded: ${what}`, { cause });
   };
   try {
+    // Loaded here: few adapters come from a URL, and every start would pay for it.
+    const { fetch } = await import("undici");
     const answer = await fetch(url, { signal: signal ?? null });
     if (!answer.ok || !answer.body) return fail(`the server answered ${answer.status}`);
     await pipeline(answer.body, limited(maxBytes, fail), createWriteStream(file), { signal: signal as AbortSignal });

@@ -4,7 +4,6 @@ import { basename, dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
-import { create } from "tar";
 import { type LinearName, type LlamaConfig, linearNames, linearShape } from "../../engine/config.ts";
 import type { AdapterModule } from "../../engine/engine.ts";
 import { writeSafetensors } from "../checkpoint/safetensors-writer.ts";
@@ -46,6 +45,7 @@ export async function writeAdapterArchive(file: string, adapter: AdapterToWrite,
   try {
     await writeAdapterFolder(folder, adapter, model);
     const packed = join(folder, basename(file));
+    const { create } = await import("tar");
     const entries = create({ cwd: folder, portable: true, mtime: new Date(0) }, [configName, tensorsName]);
     // Tensors hardly shrink: the fastest level costs nothing in size.
     await pipeline(Readable.from(entries), createGzip({ level: 1 }), createWriteStream(packed));
