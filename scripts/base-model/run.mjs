@@ -6,7 +6,7 @@ import { build } from "esbuild";
 const root = resolve(import.meta.dirname, "..", "..");
 const [name, ...args] = process.argv.slice(2);
 if (!name) {
-  console.error("usage: node scripts/base-model/run.mjs <train-tokenizer | train | list-questions> [arguments]");
+  console.error("usage: node scripts/base-model/run.mjs <train-tokenizer | train | examine>");
   process.exit(2);
 }
 const outfile = join(root, "build", "base-model", `${name}.mjs`);
