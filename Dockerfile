@@ -9,9 +9,15 @@ RUN apt-get update \
 WORKDIR /src
 COPY package.json package-lock.json ./
 RUN npm install --no-save --include=dev --ignore-scripts --no-audit --no-fund
+# The engine takes the longest and changes the least.
+COPY scripts/build-native.mjs ./scripts/
+COPY native ./native
+RUN node scripts/build-native.mjs
 COPY . .
-RUN node scripts/build-native.mjs && node scripts/build-dist.mjs \
-  && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
+# Source maps of packages are half of their size, and for debuggers only.
+RUN node scripts/build-dist.mjs \
+  && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
+  && find node_modules -name '*.map' -delete
 
 FROM ${BASE_IMAGE} AS cpu
 # The init process; Node itself brings the C++ runtime that the engine needs.

@@ -2,6 +2,8 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { Failure } from "./failure.ts";
 import type { RunOptions } from "./run/run.ts";
 
+const configHelp = "The project's configuration (default: cog.yaml here or in a folder above)";
+
 /** The `cog` command: what can be typed, and which function does it. Each is loaded when it is wanted, so that all start fast. */
 export function program(version: string): Command {
   const cog = new Command("cog")
@@ -33,13 +35,31 @@ export function program(version: string): Command {
     .option("--await-explicit-shutdown <value>", "Any text: SIGTERM is ignored, POST /shutdown ends the server")
     .addOption(new Option("--threads <n>").hideHelp())
     .option("-e, --env <NAME=value>", "Variable for the model (repeatable)", collect)
+    .option("-f, --file <path>", configHelp)
     .action(async (flags) => (await import("./commands/serve.ts")).serve(flags));
 
   cog
     .command("schema")
     .description("Print the model's OpenAPI document")
-    .option("-f, --file <path>", "The project's configuration (default: cog.yaml here or in a folder above)")
+    .option("-f, --file <path>", configHelp)
     .action(async (flags) => (await import("./commands/schema.ts")).schema(flags));
+
+  buildOptions(cog.command("build"))
+    .description("Build the project's Dockerfile as an image that Cog's clients know")
+    .option("-t, --tag <name>", "Name of the image (default: the key image, else cog-<folder>)")
+    .action(async (flags) => (await import("./commands/build.ts")).build(flags));
+
+  buildOptions(cog.command("push"))
+    .description("Build the image and push it to its registry")
+    .argument("[image]", "name of the image (default: the key image)")
+    .action(async (image, flags) => (await import("./commands/push.ts")).push(image, flags));
+
+  cog
+    .command("doctor")
+    .description("Check that the model of this folder can run here: configuration, declarations, setup, machine")
+    .option("-e, --env <NAME=value>", "Variable for the model (repeatable)", collect)
+    .option("-f, --file <path>", configHelp)
+    .action(async (flags) => (await import("./commands/doctor.ts")).doctor(flags));
 
   cog
     .command("init")
@@ -71,8 +91,21 @@ function runOptions(command: Command, description: string): Command {
     .argument("[target]", "address of a running server")
     .option("-i, --input <name=value>", "Input; name=@file sends a file (repeatable)", collect)
     .option("-e, --env <NAME=value>", "Variable for the model (repeatable)", collect)
-    .option("-f, --file <path>", "The project's configuration (default: cog.yaml here or in a folder above)")
+    .option("-f, --file <path>", configHelp)
     .addOption(new Option("--gpus <devices>", "Accepted for compatibility; a local model sees all devices").hideHelp());
+}
+
+function buildOptions(command: Command): Command {
+  return command
+    .option("-f, --file <path>", configHelp)
+    .option("--target <stage>", "Stage of the Dockerfile (default: gpu or cpu as build.gpu says, where there is one)")
+    .option("--dockerfile <path>", "The Dockerfile (default: the one beside cog.yaml)")
+    .option("--openapi-schema <path>", "The model's OpenAPI document (default: made from the declarations)")
+    .option("--platform <platform>", "Platform of the image (default: linux/amd64)")
+    .option("--build-arg <NAME=value>", "Argument of the Dockerfile (repeatable)", collect)
+    .option("--secret <secret>", "Secret for the build, as docker build takes it (repeatable)", collect)
+    .option("--no-cache", "Build every step again")
+    .option("--progress <style>", "How docker shows its progress: auto, plain, quiet");
 }
 
 async function run(mode: RunOptions["mode"], target: string | undefined, flags: RunFlags, cog: Command): Promise<void> {

@@ -25,7 +25,15 @@ describe("cog init", () => {
     expect(result.stderr).toContain("Creating predict.ts\n");
     expect(result.stderr).toContain("Skipped existing README.md\n");
     expect(project.read("README.md").toString()).toBe("mine");
-    expect(project.written()).toEqual(["cog.yaml", "package.json", "predict.ts", "train.ts", "tsconfig.json"]);
+    expect(project.written()).toEqual([
+      ".dockerignore",
+      "Dockerfile",
+      "cog.yaml",
+      "package.json",
+      "predict.ts",
+      "train.ts",
+      "tsconfig.json",
+    ]);
   });
 
   it("whose model trains and predicts", async () => {

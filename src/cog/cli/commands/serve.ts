@@ -10,6 +10,7 @@ interface ServeFlags {
   xMode?: string;
   awaitExplicitShutdown?: string;
   env?: string[];
+  file?: string;
 }
 
 /** `cog serve`: the project's server in this process until it is told to stop. */
@@ -23,7 +24,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
   ].flatMap(([name, value]) => (value === undefined ? [] : [name!, value]));
   const command = parseServeOptions(words, { ...process.env, ...environment(flags.env ?? []) });
   if (command.action !== "serve") throw new Failure(command.action === "usage" ? command.message : "");
-  await serveUntilEnd(command.options);
+  await serveUntilEnd({ ...command.options, ...(flags.file === undefined ? {} : { configFile: flags.file }) });
 }
 
 /**

@@ -11,6 +11,8 @@ export function projectFiles(folder: string): [string, string][] {
     ["train.ts", trainer],
     ["package.json", packageJson(name)],
     ["tsconfig.json", tsconfig],
+    ["Dockerfile", dockerfile],
+    [".dockerignore", "node_modules\n.git\n.cog\n"],
     ["README.md", readme(name)],
   ];
 }
@@ -66,6 +68,25 @@ export default defineTrainer({
 });
 `;
 
+const dockerfile = `# Built by \`cog build\`, which hands in the package as the build contexts llama-lora-cog and llama-lora-cog-dist.
+FROM node:22-bookworm-slim AS package
+WORKDIR /opt/llama-lora-cog
+COPY --from=llama-lora-cog package.json ./
+RUN npm install --omit=dev --ignore-scripts --no-audit --no-fund
+COPY --from=llama-lora-cog-dist . ./dist
+
+FROM node:22-bookworm-slim
+COPY --from=package /opt/llama-lora-cog /opt/llama-lora-cog
+# Clients start images as they start Python ones; this answers them.
+COPY --from=llama-lora-cog deploy/python /usr/local/bin/python
+ENV NODE_ENV=production COG_APP_DIR=/opt/llama-lora-cog
+WORKDIR /src
+COPY . .
+USER node
+EXPOSE 5000
+CMD ["python", "-m", "cog.server.http"]
+`;
+
 function packageJson(name: string): string {
   const value = { name, version: "0.1.0", private: true, type: "module", scripts: { start: "cog serve" } };
   return `${JSON.stringify(value, undefined, 2)}\n`;
@@ -92,6 +113,7 @@ cog predict -i name=Ada -i times=2      # one prediction, printed
 cog train -i dataset=@README.md         # one training, written to counts.json
 cog predict -i name=Ada -i counts=@counts.json
 cog serve                               # the same over HTTP, on port 5000
+cog build -t ${name}                    # an image that Cog's clients know
 curl -s localhost:5000/predictions -H 'content-type: application/json' -d '{"input": {"name": "Ada"}}'
 \`\`\`
 

@@ -1,0 +1,9 @@
+import { type BuildFlags, buildImage } from "../image/build.ts";
+import { say } from "../terminal.ts";
+
+/** `cog build`: the project's Dockerfile as an image with the labels of a Cog model. */
+export async function build(flags: BuildFlags): Promise<void> {
+  const image = await buildImage(flags);
+  say();
+  say(`Image built as ${image}`);
+}

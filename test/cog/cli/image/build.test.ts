@@ -1,0 +1,97 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { type BuildFlags, planBuild } from "../../../../src/cog/cli/image/build.ts";
+import { readProject } from "../../../../src/cog/project.ts";
+import { buildCommand, lastLine, ProjectFolder } from "../command.ts";
+
+const folders: string[] = [];
+afterEach(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+});
+
+const stages = "FROM node AS build\nFROM node AS cpu\nfrom cpu as GPU\n";
+
+/** The words of `docker build` for a project of these two files. */
+function plan(config: string, flags: BuildFlags = {}, dockerfile = stages) {
+  const folder = mkdtempSync(join(tmpdir(), "Cog Build-"));
+  folders.push(folder);
+  writeFileSync(join(folder, "cog.yaml"), config);
+  if (dockerfile) writeFileSync(join(folder, "Dockerfile"), dockerfile);
+  const { image, words } = planBuild(readProject(folder, { env: {} }), '{"paths": {}}', flags);
+  const after = (flag: string) => words.filter((_, i) => words[i - 1] === flag);
+  const labels = new Map(after("--label").map((text) => [text.split("=", 1)[0]!, text.slice(text.indexOf("=") + 1)]));
+  const label = JSON.parse(labels.get("run.cog.config")!);
+  return { folder, image, words, labels, label, target: after("--target")[0] };
+}
+
+describe("cog build", () => {
+  it("builds the stage that build.gpu asks for, and says in the label what it is", () => {
+    const gpu = plan("predict: predict.ts\nbuild:\n  gpu: true\n");
+    expect(gpu.target).toBe("gpu");
+    expect(gpu.label).toEqual({ predict: "predict.ts", build: { gpu: true } });
+    const cpu = plan("predict: predict.ts\nbuild:\n  gpu: true\n", { target: "cpu" });
+    expect(cpu.target).toBe("cpu");
+    expect(cpu.label.build.gpu).toBe(false);
+    expect(plan("predict: predict.ts\n").target).toBe("cpu");
+  });
+
+  it("builds the last stage of a Dockerfile that knows neither", () => {
+    const { target, label } = plan("run: predict.ts:hello\ncustom: 1\n", {}, "FROM node\n");
+    expect(target).toBeUndefined();
+    expect(label).toEqual({ predict: "predict.ts:hello", build: { gpu: false }, custom: 1 });
+  });
+
+  it("labels the image as Cog's clients read it", () => {
+    const { labels } = plan("predict: predict.ts\n");
+    expect([...labels.keys()]).toEqual([
+      "run.cog.version",
+      "run.cog.config",
+      "run.cog.openapi_schema",
+      "run.cog.pip_freeze",
+      "run.cog.has_init",
+    ]);
+    expect(labels.get("run.cog.openapi_schema")).toBe('{"paths": {}}');
+    expect(labels.get("run.cog.has_init")).toBe("true");
+  });
+
+  it("names the image after -t, the key image, or the folder, in a form that registries take", () => {
+    expect(plan("image: a/b\n", { tag: "c" }).image).toBe("c");
+    expect(plan("image: a/b\n").image).toBe("a/b");
+    const { folder, image } = plan("");
+    expect(image).toBe(`cog-${basename(folder).toLowerCase().replace(" ", "-")}`);
+  });
+
+  it("hands Docker's own flags on", () => {
+    const { words } = plan("", { cache: false, progress: "plain", secret: ["id=a"], buildArg: ["X=1"] });
+    const text = words.join(" ");
+    for (const part of ["--no-cache", "--progress plain", "--secret id=a", "--build-arg X=1", "linux/amd64"])
+      expect(text).toContain(part);
+  });
+
+  it("says what is missing", () => {
+    expect(() => plan("", {}, "")).toThrow(/Dockerfile does not exist/);
+    expect(() => plan("", { target: "tpu" })).toThrow('has no stage "tpu"; it has: build, cpu, gpu');
+  });
+});
+
+describe("the commands", () => {
+  beforeAll(buildCommand);
+
+  it("stop before anything is built", async () => {
+    const project = new ProjectFolder("echo", { "schema.json": "[]" });
+    try {
+      const noFile = await project.run(["build"]);
+      expect(noFile.exit).toBe(1);
+      expect(noFile.stderr).toContain("Dockerfile does not exist\n");
+      const noSchema = await project.run(["build", "--openapi-schema", "schema.json"]);
+      expect(lastLine(noSchema.stderr)).toBe("error [PROJECT_CONFIG]: schema.json is not an OpenAPI document in JSON");
+      const noName = await project.run(["push"]);
+      expect(noName.exit).toBe(1);
+      expect(noName.stderr).toMatch(/^To push images, you must either set the 'image' option in cog\.yaml or pass/);
+    } finally {
+      project.remove();
+    }
+  });
+});
