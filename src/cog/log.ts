@@ -46,6 +46,11 @@ export class Log {
     process.stderr.write(this.#isText ? text(message, shown) : json(level, target, message, fields));
   }
 
+  /** A command that runs once tells of it in its own words. */
+  setupFailed(error: string): void {
+    if (!this.#authorOnly) this.error(`setup failed: ${error}`);
+  }
+
   /** What an author prints before the first prediction: shown at every level, since it is what one waits for. */
   setup(line: string): void {
     process.stderr.write(this.#isText ? `${line}\n` : json("info", "cog::setup", line, {}));

@@ -7,6 +7,7 @@ import { HealthReport } from "./http/health.ts";
 import { Log } from "./log.ts";
 import { Predictions } from "./prediction/predictions.ts";
 import { readProject } from "./project.ts";
+import type { OpenApiDocument } from "./schema/openapi.ts";
 import { readSettings } from "./settings.ts";
 
 export { parseServeOptions, type ServeCommand, serveUsage } from "./options.ts";
@@ -37,6 +38,11 @@ export interface RunningServer {
   /** "http://127.0.0.1:5000": an address this machine can reach, without a slash at the end. */
   readonly url: string;
   readonly port: number;
+  /**
+   * What the author declared; there before setup runs. Rejects with the CodedError, or with an Error whose message holds the
+   * stack, when the declarations cannot be loaded. Later states are told by /health-check.
+   */
+  readonly document: Promise<OpenApiDocument>;
   /** Resolves when the server has ended, by close(), POST /shutdown or otherwise. */
   readonly ended: Promise<void>;
   /** Graceful stop: open requests and runs finish first. `abort` cancels the runs. Idle: about 0.1 s. */
@@ -80,7 +86,18 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     noDelay: true,
   });
   const running = new Shutdown(server, predictions, settings.shutdownGraceMs);
-  server.on("request", createListener({ predictions, health, version, log, onShutdown: () => void running.close() }));
+  server.on(
+    "request",
+    createListener({
+      predictions,
+      health,
+      version,
+      log,
+      authToken: settings.authToken,
+      isStopping: () => running.isClosing,
+      onShutdown: () => void running.close(),
+    }),
+  );
   await listen(server, host, port);
   const bound = (server.address() as AddressInfo).port;
   log.info(`listening on ${host}:${bound}`);
@@ -90,6 +107,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   return {
     url: `http://${reachable}:${bound}`,
     port: bound,
+    document: predictions.main.declared,
     ended: running.ended,
     close: (how) => running.close(how),
   };
@@ -112,7 +130,7 @@ class Shutdown {
   readonly #predictions: Predictions;
   readonly #graceMs: number | null;
   #resolve: () => void = () => {};
-  #isClosing = false;
+  isClosing = false;
 
   constructor(server: Server, predictions: Predictions, graceMs: number | null) {
     this.#server = server;
@@ -125,8 +143,8 @@ class Shutdown {
 
   close({ abort = false }: { abort?: boolean } = {}): Promise<void> {
     if (abort) this.#predictions.abort();
-    if (!this.#isClosing) {
-      this.#isClosing = true;
+    if (!this.isClosing) {
+      this.isClosing = true;
       void this.#run().finally(this.#resolve);
     }
     return this.ended;

@@ -19,7 +19,15 @@ export interface Settings {
   /** COG_SHUTDOWN_GRACE in milliseconds; null: runs may finish without limit. */
   readonly shutdownGraceMs: number | null;
   readonly isKubernetes: boolean;
+  /** COG_QUEUE_LENGTH: runs that may wait for a slot; 0: a full server answers 409, as Cog. */
+  readonly queueLength: number;
+  /** COG_AUTH_TOKEN: what requests other than probes must carry as bearer token; null: nothing. */
+  readonly authToken: string | null;
+  /** WEBHOOK_ALLOWED_ORIGINS: where the webhook token may go; null: to every webhook's own origin. */
+  readonly webhookOrigins: ReadonlySet<string> | null;
 }
+
+const longestQueue = 10_000;
 
 /** Values that make no sense fall back to the default, as Cog does; `warn` hears of those that matter. */
 export function readSettings(env: NodeJS.ProcessEnv, warn: (message: string) => void): Settings {
@@ -34,8 +42,34 @@ export function readSettings(env: NodeJS.ProcessEnv, warn: (message: string) => 
     maxDownloadBytes: whole(env.COG_MAX_DOWNLOAD_BYTES) ?? 64 * 1024 ** 3,
     allowPrivateNetwork: env.COG_ALLOW_PRIVATE_NETWORK === "1",
     shutdownGraceMs: seconds(env.COG_SHUTDOWN_GRACE, /^\d*\.?\d+$/),
+    queueLength: Math.min(whole(env.COG_QUEUE_LENGTH) ?? 0, longestQueue),
+    authToken: env.COG_AUTH_TOKEN || null,
+    webhookOrigins: origins(env, warn),
     isKubernetes: env.KUBERNETES_SERVICE_HOST !== undefined,
   };
+}
+
+function origins(env: NodeJS.ProcessEnv, warn: (message: string) => void): ReadonlySet<string> | null {
+  const list = env.WEBHOOK_ALLOWED_ORIGINS;
+  if (list === undefined || list.trim() === "") {
+    if (env.WEBHOOK_AUTH_TOKEN) {
+      warn("WEBHOOK_AUTH_TOKEN goes to every webhook that a client names: limit it with WEBHOOK_ALLOWED_ORIGINS");
+    }
+    return null;
+  }
+  const known = new Set<string>();
+  for (const item of list.split(",").map((text) => text.trim())) {
+    const url = item === "" ? null : originOf(item);
+    if (url !== null) known.add(url);
+    else if (item !== "") warn(`WEBHOOK_ALLOWED_ORIGINS: ${item} is no origin such as https://example.com`);
+  }
+  return known;
+}
+
+/** "https://example.com:8443"; null where the text is no http or https URL. */
+export function originOf(text: string): string | null {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  return url?.protocol === "http:" || url?.protocol === "https:" ? url.origin : null;
 }
 
 function concurrency(text: string | undefined, warn: (message: string) => void): number | null {

@@ -42,14 +42,18 @@ export class Receiver {
     });
   }
 
-  static async start(answer: (request: Received, index: number) => ScriptedAnswer = () => ({})): Promise<Receiver> {
+  static async start(
+    answer: (request: Received, index: number) => ScriptedAnswer = () => ({}),
+    host = "127.0.0.1",
+  ): Promise<Receiver> {
     const receiver = new Receiver(answer);
-    await new Promise<void>((resolve) => receiver.#server.listen(0, "127.0.0.1", resolve));
+    await new Promise<void>((resolve) => receiver.#server.listen(0, host, resolve));
     return receiver;
   }
 
   get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    const { address, port } = this.#server.address() as AddressInfo;
+    return `http://${address}:${port}`;
   }
 
   /** The bodies received so far, as JSON. */

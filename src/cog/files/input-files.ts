@@ -79,7 +79,7 @@ async function fetchFile(
     if (scheme === "data") return await writeDataUrl(url, options);
     if (scheme !== undefined) return await download(url, options);
   } catch (error) {
-    throw failure(place, error);
+    throw failure(place, error, options.folder);
   }
   throw failure(place, new Error("a file must be given as a http, https or data URL"));
 }
@@ -96,6 +96,11 @@ async function download(url: string, options: InputFileOptions): Promise<{ path:
   const { folder, fetch, userAgent, maxBytes, signal } = options;
   const headers: Record<string, string> = userAgent === null ? {} : { "user-agent": userAgent };
   const answer = await fetch(url, { method: "GET", headers, signal });
+  if (Number(answer.headers["content-length"]) > maxBytes) {
+    // Not read to its end: that is what is to be avoided. It complains of that, and nobody else would hear it.
+    answer.body.on("error", () => {}).destroy();
+    throw tooLarge(maxBytes);
+  }
   if (answer.status < 200 || answer.status > 299) {
     await answer.body.dump();
     throw new Error(`the server answered with status ${answer.status}`);
@@ -106,11 +111,15 @@ async function download(url: string, options: InputFileOptions): Promise<{ path:
   const meter = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       total += chunk.length;
-      done(total > maxBytes ? new Error(`the file is larger than ${maxBytes} bytes`) : null, chunk);
+      done(total > maxBytes ? tooLarge(maxBytes) : null, chunk);
     },
   });
   await pipeline(answer.body, meter, createWriteStream(path, { mode: 0o600 }), { signal });
   return { path, name };
+}
+
+function tooLarge(maxBytes: number): Error {
+  return new Error(`the file is larger than ${maxBytes} bytes`);
 }
 
 /** The last part of the URL's path, decoded; never more than a name. */
@@ -141,7 +150,9 @@ function randomPrefix(): string {
   return randomBytes(6).toString("hex");
 }
 
-function failure(place: string, error: unknown): CodedError {
-  const reason = error instanceof Error ? error.message || error.name : String(error);
+/** `folder` is ours and of no use to the client. */
+function failure(place: string, error: unknown, folder = ""): CodedError {
+  const text = error instanceof Error ? error.message || error.name : String(error);
+  const reason = folder === "" ? text : text.replaceAll(`${folder}/`, "").replaceAll(folder, "its folder");
   return new CodedError("INPUT_FILE", `input ${JSON.stringify(place)}: ${reason}`, { cause: error });
 }

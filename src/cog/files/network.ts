@@ -12,17 +12,27 @@ for (const [address, prefix] of [
   ["169.254.0.0", 16],
   ["172.16.0.0", 12],
   ["192.0.0.0", 24],
+  ["192.0.2.0", 24],
+  ["192.88.99.0", 24],
   ["192.168.0.0", 16],
   ["198.18.0.0", 15],
+  ["198.51.100.0", 24],
+  ["203.0.113.0", 24],
   ["224.0.0.0", 3],
 ] as const) {
   refused.addSubnet(address, prefix, "ipv4");
 }
 for (const [address, prefix] of [
-  ["::", 127],
+  // Addresses that hold an IPv4 address, which may be any of those above.
+  ["::", 96],
   ["64:ff9b::", 96],
+  ["64:ff9b:1::", 48],
+  ["2001::", 32],
+  ["2002::", 16],
+  ["2001:db8::", 32],
   ["fc00::", 7],
   ["fe80::", 10],
+  ["fec0::", 10],
   ["ff00::", 8],
 ] as const) {
   refused.addSubnet(address, prefix, "ipv6");
@@ -36,16 +46,24 @@ export function isPublicAddress(address: string): boolean {
 }
 
 /** The address that was checked is the one that is connected to: the check is inside the connection's own lookup. */
-const publicLookup: LookupFunction = (host, options, callback) => {
-  lookupAddress(host, { ...options, all: true }, (error, addresses) => {
-    if (error) return callback(error, "", 0);
-    const bad = addresses.find(({ address }) => !isPublicAddress(address));
-    const first = addresses[0];
-    if (bad !== undefined || first === undefined) return callback(new Error(`${host} is not a public address`), "", 0);
-    if (options.all) return (callback as unknown as (error: null, all: typeof addresses) => void)(null, addresses);
-    callback(null, first.address, first.family);
-  });
-};
+function lookupAmong(isAllowed: AddressTest): LookupFunction {
+  return (host, options, callback) => {
+    lookupAddress(host, { ...options, all: true }, (error, addresses) => {
+      if (error) return callback(error, "", 0);
+      const bad = addresses.find(({ address }) => !isAllowed(address));
+      const first = addresses[0];
+      if (bad !== undefined || first === undefined) return callback(refusal(host), "", 0);
+      if (options.all) return (callback as unknown as (error: null, all: typeof addresses) => void)(null, addresses);
+      callback(null, first.address, first.family);
+    });
+  };
+}
+
+function refusal(host: string): Error {
+  return new Error(`${host} is not a public address`);
+}
+
+export type AddressTest = (address: string) => boolean;
 
 export type Fetch = (url: string, options: FetchOptions) => Promise<FetchResult>;
 
@@ -72,16 +90,17 @@ const silenceMs = 10_000;
  * Requests to addresses that a client named. Redirects are followed here, so that each target is checked.
  * Throws for other schemes, refused addresses and all that goes wrong on the wire.
  */
-export function createFetch(options: { allowPrivateNetwork: boolean; silenceMs?: number }): Fetch & { close(): void } {
+export function createFetch(options: { isAllowed: AddressTest; silenceMs?: number }): Fetch & { close(): void } {
+  const { isAllowed } = options;
   const limit = options.silenceMs ?? silenceMs;
   const agent = new Agent({
-    connect: { timeout: limit, ...(options.allowPrivateNetwork ? {} : { lookup: publicLookup }) },
+    connect: { timeout: limit, lookup: lookupAmong(isAllowed) },
     headersTimeout: limit,
     bodyTimeout: limit,
     pipelining: 1,
   });
   const fetch: Fetch = async (address, { method, headers, body, signal }) => {
-    let url = checked(address, options.allowPrivateNetwork);
+    let url = checked(address, isAllowed);
     let sent = headers;
     let verb = method;
     let content = body;
@@ -99,9 +118,9 @@ export function createFetch(options: { allowPrivateNetwork: boolean; silenceMs?:
       }
       await answer.body.dump();
       if (hop === mostRedirects) throw new Error("too many redirects");
-      const next = checked(new URL(location, url).href, options.allowPrivateNetwork);
-      // A token is meant for the origin it was sent to.
-      if (next.origin !== url.origin) sent = without(sent, "authorization");
+      const next = checked(new URL(location, url).href, isAllowed);
+      // A token is meant for the address that was named, and for no other.
+      sent = without(sent, "authorization");
       if (verb === "POST" && answer.statusCode < 307) {
         verb = "GET";
         content = undefined;
@@ -113,13 +132,12 @@ export function createFetch(options: { allowPrivateNetwork: boolean; silenceMs?:
   return Object.assign(fetch, { close: () => void agent.destroy().catch(() => {}) });
 }
 
-function checked(address: string, allowPrivateNetwork: boolean): URL {
+function checked(address: string, isAllowed: AddressTest): URL {
   const url = new URL(address);
   if (url.protocol !== "http:" && url.protocol !== "https:") throw new Error(`${url.protocol} URLs are not fetched`);
   const host = url.hostname.replace(/^\[|\]$/g, "");
-  if (!allowPrivateNetwork && isIP(host) !== 0 && !isPublicAddress(host)) {
-    throw new Error(`${host} is not a public address`);
-  }
+  // Such a host is connected to without a lookup.
+  if (isIP(host) !== 0 && !isAllowed(host)) throw refusal(host);
   return url;
 }
 

@@ -14,7 +14,7 @@ export function sendEmpty(res: ServerResponse, status: number, headers: Record<s
   res.end();
 }
 
-function send(res: ServerResponse, status: number, type: string, text: string): void {
+export function send(res: ServerResponse, status: number, type: string, text: string): void {
   // The client may have left while the run was going on.
   if (res.headersSent || res.destroyed) return;
   res.writeHead(status, { "content-type": type, "content-length": Buffer.byteLength(text) });

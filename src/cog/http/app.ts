@@ -2,15 +2,21 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import express, { type Express } from "express";
 import type { Log } from "../log.ts";
 import type { Predictions } from "../prediction/predictions.ts";
-import { sendEmpty, sendJson, sendText } from "./answer.ts";
+import { send, sendEmpty, sendJson, sendText } from "./answer.ts";
+import { Authorization, probes } from "./authorization.ts";
 import { CreateHandler } from "./create.ts";
 import type { HealthReport } from "./health.ts";
+import type { Exposition } from "./prometheus.ts";
+import { ReadHandler } from "./read.ts";
 
 export interface AppOptions {
   readonly predictions: Predictions;
   readonly health: HealthReport;
   readonly version: string;
   readonly log: Log;
+  /** COG_AUTH_TOKEN; null: everyone may do everything. */
+  readonly authToken: string | null;
+  readonly isStopping: () => boolean;
   /** POST /shutdown: called after the answer. */
   readonly onShutdown: () => void;
 }
@@ -24,16 +30,24 @@ const longestPath = 65_534;
 export function createListener(options: AppOptions): RequestListener {
   const create = new CreateHandler(options.predictions, options.log);
   const app = createApp(options, create);
+  const authorization = options.authToken === null ? null : new Authorization(options.authToken);
   return (req, res) => {
-    if (req.url === "/predictions" && req.method === "POST") {
+    if (authorization !== null && !probes.has(req.url!) && !authorization.allows(req)) {
+      req.resume();
+      res.setHeader("www-authenticate", "Bearer");
+      sendJson(res, 401, { error: "a bearer token is needed" });
+    } else if (req.url === "/predictions" && req.method === "POST") {
       create.handle(req, res, "predictions", null).catch((error) => fail(options.log, res, error));
     } else if (req.url!.length > longestPath) sendEmpty(res, 414);
     else app(req, res);
   };
 }
 
-function createApp({ predictions, health, version, log, onShutdown }: AppOptions, create: CreateHandler): Express {
+function createApp(options: AppOptions, create: CreateHandler): Express {
+  const { predictions, health, version, log, onShutdown, isStopping } = options;
+  let exposition: Exposition | null = null;
   const app = express();
+  const reading = new ReadHandler(predictions);
   // Cog's router knows exact paths only, and adds no headers of its own.
   app.enable("strict routing");
   app.enable("case sensitive routing");
@@ -49,13 +63,28 @@ function createApp({ predictions, health, version, log, onShutdown }: AppOptions
     if (document === null) sendJson(res, 503, { error: "the schema is not there: setup has not succeeded" });
     else sendJson(res, 200, document);
   });
-  for (const path of ["/", "/health-check", "/openapi.json"]) app.all(path, notAllowed("GET,HEAD"));
+  app.get("/livez", (_req, res) => sendJson(res, 200, { status: "alive" }));
+  app.get("/readyz", async (_req, res) => {
+    const reason = isStopping() ? "the server is stopping" : await health.reasonNotReady();
+    if (reason === null) sendJson(res, 200, { status: "ready" });
+    else sendJson(res, 503, { status: "not ready", reason });
+  });
+  app.get("/metrics", async (_req, res) => {
+    // Loaded by the first who asks: most servers of a command never are.
+    exposition ??= new (await import("./prometheus.ts")).Exposition(predictions);
+    send(res, 200, exposition.contentType, await exposition.text());
+  });
+  for (const path of ["/", "/health-check", "/openapi.json", "/livez", "/readyz", "/metrics"])
+    app.all(path, notAllowed("GET,HEAD"));
 
   for (const family of ["predictions", "trainings"] as const) {
     app.post(`/${family}`, (req, res) => create.handle(req, res, family, null));
     app.all(`/${family}`, notAllowed("POST"));
     app.put(`/${family}/:id`, (req, res) => create.handle(req, res, family, req.params.id));
-    app.all(`/${family}/:id`, notAllowed("PUT"));
+    app.get(`/${family}/:id`, (req, res) => reading.answer(res, req.params.id));
+    app.all(`/${family}/:id`, notAllowed("GET,HEAD,PUT"));
+    app.get(`/${family}/:id/stream`, (req, res) => reading.stream(req, res, req.params.id));
+    app.all(`/${family}/:id/stream`, notAllowed("GET,HEAD"));
     app.post(`/${family}/:id/cancel`, (req, res) => {
       req.resume();
       sendJson(res, predictions.cancel(req.params.id) ? 200 : 404, {});

@@ -90,6 +90,11 @@ export class CreateHandler {
       sendJson(res, 409, { error: atCapacity, status: "failed" });
       return;
     }
+    if (run === "queueFull") {
+      res.setHeader("retry-after", this.#predictions.retryAfter);
+      sendJson(res, 429, { error: "All slots are in use and the queue is full", status: "failed" });
+      return;
+    }
     this.#answer(res, run, mode);
   }
 
@@ -130,7 +135,7 @@ export class CreateHandler {
       sendJson(res, 202, { ...run.record.snapshot(), input: run.shownInput });
       return;
     }
-    if (run.stream === null) {
+    if (run.stream === null || run.family === "trainings") {
       sendJson(res, 406, { error: "this model does not support streaming" });
       return;
     }
@@ -140,9 +145,7 @@ export class CreateHandler {
   #stream(res: ServerResponse, run: Run, isCreator: boolean): void {
     const stream = run.stream!;
     if (isCreator) stream.isTiedToClients = true;
-    const isTaken = answerWithStream(res, stream, () => {
-      if (stream.isTiedToClients && !stream.isWatched) run.cancel();
-    });
+    const isTaken = answerWithStream(res, stream, () => run.listenerLeft());
     if (!isTaken) sendJson(res, 429, { error: "too many clients listen to this run" });
   }
 }

@@ -16,6 +16,8 @@ export interface Refusal {
   readonly text: string;
 }
 
+/** There are four; some clients repeat them. */
+const mostEvents = 100;
 const allEvents: ReadonlySet<WebhookEvent> = new Set(webhookEvents);
 const nothing: Envelope = { id: null, input: {}, context: {}, webhook: null, webhookEvents: allEvents };
 const jsonType = /^application\/(?:[^;\s/]+\+)?json\s*(?:;|$)/i;
@@ -82,7 +84,9 @@ function isTextMap(value: unknown): value is Record<string, string> {
 }
 
 function isEventList(value: unknown): value is WebhookEvent[] {
-  return Array.isArray(value) && value.every((item) => allEvents.has(item as WebhookEvent));
+  return (
+    Array.isArray(value) && value.length <= mostEvents && value.every((item) => allEvents.has(item as WebhookEvent))
+  );
 }
 
 function wrong(text: string): Refusal {

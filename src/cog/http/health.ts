@@ -17,6 +17,14 @@ export class HealthReport {
     this.#mustMark = options.isKubernetes;
   }
 
+  /** Why no prediction would be taken now, or the author's healthcheck's complaint; null: the server is ready. */
+  async reasonNotReady(): Promise<string | null> {
+    const { state, hasHealthcheck, isGivenUp } = this.#supervisor;
+    if (state === "ready") return hasHealthcheck ? await this.#healthcheck() : null;
+    if (state === "defunct" && isGivenUp) return "the process that runs the model has died too often";
+    return reasons[state];
+  }
+
   async body(): Promise<Record<string, unknown>> {
     const { state, hasHealthcheck, isFree } = this.#supervisor;
     const problem = state === "ready" && hasHealthcheck ? await this.#healthcheck() : null;
@@ -59,6 +67,13 @@ const names = {
   setupFailed: "SETUP_FAILED",
   defunct: "DEFUNCT",
   stopped: "DEFUNCT",
+};
+
+const reasons = {
+  starting: "setup has not finished",
+  setupFailed: "setup has failed: see /health-check",
+  defunct: "the process that runs the model has ended and is started again",
+  stopped: "the server is stopping",
 };
 
 function timeText(time: Date): string {

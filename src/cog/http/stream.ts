@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
-import { type EventStream, eventText } from "../prediction/event-stream.ts";
+import { type EventStream, eventText, type Subscription } from "../prediction/event-stream.ts";
 
+export const streamHeaders = { "content-type": "text/event-stream", "cache-control": "no-cache" };
 const keepAliveMs = 15_000;
 /** A client for whom more than this waits, in UTF-16 units, is cut off. */
 const mostLag = 8 * 1024 * 1024;
@@ -9,7 +10,12 @@ const mostLag = 8 * 1024 * 1024;
  * Answers with a run's server-sent events. Returns false, with nothing sent, when the run has too many listeners.
  * `onLeave` is called when the client goes, or is cut off, before the end.
  */
-export function answerWithStream(res: ServerResponse, stream: EventStream, onLeave: () => void): boolean {
+export function answerWithStream(
+  res: ServerResponse,
+  stream: EventStream,
+  onLeave: () => void,
+  subscription?: Subscription,
+): boolean {
   let waiting = "";
   let isScheduled = false;
   let isComplete = false;
@@ -50,11 +56,11 @@ export function answerWithStream(res: ServerResponse, stream: EventStream, onLea
     if (!res.writableNeedDrain) res.write(": keep-alive\n\n");
   }, keepAliveMs);
 
-  if (!stream.subscribe(subscriber)) {
+  if (!stream.subscribe(subscriber, subscription)) {
     clearInterval(keepAlive);
     return false;
   }
-  res.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-cache" });
+  res.writeHead(200, streamHeaders);
   res.flushHeaders();
   res.on("drain", flush);
   res.on("close", leave);

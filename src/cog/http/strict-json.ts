@@ -17,8 +17,9 @@ export function parseStrictJson(bytes: Buffer): { value: unknown; text: string }
   try {
     text = decoder.decode(bytes);
     value = JSON.parse(text);
-  } catch (error) {
-    throw new JsonError(`the body is not JSON: ${(error as Error).message}`);
+  } catch {
+    // The reader's own message would quote the body, which may hold secrets.
+    throw new JsonError("the body is not JSON in UTF-8");
   }
   const suspicious = surrogateEscape.test(text) || hugeNumber.test(text);
   checkValue(value, 1, suspicious);

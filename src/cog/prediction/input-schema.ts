@@ -15,6 +15,10 @@ export type CheckedInput =
 /** A list with a million wrong elements is not worth a million entries. */
 const mostProblems = 100;
 
+/** Of a list in an input; each file of a list is a download of its own. */
+const mostItems = 100_000;
+const mostFiles = 1000;
+
 /** The published schema of one kind of input, compiled: what a request is held against. */
 export class InputSchema {
   /** Fields that hold files, alone or in a list. */
@@ -53,14 +57,24 @@ export class InputSchema {
     }
     const input: Record<string, unknown> = {};
     const unknown: string[] = [];
+    const long: Breach[] = [];
     for (const [name, value] of Object.entries(given)) {
       if (Object.hasOwn(this.#properties, name)) input[name] = value;
       else unknown.push(name);
+      // The check below would make an entry for each item of a list that is wrong throughout.
+      if (Array.isArray(value) && value.length > mostFiles) long.push(...this.#tooLong(name, value.length));
     }
+    if (long.length > 0) return { problems: long.map(asProblem) };
     const breaches = this.#check(input);
     if (breaches.length > 0) return { problems: this.#ordered(breaches) };
     for (const name of this.#nulls) if (!Object.hasOwn(input, name)) input[name] = null;
     return { input, unknown };
+  }
+
+  #tooLong(name: string, length: number): Breach[] {
+    const most = this.fileFields.includes(name) ? mostFiles : mostItems;
+    if (length <= most || !Object.hasOwn(this.#properties, name)) return [];
+    return [{ path: name, missing: null, message: `the list has more than ${most} items` }];
   }
 
   /** A copy that may be shown. */

@@ -1,15 +1,18 @@
 import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createFetch } from "../files/network.ts";
+import { createFetch, isPublicAddress } from "../files/network.ts";
 import type { Log } from "../log.ts";
 import type { Project } from "../project.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
-import type { Settings } from "../settings.ts";
+import { originOf, type Settings } from "../settings.ts";
 import { Supervisor } from "../worker/supervisor.ts";
 import { EventStream } from "./event-stream.ts";
+import { type FinishedRun, FinishedRuns } from "./finished-runs.ts";
 import { InputSchema } from "./input-schema.ts";
 import { type Family, Run } from "./run.ts";
+import { RunQueue } from "./run-queue.ts";
+import { RunStatistics } from "./statistics.ts";
 import { Webhook, type WebhookEvent } from "./webhook.ts";
 
 export interface PredictionsOptions {
@@ -33,6 +36,9 @@ export interface RunRequest {
   readonly traceHeaders: Readonly<Record<string, string>>;
 }
 
+/** Why there is no run: setup has not succeeded; no slot; no slot and no place in the queue. */
+export type Refusal = "notReady" | "busy" | "queueFull";
+
 /** After the runs were aborted, how long the worker may take before it is killed. */
 const abortLimitMs = 5000;
 /** At shutdown, how long terminal webhooks may still be retried. */
@@ -43,8 +49,11 @@ const teardownLimitMs = 10_000;
 export class Predictions {
   /** The worker of the server's mode. Health tells of this one. */
   readonly main: Supervisor;
+  readonly queue: RunQueue;
+  readonly statistics = new RunStatistics();
   readonly #options: PredictionsOptions;
   readonly #runs = new Map<string, Set<Run>>();
+  readonly #finished = new FinishedRuns();
   readonly #closing = new Set<Promise<void>>();
   readonly #inputFetch;
   readonly #outputFetch;
@@ -57,11 +66,13 @@ export class Predictions {
 
   constructor(options: PredictionsOptions) {
     this.#options = options;
-    const { allowPrivateNetwork } = options.settings;
-    this.#inputFetch = createFetch({ allowPrivateNetwork });
+    const anywhere = () => true;
+    const isAllowed = options.settings.allowPrivateNetwork ? anywhere : isPublicAddress;
+    this.#inputFetch = createFetch({ isAllowed });
     // Where outputs go is the operator's choice, so it may well be inside their network.
-    this.#outputFetch = createFetch({ allowPrivateNetwork: true, silenceMs: 25_000 });
-    this.#webhookFetch = createFetch({ allowPrivateNetwork, silenceMs: 30_000 });
+    this.#outputFetch = createFetch({ isAllowed: anywhere, silenceMs: 25_000 });
+    this.#webhookFetch = createFetch({ isAllowed, silenceMs: 30_000 });
+    this.queue = new RunQueue(options.settings.queueLength);
     this.main = this.#supervisor(options.mode);
   }
 
@@ -97,6 +108,11 @@ export class Predictions {
     return [...(this.#runs.get(id) ?? [])].at(-1);
   }
 
+  /** A run that is over, for ten minutes. */
+  findFinished(id: string): FinishedRun | undefined {
+    return this.#finished.find(id);
+  }
+
   /** Cancels every run of this id. False where there is none. */
   cancel(id: string): boolean {
     const runs = this.#runs.get(id);
@@ -104,17 +120,49 @@ export class Predictions {
     return runs !== undefined;
   }
 
-  /** Starts a run; or says why there is none: setup has not succeeded, or all slots are taken. */
-  create(family: Family, request: RunRequest): Run | "notReady" | "busy" {
-    if (this.main.state !== "ready") return "notReady";
-    const supervisor = this.#supervisorFor(family);
-    if (!supervisor.isFree) return "busy";
-    const run = this.#newRun(family, supervisor, request);
+  /** Starts a run, or puts it in the queue; or says why there is none. */
+  create(family: Family, request: RunRequest): Run | Refusal {
+    const refusal = this.#refusal(family);
+    if (refusal !== null) {
+      this.statistics.refused(refusal);
+      return refusal;
+    }
+    const run = this.#newRun(family, request);
     const runs = this.#runs.get(run.id);
     if (runs === undefined) this.#runs.set(run.id, new Set([run]));
     else runs.add(run);
-    run.begin();
+    const supervisor = this.#supervisorFor(family);
+    if (supervisor.isFree) run.begin(supervisor);
+    else this.queue.add(run);
     return run;
+  }
+
+  #refusal(family: Family): Refusal | null {
+    if (this.main.state !== "ready") return "notReady";
+    if (this.#supervisorFor(family).isFree) return null;
+    if (this.queue.limit === 0) return "busy";
+    return this.queue.isFull ? "queueFull" : null;
+  }
+
+  /** Seconds after which a client that found the queue full may try again. */
+  get retryAfter(): number {
+    return this.queue.retryAfter(this.main.slots);
+  }
+
+  /** A slot may have become free, or its worker may be gone for good. */
+  #startWaiting(): void {
+    this.queue.each((run) => {
+      if (this.main.isGivenUp) {
+        this.queue.remove(run);
+        run.giveUp("the process that runs the model is not started again");
+      } else if (this.main.state === "ready") {
+        const supervisor = this.#supervisorFor(run.family);
+        const isAlive = supervisor.state === "ready" || supervisor.state === "starting";
+        if (!supervisor.isFree || !isAlive) return;
+        this.queue.remove(run);
+        run.begin(supervisor);
+      }
+    });
   }
 
   /** Resolves when no run is left. */
@@ -144,10 +192,11 @@ export class Predictions {
     });
     await Promise.race([Promise.all(this.#closing), limit]);
     clearTimeout(timer);
+    this.#finished.close();
     for (const fetch of [this.#inputFetch, this.#outputFetch, this.#webhookFetch]) fetch.close();
   }
 
-  #newRun(family: Family, supervisor: Supervisor, request: RunRequest): Run {
+  #newRun(family: Family, request: RunRequest): Run {
     const { settings, uploadUrl, log } = this.#options;
     this.#count += 1;
     const isStreamed = family === "predictions" && this.streams;
@@ -160,9 +209,9 @@ export class Predictions {
       input: request.input,
       context: request.context,
       schema: this.schema(family),
-      supervisor,
       isArrayOutput: output?.type === "array",
-      stream: isStreamed ? new EventStream(settings.streamHistory) : null,
+      // A training's events are for those who ask for them; its own answer is never a stream.
+      stream: isStreamed || family === "trainings" ? new EventStream(settings.streamHistory) : null,
       webhook: request.webhook === null ? null : this.#webhook(request.webhook, request),
       folder: `${this.#folders}-${this.#count}`,
       uploadUrl,
@@ -171,20 +220,22 @@ export class Predictions {
       userAgent: settings.userAgent,
       maxDownloadBytes: settings.maxDownloadBytes,
       log,
-      onEnd: (run) => this.#ended(run, supervisor),
+      traceparent: request.traceHeaders.traceparent,
+      onEnd: (run) => this.#ended(run),
     });
   }
 
   #webhook(url: string, request: RunRequest): Webhook {
     const { settings, userAgent, log } = this.#options;
-    const { webhookToken } = settings;
+    const { webhookToken, webhookOrigins } = settings;
+    const hasToken = webhookToken !== null && (webhookOrigins === null || webhookOrigins.has(originOf(url) ?? ""));
     return new Webhook({
       url,
       events: request.webhookEvents,
       intervalMs: settings.webhookIntervalMs,
       headers: {
         "user-agent": userAgent,
-        ...(webhookToken === null ? {} : { authorization: `Bearer ${webhookToken}` }),
+        ...(hasToken ? { authorization: `Bearer ${webhookToken}` } : {}),
         ...request.traceHeaders,
       },
       fetch: this.#webhookFetch,
@@ -192,15 +243,22 @@ export class Predictions {
     });
   }
 
-  #ended(run: Run, supervisor: Supervisor): void {
+  #ended(run: Run): void {
+    this.queue.remove(run);
+    this.statistics.ended(run.family, run.record);
+    if (run.supervisor !== null) this.queue.learnTime(run.record.predictTime!);
     const runs = this.#runs.get(run.id);
     runs?.delete(run);
     if (runs?.size === 0) this.#runs.delete(run.id);
-    // `closed` is set after this call.
+    // `closed` is set, and the stream's last event published, after this call.
     queueMicrotask(() => {
+      this.#finished.add({ id: run.id, view: run.view(), stream: run.stream });
       this.#closing.add(run.closed);
       void run.closed.finally(() => this.#closing.delete(run.closed));
-      if (supervisor === this.#trainer && supervisor.taken === 0) this.#releaseTrainer(supervisor);
+      const trainer = this.#trainer;
+      if (trainer === null || run.supervisor !== trainer || trainer.taken > 0) return;
+      this.#releaseTrainer(trainer);
+      this.#startWaiting();
     });
   }
 
@@ -231,6 +289,7 @@ export class Predictions {
       concurrency: role === "train" ? 1 : (settings.maxConcurrency ?? project.concurrency),
       env,
       log,
+      onChange: () => this.#startWaiting(),
     });
   }
 

@@ -10,7 +10,7 @@ const longestLogs = 64 * 1024 * 1024;
 export class RunRecord {
   status: Status = "starting";
   readonly id: string;
-  readonly #started = performance.now();
+  #started = performance.now();
   readonly #chunks: unknown[] = [];
   readonly #metrics = new Metrics();
   #logs = "";
@@ -20,6 +20,16 @@ export class RunRecord {
 
   constructor(id: string) {
     this.id = id;
+  }
+
+  /** The run has its slot: its time counts from now. */
+  begin(): void {
+    this.#started = performance.now();
+  }
+
+  /** Seconds; null while the run is not over. */
+  get predictTime(): number | null {
+    return this.#predictTime;
   }
 
   get isOver(): boolean {

@@ -4,13 +4,15 @@ import { isCodedError } from "../../errors/index.ts";
 import { fetchInputFiles } from "../files/input-files.ts";
 import type { Fetch } from "../files/network.ts";
 import { resolveOutputFiles } from "../files/output-files.ts";
-import type { Log } from "../log.ts";
+import type { Log, LogFields } from "../log.ts";
 import type { FromWorker, RunEnd } from "../worker/protocol.ts";
 import type { RunListener, Supervisor } from "../worker/supervisor.ts";
 import type { EventStream } from "./event-stream.ts";
 import type { InputSchema } from "./input-schema.ts";
 import { RunRecord, type Status } from "./record.ts";
 import type { Webhook } from "./webhook.ts";
+
+const longestShownId = 256;
 
 export type Family = "predictions" | "trainings";
 
@@ -23,7 +25,6 @@ export interface RunOptions {
   readonly input: Readonly<Record<string, unknown>>;
   readonly context: Readonly<Record<string, string>>;
   readonly schema: InputSchema | null;
-  readonly supervisor: Supervisor;
   /** The declared output is an array. */
   readonly isArrayOutput: boolean;
   readonly stream: EventStream | null;
@@ -36,6 +37,8 @@ export interface RunOptions {
   readonly userAgent: string | null;
   readonly maxDownloadBytes: number;
   readonly log: Log;
+  /** Of the request, for the log. */
+  readonly traceparent: string | undefined;
   /** Called once, when the outcome is known and before anyone else hears of it. */
   readonly onEnd: (run: Run) => void;
 }
@@ -49,6 +52,9 @@ export class Run implements RunListener {
   /** Resolves when the terminal webhook has been taken or given up. */
   closed: Promise<void> = Promise.resolve();
   readonly #options: RunOptions;
+  readonly #logFields: LogFields;
+  /** Where it runs; null while it waits for a slot. */
+  #supervisor: Supervisor | null = null;
   readonly #abort = new AbortController();
   readonly #waiting: (() => void)[] = [];
   /** Output files are read one after the other; while that goes on, what follows them waits here. */
@@ -64,6 +70,8 @@ export class Run implements RunListener {
     this.family = options.family;
     this.stream = options.stream;
     this.record = new RunRecord(options.id);
+    // An absent one leaves no key in the log's JSON.
+    this.#logFields = { prediction_id: shownId(options.id), traceparent: options.traceparent };
   }
 
   get isOver(): boolean {
@@ -71,9 +79,11 @@ export class Run implements RunListener {
   }
 
   /** Takes the slot and starts the work. */
-  begin(): void {
-    const { supervisor, schema, input } = this.#options;
-    supervisor.taken += 1;
+  begin(supervisor: Supervisor): void {
+    const { schema, input } = this.#options;
+    this.#supervisor = supervisor;
+    supervisor.take();
+    this.record.begin();
     const hasFiles = schema?.fileFields.some((field) => (input[field] ?? null) !== null) ?? false;
     if (hasFiles || supervisor.state !== "ready") void this.#prepare(hasFiles);
     else this.#dispatch(input, {});
@@ -88,7 +98,22 @@ export class Run implements RunListener {
   cancel(): void {
     if (this.isOver || this.#abort.signal.aborted) return;
     this.#abort.abort();
-    if (this.#isDispatched && !this.#isSettled) this.#options.supervisor.cancel(this.#options.number);
+    if (this.#supervisor === null) this.#finish("canceled", null);
+    else if (this.#isDispatched && !this.#isSettled) this.#supervisor.cancel(this.#options.number);
+  }
+
+  /** Fails a run that waits for a slot which it will not get. */
+  giveUp(reason: string): void {
+    if (this.#supervisor === null) this.#finish("failed", `[WORKER_DIED] ${reason}`);
+  }
+
+  get supervisor(): Supervisor | null {
+    return this.#supervisor;
+  }
+
+  /** A run that a stream request created is canceled when nobody listens any more. */
+  listenerLeft(): void {
+    if (this.stream?.isTiedToClients && !this.stream.isWatched) this.cancel();
   }
 
   receive(message: FromWorker): void {
@@ -132,8 +157,13 @@ export class Run implements RunListener {
     return this.#options.schema?.masked(this.#options.input) ?? this.#options.input;
   }
 
+  /** What GET answers: as a PUT of a run in flight. */
+  view(): Record<string, unknown> {
+    return { ...this.record.snapshot(), input: this.shownInput };
+  }
+
   async #prepare(hasFiles: boolean): Promise<void> {
-    const { supervisor, schema, input, folder, inputFetch, userAgent, maxDownloadBytes } = this.#options;
+    const { schema, input, folder, inputFetch, userAgent, maxDownloadBytes } = this.#options;
     try {
       await Promise.race([this.#supervisorReady(), aborted(this.#abort.signal)]);
       this.#processing();
@@ -150,7 +180,7 @@ export class Run implements RunListener {
         signal: this.#abort.signal,
       });
       if (this.#abort.signal.aborted) throw new Error("canceled");
-      if (supervisor.state !== "ready") throw new Error("the process that runs the model is not there");
+      if (this.#supervisor!.state !== "ready") throw new Error("the process that runs the model is not there");
       this.#dispatch(files.input, files.names);
     } catch (error) {
       this.#isSettled = true;
@@ -159,9 +189,8 @@ export class Run implements RunListener {
   }
 
   async #supervisorReady(): Promise<void> {
-    const { supervisor } = this.#options;
-    const state = await supervisor.settled();
-    if (state !== "ready") throw new Error(`setup failed: ${supervisor.setup.logs}`);
+    const state = await this.#supervisor!.settled();
+    if (state !== "ready") throw new Error(`setup failed: ${this.#supervisor!.setup.logs}`);
   }
 
   #processing(): void {
@@ -172,7 +201,8 @@ export class Run implements RunListener {
   }
 
   #dispatch(input: Readonly<Record<string, unknown>>, names: Readonly<Record<string, string>>): void {
-    const { supervisor, number, id, context, folder } = this.#options;
+    const { number, id, context, folder } = this.#options;
+    const supervisor = this.#supervisor!;
     this.#processing();
     this.#isDispatched = true;
     supervisor.run({ type: "run", run: number, id, input, names, context, tempDir: join(folder, "work") }, this);
@@ -183,7 +213,7 @@ export class Run implements RunListener {
     if (this.isOver) return;
     this.record.addLogs(data);
     for (const line of data.replace(/\n$/, "").split("\n")) {
-      this.#options.log.write("info", `cog::${source}`, line, { prediction_id: this.id });
+      this.#options.log.write("info", `cog::${source}`, line, this.#logFields);
     }
     this.stream?.publish("log", { source, data });
     this.#options.webhook?.send("logs", this.record.laterBody());
@@ -210,7 +240,7 @@ export class Run implements RunListener {
         step(await resolveOutputFiles(message, { uploadUrl, fetch: outputFetch, predictionId: id, signal }));
       } catch (error) {
         // The author's function may still be running; it has nothing left to deliver to.
-        if (!this.#isSettled) this.#options.supervisor.cancel(this.#options.number);
+        if (!this.#isSettled) this.#supervisor!.cancel(this.#options.number);
         this.#finish(signal.aborted ? "canceled" : "failed", textOf(error));
       }
     });
@@ -244,10 +274,10 @@ export class Run implements RunListener {
   }
 
   #announce(): void {
-    const { webhook, onEnd, supervisor } = this.#options;
+    const { webhook, onEnd } = this.#options;
     // The slot is free before anyone learns of the end, so that the next request finds it.
     this.#isAnnounced = true;
-    if (this.#isSettled) supervisor.taken -= 1;
+    if (this.#isSettled) this.#supervisor?.release();
     if (webhook !== null) this.closed = webhook.complete(() => JSON.stringify(this.record.snapshot()));
     onEnd(this);
     this.stream?.publish("completed", this.record.snapshot(), true);
@@ -257,12 +287,17 @@ export class Run implements RunListener {
   #settle(): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
-    if (this.#isAnnounced) this.#options.supervisor.taken -= 1;
+    if (this.#isAnnounced) this.#supervisor!.release();
   }
 
   async #removeFolder(): Promise<void> {
     await rm(this.#options.folder, { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
   }
+}
+
+/** An id is any text; it must neither begin a line of its own in the log nor fill it. */
+function shownId(id: string): string {
+  return id.slice(0, longestShownId).replace(/[\p{Cc}\u2028\u2029]/gu, "?");
 }
 
 function textOf(error: unknown): string {

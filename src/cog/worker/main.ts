@@ -1,11 +1,12 @@
 import { Socket } from "node:net";
+import { type CodedError, isCodedError } from "../../errors/index.ts";
 import { contexts } from "../schema/context.ts";
 import { openApiDocument } from "../schema/openapi.ts";
 import type { Predictor } from "../schema/predictor.ts";
 import { errorText, stackText } from "./errors.ts";
 import { loadPredictor } from "./load.ts";
 import { captureStandardStreams, LineBuffer } from "./logs.ts";
-import { type FromWorker, MessageWriter, readMessages, type ToWorker } from "./protocol.ts";
+import { type FromWorker, MessageWriter, readMessages, type SetupFailure, type ToWorker } from "./protocol.ts";
 import { WorkerRun } from "./run.ts";
 
 // The worker process: holds the author's code, so that nothing it does can stop the server from answering.
@@ -58,8 +59,13 @@ socket.on("error", () => exit(1));
 
 function failSetup(error: unknown): void {
   outside.flush();
-  send({ type: "setupFailed", error: stackText(error) ?? errorText(error) });
+  const coded = isCodedError(error) ? partsOf(error) : null;
+  send({ type: "setupFailed", error: stackText(error) ?? errorText(error), coded });
   writer.flush();
+}
+
+function partsOf({ code, message, hint }: CodedError): SetupFailure["coded"] {
+  return { code, message, ...(hint === undefined ? {} : { hint }) };
 }
 
 async function start(message: Extract<ToWorker, { type: "start" }>): Promise<void> {
@@ -70,15 +76,18 @@ async function start(message: Extract<ToWorker, { type: "start" }>): Promise<voi
       train: train && (await loadDeclaration(train, "trainer", role === "train")),
     };
     predictor = declarations[role];
-    model = await predictor!.setup({ weights: weights ?? undefined });
-    outside.flush();
-    isSetUp = true;
     send({
-      type: "ready",
+      type: "declared",
       document: openApiDocument(declarations.predict, declarations.train),
       concurrency: role === "train" ? 1 : predictor!.concurrency,
       healthcheck: predictor!.healthcheck !== null,
     });
+    // Setup may compute for minutes without a pause.
+    writer.flush();
+    model = await predictor!.setup({ weights: weights ?? undefined });
+    outside.flush();
+    isSetUp = true;
+    send({ type: "ready" });
   } catch (error) {
     failSetup(error);
   }
@@ -133,7 +142,7 @@ readMessages<ToWorker>(socket, (message) => {
       void start(message);
       break;
     case "run": {
-      const run = new WorkerRun(message, send);
+      const run = new WorkerRun(predictor!.inputs, message, send);
       runs.set(message.run, run);
       runById.set(run.signal, run);
       void run.execute(predictor!, model).then(() => {

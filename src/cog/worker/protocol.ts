@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { StringDecoder } from "node:string_decoder";
+import type { ErrorCode } from "../../errors/index.ts";
 import type { Reference } from "../project.ts";
 import type { MetricMode } from "../schema/context.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
@@ -36,13 +37,15 @@ export interface RunRequest {
 }
 
 export type FromWorker =
+  /** The author's modules are loaded; setup follows. */
   | {
-      readonly type: "ready";
+      readonly type: "declared";
       readonly document: OpenApiDocument;
       readonly concurrency: number;
       readonly healthcheck: boolean;
     }
-  | { readonly type: "setupFailed"; readonly error: string }
+  | { readonly type: "ready" }
+  | SetupFailure
   | { readonly type: "log"; readonly run: number; readonly source: LogSource; readonly data: string }
   | { readonly type: "setupLog"; readonly data: string }
   | { readonly type: "strayLog"; readonly data: string }
@@ -57,6 +60,14 @@ export type FromWorker =
   | RunEnd
   | { readonly type: "settled"; readonly run: number; readonly tempDir?: true }
   | { readonly type: "health"; readonly check: number; readonly error: string | null };
+
+export interface SetupFailure {
+  readonly type: "setupFailed";
+  /** For the log: with the stack, where that is of use. */
+  readonly error: string;
+  /** Of an error of the registry, its parts. */
+  readonly coded: { readonly code: ErrorCode; readonly message: string; readonly hint?: string } | null;
+}
 
 export interface RunEnd {
   readonly type: "end";

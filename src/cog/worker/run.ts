@@ -1,8 +1,10 @@
 import { mkdirSync } from "node:fs";
 import { format } from "node:util";
 import { contexts, type MetricMode, type MetricValue, type PredictionContext } from "../schema/context.ts";
+import type { Inputs } from "../schema/field.ts";
 import type { Predictor } from "../schema/predictor.ts";
-import { errorText, stackText } from "./errors.ts";
+import { Discretion } from "./discretion.ts";
+import { stackText } from "./errors.ts";
 import { toAuthorInput } from "./input.ts";
 import { LineBuffer } from "./logs.ts";
 import { MetricRules } from "./metrics.ts";
@@ -27,13 +29,17 @@ export class WorkerRun {
   #generator: AsyncIterator<unknown> | Iterator<unknown> | null = null;
   #canceled = false;
   #ended = false;
+  readonly #discreet: Discretion;
   #folder: { tempDir?: true } = {};
   #failFast: (error: unknown) => void = () => {};
 
-  constructor(request: RunRequest, send: Send) {
+  constructor(inputs: Inputs, request: RunRequest, send: Send) {
     this.#request = request;
+    this.#discreet = new Discretion(inputs, request);
     this.#send = send;
-    this.logs = new LineBuffer((source, data) => send({ type: "log", run: request.run, source, data }));
+    this.logs = new LineBuffer((source, data) =>
+      send({ type: "log", run: request.run, source, data: this.#discreet.withoutSecrets(data) }),
+    );
   }
 
   get signal(): AbortSignal {
@@ -103,8 +109,10 @@ export class WorkerRun {
 
   #failure(error: unknown): Outcome {
     const stack = stackText(error);
-    if (stack !== null && !this.#canceled) this.#send({ type: "strayLog", data: `${stack}\n` });
-    return { status: "failed", error: errorText(error) };
+    if (stack !== null && !this.#canceled) {
+      this.#send({ type: "strayLog", data: `${this.#discreet.withoutSecrets(stack)}\n` });
+    }
+    return { status: "failed", error: this.#discreet.errorText(error) };
   }
 
   #end(outcome: Outcome, settled: boolean): void {

@@ -1,8 +1,9 @@
+import { CodedError } from "../../errors/index.ts";
 import type { Log } from "../log.ts";
 import type { Project } from "../project.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
 import { WorkerProcess } from "./process.ts";
-import type { FromWorker, RunRequest } from "./protocol.ts";
+import type { FromWorker, RunRequest, SetupFailure } from "./protocol.ts";
 
 export type WorkerState = "starting" | "ready" | "setupFailed" | "defunct" | "stopped";
 
@@ -22,6 +23,8 @@ export interface SupervisorOptions {
   readonly concurrency: number | null;
   readonly env: NodeJS.ProcessEnv;
   readonly log: Log;
+  /** A slot or the worker may be free, or gone, now. */
+  readonly onChange: () => void;
 }
 
 /** What a run hears from its worker. */
@@ -40,9 +43,12 @@ export class Supervisor {
   state: WorkerState = "starting";
   setup: SetupRecord = { startedAt: new Date(), completedAt: null, status: "starting", logs: "" };
   document: OpenApiDocument | null = null;
+  /** The document of the first worker, before its setup. Rejected when the declarations cannot be loaded. */
+  readonly declared: Promise<OpenApiDocument>;
   slots = 1;
-  /** Slots in use. A run takes and releases its own. */
+  /** Slots in use. */
   taken = 0;
+  deathCount = 0;
   hasHealthcheck = false;
   readonly #options: SupervisorOptions;
   readonly #listeners = new Map<number, RunListener>();
@@ -54,8 +60,17 @@ export class Supervisor {
   #restartTimer: NodeJS.Timeout | undefined;
   #checks = 0;
 
+  #declare: (document: OpenApiDocument) => void = () => {};
+  #refuse: (error: Error) => void = () => {};
+
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    this.declared = new Promise((resolve, reject) => {
+      this.#declare = resolve;
+      this.#refuse = reject;
+    });
+    // Most servers have nobody who waits for it.
+    this.declared.catch(() => {});
   }
 
   start(): void {
@@ -64,7 +79,8 @@ export class Supervisor {
     this.setup = { startedAt: new Date(), completedAt: null, status: "starting", logs: "" };
     const worker = new WorkerProcess({
       cwd: project.dir,
-      env: { ...Object.fromEntries(project.environment), ...env },
+      // What guards the server is none of the author's business.
+      env: { ...Object.fromEntries(project.environment), ...env, COG_AUTH_TOKEN: undefined },
       events: {
         message: (message) => this.#receive(message),
         exit: (code, signal) => this.#exited(worker, code, signal),
@@ -82,6 +98,21 @@ export class Supervisor {
 
   get isFree(): boolean {
     return this.taken < this.slots;
+  }
+
+  /** No worker will come any more. */
+  get isGivenUp(): boolean {
+    const isHopeless = this.state === "defunct" && this.#restartTimer === undefined;
+    return isHopeless || this.state === "setupFailed" || this.state === "stopped";
+  }
+
+  take(): void {
+    this.taken += 1;
+  }
+
+  release(): void {
+    this.taken -= 1;
+    this.#options.onChange();
   }
 
   /** Hands a run that has a slot to the worker. */
@@ -131,13 +162,17 @@ export class Supervisor {
 
   #receive(message: FromWorker): void {
     switch (message.type) {
-      case "ready":
+      case "declared":
         this.document = message.document;
         this.slots = this.#options.concurrency ?? message.concurrency;
         this.hasHealthcheck = message.healthcheck;
+        this.#declare(message.document);
+        break;
+      case "ready":
         this.#setupEnded("succeeded", "");
         break;
       case "setupFailed":
+        this.#refuse(asError(message));
         this.#setupEnded("failed", message.error);
         break;
       case "setupLog":
@@ -170,7 +205,7 @@ export class Supervisor {
     if (this.state !== "starting") return;
     clearTimeout(this.#setupTimer);
     this.setup = { ...this.setup, status, completedAt: new Date(), logs: this.setup.logs + error };
-    if (status === "failed") this.#options.log.error(`setup failed: ${error}`);
+    if (status === "failed") this.#options.log.setupFailed(error);
     else this.#options.log.info("setup succeeded");
     this.#setState(status === "succeeded" ? "ready" : "setupFailed");
   }
@@ -179,20 +214,23 @@ export class Supervisor {
     if (worker !== this.#worker) return;
     this.#worker = null;
     clearTimeout(this.#setupTimer);
+    const how = signal ?? `exit code ${code}`;
     const wanted = this.state === "stopped" || this.state === "setupFailed";
+    this.#refuse(new CodedError("WORKER_DIED", `the process that runs the model ended while loading it (${how})`));
     // The state changes first: a run that ends because of this must not find the slot free.
-    if (!wanted) this.#died(signal === null ? `exit code ${code}` : signal);
+    if (!wanted) this.#died(how);
     const listeners = [...this.#listeners.values()];
     this.#listeners.clear();
     for (const answer of this.#healthChecks.values()) answer("the worker process has ended");
     this.#healthChecks.clear();
-    const reason = `the process that runs the model ended unexpectedly (${signal ?? `exit code ${code}`})`;
+    const reason = `the process that runs the model ended unexpectedly (${how})`;
     for (const listener of listeners) listener.lost(reason);
     this.#wake();
   }
 
   #died(how: string): void {
     const now = Date.now();
+    this.deathCount += 1;
     this.#deaths.push(now);
     while (this.#deaths[0]! < now - deathWindowMs) this.#deaths.shift();
     const isHopeless = this.#deaths.length >= deathsAllowed;
@@ -204,16 +242,17 @@ export class Supervisor {
         logs: `${this.setup.logs}worker: ${how}`,
       };
     }
-    this.#setState("defunct");
     const waitMs = 100 * 2 ** (this.#deaths.length - 1);
     const next = isHopeless ? "it is not started again" : `it is started again in ${waitMs} ms`;
     this.#options.log.error(`the worker process ended unexpectedly (${how}); ${next}`);
-    if (!isHopeless) this.#restartTimer = setTimeout(() => this.start(), waitMs);
+    this.#restartTimer = isHopeless ? undefined : setTimeout(() => this.start(), waitMs);
+    this.#setState("defunct");
   }
 
   #setState(state: WorkerState): void {
     this.state = state;
     this.#wake();
+    this.#options.onChange();
   }
 
   #wake(): void {
@@ -221,6 +260,11 @@ export class Supervisor {
     this.#stateWaiters.clear();
     for (const wake of waiters) wake();
   }
+}
+
+function asError({ error, coded }: SetupFailure): Error {
+  if (coded === null) return new Error(error);
+  return new CodedError(coded.code, coded.message, coded.hint === undefined ? {} : { hint: coded.hint });
 }
 
 function linesOf(data: string): string[] {

@@ -1,0 +1,109 @@
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Receiver } from "./receiver.ts";
+import { buildDist, type ServerProcess, startServerProcess } from "./server-process.ts";
+
+const dir = fileURLToPath(new URL("fixtures/steps", import.meta.url));
+let server: ServerProcess;
+beforeAll(async () => {
+  buildDist();
+  server = await startServerProcess({ dir, env: { LOG_FORMAT: null } });
+});
+afterAll(() => server?.kill());
+
+const json = { "content-type": "application/json" };
+async function predict(input: object, more: object = {}, headers: Record<string, string> = {}) {
+  const body = JSON.stringify({ input, ...more });
+  const response = await fetch(`${server.url}/predictions`, { method: "POST", headers: { ...json, ...headers }, body });
+  return response.json();
+}
+const ready = async () => {
+  const response = await fetch(`${server.url}/readyz`);
+  return { status: response.status, ...((await response.json()) as { reason?: string }) };
+};
+
+describe("the probes", () => {
+  it("tell alive from ready", async () => {
+    await server.until();
+    expect(await (await fetch(`${server.url}/livez`)).json()).toEqual({ status: "alive" });
+    expect(await ready()).toEqual({ status: "not ready", reason: "setup has not finished" });
+    expect((await fetch(`${server.url}/readyz`)).status).toBe(503);
+    await server.until("READY");
+    expect(await ready()).toEqual({ status: "ready" });
+    for (const path of ["/livez", "/readyz", "/metrics"]) {
+      expect((await fetch(server.url + path, { method: "HEAD" })).status).toBe(200);
+      expect((await fetch(server.url + path, { method: "POST" })).headers.get("allow")).toBe("GET,HEAD");
+    }
+  });
+
+  it("say while the worker is down that it is, and are well afterwards", async () => {
+    expect(await predict({ end: "die" })).toMatchObject({ status: "failed" });
+    expect((await ready()).reason).toMatch(/has ended and is started again|setup has not finished/);
+    await server.until("READY");
+    expect(await ready()).toEqual({ status: "ready" });
+  });
+});
+
+describe("the metrics", () => {
+  it("count runs by outcome and time, refusals, slots and deaths", async () => {
+    const earlier = await metrics();
+    await predict({ steps: 1 });
+    await predict({ end: "throw" });
+    const body = { input: { end: "never" } };
+    const headers = { ...json, prefer: "respond-async" };
+    await fetch(`${server.url}/predictions/m`, { method: "PUT", headers, body: JSON.stringify(body) });
+    expect(await predict({})).toMatchObject({ error: expect.stringContaining("capacity") });
+    const during = await metrics();
+    expect(during("cog_slots_in_use")).toBe(1);
+    await fetch(`${server.url}/predictions/m/cancel`, { method: "POST" });
+    await server.until("READY");
+    const now = await metrics();
+    const grown = (name: string) => (now(name) ?? 0) - (earlier(name) ?? 0);
+    for (const status of ["succeeded", "failed", "canceled"]) {
+      expect([status, grown(`cog_runs_total{family="predictions",status="${status}"}`)]).toEqual([status, 1]);
+    }
+    expect(grown('cog_refused_total{reason="busy"}')).toBe(1);
+    expect(grown('cog_run_seconds_count{family="predictions"}')).toBe(3);
+    expect(grown('cog_run_seconds_bucket{le="+Inf",family="predictions"}')).toBe(3);
+    expect(grown('cog_run_seconds_sum{family="predictions"}')).toBeGreaterThan(0);
+    expect(now("cog_worker_deaths_total")).toBe(1);
+    expect([now("cog_ready"), now("cog_slots"), now("cog_slots_in_use"), now("cog_queue_limit")]).toEqual([1, 1, 0, 0]);
+    expect(now("process_resident_memory_bytes")).toBeGreaterThan(1e6);
+  });
+
+  async function metrics(): Promise<(name: string) => number | undefined> {
+    const response = await fetch(`${server.url}/metrics`);
+    expect(response.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+    const lines = (await response.text()).split("\n");
+    return (name) => {
+      const line = lines.find((each) => each.startsWith(`${name} `));
+      return line === undefined ? undefined : Number(line.slice(name.length + 1));
+    };
+  }
+});
+
+describe("the log", () => {
+  it("has a JSON object per line, with the run's id and the request's trace, which its webhook gets too", async () => {
+    const sink = await Receiver.start();
+    const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const more = { id: "logged", webhook: sink.url, webhook_events_filter: ["completed"] };
+    await predict({ steps: 1 }, more, { traceparent, tracestate: "a=b" });
+    expect(await sink.until((received) => received.length > 0, 5000)).toBe(true);
+    expect(sink.received[0]!.headers).toMatchObject({ traceparent, tracestate: "a=b" });
+    await predict({ steps: 1 }, { id: "untraced" });
+    const lines = server
+      .log()
+      .split("\n")
+      .filter((line) => line.startsWith("{"))
+      .map((line) => JSON.parse(line) as { timestamp: string; fields: { prediction_id?: string } });
+    const line = (id: string) => lines.find(({ fields }) => fields.prediction_id === id)!;
+    expect(line("logged")).toEqual({
+      timestamp: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+      level: "INFO",
+      target: "cog::stdout",
+      fields: { message: "step 0", prediction_id: "logged", traceparent },
+    });
+    expect(line("untraced").fields).toEqual({ message: "step 0", prediction_id: "untraced" });
+    sink.close();
+  });
+});
