@@ -2,8 +2,10 @@
 // with Cog's Go client where that is (COG_GO_CLIENT, or the newest in ~/.cache/go-cog-cli). IMAGE_BASE replaces the base image.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
+import { json } from "node:stream/consumers";
 import { runCases } from "./image-cases.mjs";
 import { root } from "./installed.mjs";
 
@@ -93,9 +95,7 @@ async function checkServing() {
     const url = `http://${docker("port", id, "5000/tcp").split("\n")[0]}`;
     let health;
     while (health?.status !== "READY" && Date.now() - before < 120_000) {
-      health = await fetch(`${url}/health-check`)
-        .then((answer) => answer.json())
-        .catch(() => undefined); // not up yet
+      health = await ask(`${url}/health-check`).catch(() => undefined); // not up yet
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     check(
@@ -104,14 +104,8 @@ async function checkServing() {
       docker("logs", id),
     );
     check("it runs as an ordinary user", docker("exec", id, "id", "-u") !== "0");
-    const answer = await fetch(`${url}/predictions`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({
-        input: { prompt: "Tell me something about alpacas.", temperature: 0, max_new_tokens: 16 },
-      }),
-    });
-    const { status, output, error } = await answer.json();
+    const input = { prompt: "Tell me something about alpacas.", temperature: 0, max_new_tokens: 16 };
+    const { status, output, error } = await ask(`${url}/predictions`, { input });
     check("a prediction over HTTP succeeds", status === "succeeded" && output.join("").length > 0, error);
     const stopping = Date.now();
     docker("stop", "--time", "10", id);
@@ -120,6 +114,18 @@ async function checkServing() {
   } finally {
     docker("rm", "--force", id);
   }
+}
+
+/** The JSON that a GET, or a POST of `body`, is answered with. Not fetch: it may wait for ever for a port that is not served yet. */
+function ask(url, body) {
+  return new Promise((resolve, reject) => {
+    const headers = { "Content-Type": "application/json" };
+    const asked = request(url, { method: body ? "POST" : "GET", headers, agent: false }, (answer) => {
+      json(answer).then(resolve, reject);
+    });
+    asked.setTimeout(body ? 60_000 : 1000, () => asked.destroy(new Error("no answer"))).on("error", reject);
+    asked.end(body && JSON.stringify(body));
+  });
 }
 
 function checkGoRuns(client, folder) {

@@ -1,7 +1,8 @@
-import { CodedError } from "../../../errors/index.ts";
+import { CodedError, isCodedError } from "../../../errors/index.ts";
 import { type Project, readProject } from "../../project.ts";
 import type { RunningServer } from "../../serve.ts";
 import { Failure } from "../failure.ts";
+import type { ModelDocument } from "../input/schema.ts";
 
 export interface LocalOptions {
   /** `-f` */
@@ -47,6 +48,22 @@ export async function startLocalServer({ project, env, mode, debug }: LocalModel
     env,
     authorLogOnly: !debug,
   });
+}
+
+/**
+ * What the model of a server started here declares; its setup may still go on. @throws CodedError or Failure when the
+ * declarations cannot be loaded
+ */
+export async function declaredBy(server: RunningServer, signal: AbortSignal): Promise<ModelDocument> {
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+  try {
+    return (await Promise.race([server.document, aborted])) as ModelDocument;
+  } catch (error) {
+    if (signal.aborted || isCodedError(error)) throw error;
+    throw new Failure((error as Error).message, { cause: error });
+  }
 }
 
 /**

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../failure.ts";
+import { say } from "../terminal.ts";
 import { type ModelClient, Unreachable } from "./client.ts";
 import { codedFailure } from "./outcome.ts";
 
@@ -31,7 +32,7 @@ export async function waitUntilReady(
       case "READY":
         return;
       case "SETUP_FAILED":
-        throw codedFailure(health.setup?.logs) ?? new Failure("Model setup failed");
+        throw setupFailure(health!.setup?.logs ?? "", remote);
       default:
         if (remote && health!.status === "BUSY") return;
         throw new Failure(`Container healthcheck returned unexpected status: ${health!.status}`);
@@ -39,4 +40,16 @@ export async function waitUntilReady(
     await sleep(pollMs, undefined, { signal });
   }
   throw new Failure("Timed out");
+}
+
+const printedBySetup = "[coglet::setup] ";
+
+/** Why the setup failed; what is not in the message is printed: of a server's log all, of our own what is not there yet. */
+function setupFailure(logs: string, remote: boolean): Failure {
+  const coded = codedFailure(logs);
+  if (coded) return coded;
+  const lines = logs.split("\n").filter((line) => remote || !line.startsWith(printedBySetup));
+  const text = lines.join("\n").trimEnd();
+  if (text !== "") say(text);
+  return new Failure("Model setup failed");
 }

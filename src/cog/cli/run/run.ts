@@ -56,12 +56,20 @@ export async function runModel(options: RunOptions): Promise<void> {
     archiveName: model && options.mode === "train" ? local?.archiveName(model.project) : undefined,
   });
   await interruptible(async (signal) => {
-    // Our own server gets the files' names with their data, and its model is not started for inputs that cannot be right.
+    // Our own server gets the files' names with their data.
     const resolve = (document: ModelDocument | undefined) =>
       resolveInputs(supplied, inputSchema(document ?? {}, route), model !== undefined);
-    const checked = model && (await resolve(await (await import("./document.ts")).localDocument(model, signal)));
-    await withModel(model ?? options.url!, options.setupTimeout, signal, async (client) => {
-      const document = await client.document(signal);
+    await withModel(model, signal, async (server) => {
+      // A wrong input ends the command before gigabytes of weights are read.
+      const declared = server && (await local!.declaredBy(server, signal));
+      const checked = declared && (await resolve(declared));
+      if (server) {
+        say();
+        say("Starting the model and running setup()...");
+      }
+      const client = new ModelClient(server?.url ?? options.url!);
+      await waitUntilReady(client, { timeoutSeconds: options.setupTimeout, signal, remote: server === undefined });
+      const document = declared ?? (await client.document(signal));
       const input = checked ?? (await resolve(document));
       say(options.mode === "predict" ? "Running prediction..." : "Running training...");
       say();
@@ -70,25 +78,19 @@ export async function runModel(options: RunOptions): Promise<void> {
   });
 }
 
-/** Gives `use` a model that is ready, and stops it afterwards if it was started here. */
+/** Gives `use` this folder's model on a server of its own, and stops it afterwards; nothing where a server's address was given. */
 async function withModel(
-  model: LocalModel | string,
-  setupTimeout: number,
+  model: LocalModel | undefined,
   signal: AbortSignal,
-  use: (client: ModelClient) => Promise<void>,
+  use: (server: RunningServer | undefined) => Promise<void>,
 ): Promise<void> {
-  let server: RunningServer | undefined;
-  if (typeof model !== "string") {
-    say();
-    say("Starting the model and running setup()...");
-    server = await (await import("./local.ts")).startLocalServer(model);
-  }
-  const client = new ModelClient(server?.url ?? (model as string));
+  if (model === undefined) return use(undefined);
+  const server = await (await import("./local.ts")).startLocalServer(model);
   try {
-    await waitUntilReady(client, { timeoutSeconds: setupTimeout, signal, remote: server === undefined });
-    await use(client);
+    signal.throwIfAborted();
+    await use(server);
   } finally {
-    await server?.close({ abort: true });
+    await server.close({ abort: true });
   }
 }
 
