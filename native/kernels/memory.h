@@ -1,0 +1,30 @@
+// Memory that operations work on: the host's for the CPU, the card's for a GPU.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace llama {
+
+class Memory {
+ public:
+  virtual ~Memory() = default;
+  void* data = nullptr;
+  size_t bytes = 0;
+};
+
+// Copies and clears are done in the order of the calls and of the operations between them.
+class Device {
+ public:
+  virtual ~Device() = default;
+  // Contents undefined. Throws EngineError OUT_OF_MEMORY.
+  virtual std::unique_ptr<Memory> allocate(size_t bytes) = 0;
+  // From the host; `from` may change once it returns.
+  virtual void upload(void* to, const void* from, size_t bytes) = 0;
+  // To the host; waits for everything before it.
+  virtual void download(void* to, const void* from, size_t bytes) = 0;
+  virtual void copy(void* to, const void* from, size_t bytes) = 0;
+  virtual void clear(void* to, size_t bytes) = 0;
+};
+
+}  // namespace llama
