@@ -1,7 +1,7 @@
 #pragma once
 #include <napi.h>
 
-#include "adapter.h"
+#include "engine.h"
 #include "model_handle.h"
 
 namespace llama::addon {
@@ -11,14 +11,14 @@ class AdapterObject : public Napi::ObjectWrap<AdapterObject>, public ModelChild 
  public:
   struct Parts {
     std::shared_ptr<ModelHandle> handle;
-    std::shared_ptr<Adapter> adapter;
+    std::shared_ptr<EngineAdapter> adapter;
   };
   static constexpr napi_type_tag type_tag{0x6c6c616d61000001, 0x61646170746572};
   static Napi::Function define(Napi::Env env);
   explicit AdapterObject(const Napi::CallbackInfo& info);
   ~AdapterObject() override { value_.release(Env()); }
 
-  const std::shared_ptr<Adapter>& adapter(Napi::Env env) const { return value_.get(env, "the adapter"); }
+  const std::shared_ptr<EngineAdapter>& adapter(Napi::Env env) const { return value_.get(env, "the adapter"); }
   const ModelHandle* handle() const { return value_.handle().get(); }
   void release(Napi::Env env) override { value_.release(env); }
 
@@ -26,14 +26,9 @@ class AdapterObject : public Napi::ObjectWrap<AdapterObject>, public ModelChild 
   Napi::Value read(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info) { value_.release(info.Env()); }
 
-  OwnedValue<Adapter> value_;
+  OwnedValue<EngineAdapter> value_;
 };
 
-// A and B of each module, in the order the adapter was made, from an array laid out as its parameters.
-struct ModuleTensors {
-  std::vector<float> a, b;
-};
-std::vector<ModuleTensors> module_tensors(const Adapter& adapter, const float* values);
 Napi::Array from_module_tensors(Napi::Env env, std::vector<ModuleTensors>&& modules);
 
 }  // namespace llama::addon

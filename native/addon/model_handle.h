@@ -1,5 +1,5 @@
-// What all JavaScript objects of one model share. Members are touched on the JavaScript thread only, except `model` and
-// `server`, which belong to the executor's thread once loaded.
+// What all JavaScript objects of one model share. Members are touched on the JavaScript thread only, except `model`,
+// which belongs to the executor's thread once loaded.
 #pragma once
 #include <napi.h>
 
@@ -7,9 +7,8 @@
 #include <string>
 #include <unordered_set>
 
+#include "engine.h"
 #include "executor.h"
-#include "model.h"
-#include "serving.h"
 
 namespace llama::addon {
 
@@ -22,8 +21,7 @@ class ModelChild {
 
 struct ModelHandle {
   std::shared_ptr<Executor> executor;
-  std::shared_ptr<Model> model;
-  std::unique_ptr<Server> server;
+  std::shared_ptr<EngineModel> model;
   bool closed = false;
   std::unordered_set<ModelChild*> children;
 

@@ -81,8 +81,8 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
   ModelOptions options;
   options.config = to_config(object.Get("config"));
   options.tensors = to_tensors(object.Get("tensors"));
-  options.isa = to_string(object.Get("isa"), "isa");
-  options.threads = static_cast<int>(to_integer(object.Get("threads"), "threads", 1, 1024));
+  const std::string isa = to_string(object.Get("isa"), "isa");
+  const auto threads = static_cast<int>(to_integer(object.Get("threads"), "threads", 1, 1024));
   options.stop = handle->executor->stop_flag();
 
   const Napi::Value flag = object.Get("cancelled");
@@ -96,16 +96,15 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
 
   return handle->executor->run(
       env,
-      [handle, options = std::move(options), cancelled, callback,
+      [handle, options = std::move(options), isa, threads, cancelled, callback,
        keep_alive = Napi::Persistent(flag.As<Napi::Object>())]() mutable {
         const auto stop = options.stop;
-        handle->model = std::make_shared<Model>(
-            std::move(options),
+        const LoadProgress progress{
             [&](double fraction) {
               if (!callback->IsEmpty()) handle->executor->tell(std::make_unique<Progress>(*callback, fraction));
             },
-            [&] { return *stop || std::atomic_ref<int32_t>(*cancelled).load(std::memory_order_relaxed) != 0; });
-        handle->server = std::make_unique<Server>(*handle->model);
+            [&] { return *stop || std::atomic_ref<int32_t>(*cancelled).load(std::memory_order_relaxed) != 0; }};
+        handle->model = load_on_cpu(std::move(options), isa, threads, progress);
         return true;
       },
       [handle](Napi::Env env, bool&&) -> Napi::Value {

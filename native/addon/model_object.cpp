@@ -2,7 +2,6 @@
 
 #include "adapter_object.h"
 #include "classes.h"
-#include "packed_forward.h"
 #include "sequence_object.h"
 #include "trainer_object.h"
 
@@ -13,7 +12,7 @@ constexpr int64_t safe_integer = (int64_t{1} << 53) - 1;
 
 // Views of the modules' arrays; the references keep the arrays alive until the job is destroyed.
 struct AdapterSource {
-  std::vector<Adapter::Tensors> tensors;
+  std::vector<AdapterTensors> tensors;
   std::vector<Napi::ObjectReference> arrays;
 };
 
@@ -75,15 +74,15 @@ ModelObject::ModelObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   handle_ = parts_of<Parts>(info).handle;
   const Napi::Object self = info.This().As<Napi::Object>();
   self.TypeTag(&type_tag);
-  weight_bytes_ = static_cast<int64_t>(handle_->model->weights.bytes);
+  weight_bytes_ = static_cast<int64_t>(handle_->model->weight_bytes());
   self.Set("weightBytes", static_cast<double>(weight_bytes_));
-  self.Set("isa", handle_->model->ops->name());
+  self.Set("kernels", handle_->model->kernels());
   Napi::MemoryManagement::AdjustExternalMemory(info.Env(), weight_bytes_);
 }
 
 ModelObject::~ModelObject() { Napi::MemoryManagement::AdjustExternalMemory(Env(), -weight_bytes_); }
 
-std::shared_ptr<Adapter> ModelObject::adapter_of(const Napi::Value& value) const {
+std::shared_ptr<EngineAdapter> ModelObject::adapter_of(const Napi::Value& value) const {
   if (value.IsNull()) return nullptr;
   const auto* object = to_wrapped<AdapterObject>(value, "adapter");
   if (object->handle() != handle_.get()) refuse(value.Env(), "the adapter belongs to another model");
@@ -95,9 +94,9 @@ Napi::Value ModelObject::create_adapter(const Napi::CallbackInfo& info) {
   return handle_->executor->run(
       info.Env(),
       [handle = handle_, source = to_adapter_source(info[0])] {
-        return std::make_shared<Adapter>(handle->model->config, source.tensors);
+        return handle->model->make_adapter(source.tensors);
       },
-      [handle = handle_](Napi::Env env, std::shared_ptr<Adapter>&& adapter) -> Napi::Value {
+      [handle = handle_](Napi::Env env, std::shared_ptr<EngineAdapter>&& adapter) -> Napi::Value {
         handle->check_open(env);
         AdapterObject::Parts parts{handle, std::move(adapter)};
         return construct(env, env.GetInstanceData<Classes>()->adapter, parts);
@@ -109,9 +108,9 @@ Napi::Value ModelObject::create_sequence(const Napi::CallbackInfo& info) {
   return handle_->executor->run(
       info.Env(),
       [handle = handle_, capacity = to_integer(info[0], "capacity", 1, INT32_MAX), adapter = adapter_of(info[1])] {
-        return make_sequence(handle->model, capacity, adapter);
+        return handle->model->make_sequence(capacity, adapter);
       },
-      [handle = handle_](Napi::Env env, std::shared_ptr<Sequence>&& sequence) -> Napi::Value {
+      [handle = handle_](Napi::Env env, std::shared_ptr<EngineSequence>&& sequence) -> Napi::Value {
         handle->check_open(env);
         SequenceObject::Parts parts{handle, std::move(sequence)};
         return construct(env, env.GetInstanceData<Classes>()->sequence, parts);
@@ -134,7 +133,7 @@ Napi::Value ModelObject::step(const Napi::CallbackInfo& info) {
                         to_int32_vector(tokens[i], name + " tokens"), to_sampling(samplings[i], name + " sampling")});
   }
   return handle_->executor->run(
-      info.Env(), [handle = handle_, requests = std::move(requests)] { return handle->server->step(requests); },
+      info.Env(), [handle = handle_, requests = std::move(requests)] { return handle->model->step(requests); },
       [](Napi::Env env, std::vector<int32_t>&& drawn) {
         Napi::Int32Array array = Napi::Int32Array::New(env, drawn.size());
         std::copy(drawn.begin(), drawn.end(), array.Data());
@@ -150,18 +149,18 @@ Napi::Value ModelObject::logits(const Napi::CallbackInfo& info) {
   return handle_->executor->run(
       info.Env(),
       [handle = handle_, batch = std::move(batch), adapter = adapter_of(info[1])] {
-        return packed_logits(*handle->model, batch, adapter.get());
+        return handle->model->logits(batch, adapter);
       },
       from_floats);
 }
 
 Napi::Value ModelObject::create_trainer(const Napi::CallbackInfo& info) {
   handle_->check_open(info.Env());
-  const std::shared_ptr<Adapter> adapter = adapter_of(info[0]);
+  const std::shared_ptr<EngineAdapter> adapter = adapter_of(info[0]);
   if (!adapter) refuse(info.Env(), "adapter is null");
   return handle_->executor->run(
-      info.Env(), [handle = handle_, adapter] { return std::make_shared<Trainer>(handle->model, adapter); },
-      [handle = handle_](Napi::Env env, std::shared_ptr<Trainer>&& trainer) -> Napi::Value {
+      info.Env(), [handle = handle_, adapter] { return handle->model->make_trainer(adapter); },
+      [handle = handle_](Napi::Env env, std::shared_ptr<EngineTrainer>&& trainer) -> Napi::Value {
         handle->check_open(env);
         TrainerObject::Parts parts{handle, std::move(trainer)};
         return construct(env, env.GetInstanceData<Classes>()->trainer, parts);
@@ -177,10 +176,7 @@ Napi::Value ModelObject::close(const Napi::CallbackInfo& info) {
   weight_bytes_ = 0;
   return handle_->executor->run(
       info.Env(),
-      [handle = handle_] {
-        handle->server.reset();
-        handle->model.reset();
-      },
+      [handle = handle_] { handle->model.reset(); },
       nullptr);
 }
 

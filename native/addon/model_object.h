@@ -5,7 +5,7 @@
 
 namespace llama::addon {
 
-// JavaScript: weightBytes, isa, createAdapter(modules), createSequence(capacity, adapter | null),
+// JavaScript: weightBytes, kernels, createAdapter(modules), createSequence(capacity, adapter | null),
 // step(sequences, positions, tokens, samplings), logits(tokens, adapter | null), createTrainer(adapter), close().
 class ModelObject : public Napi::ObjectWrap<ModelObject> {
  public:
@@ -25,7 +25,7 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
   Napi::Value create_trainer(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
   // An adapter of this model, or null.
-  std::shared_ptr<Adapter> adapter_of(const Napi::Value& value) const;
+  std::shared_ptr<EngineAdapter> adapter_of(const Napi::Value& value) const;
 
   std::shared_ptr<ModelHandle> handle_;
   int64_t weight_bytes_ = 0;

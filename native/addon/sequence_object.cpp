@@ -11,7 +11,7 @@ Napi::Function SequenceObject::define(Napi::Env env) {
 SequenceObject::SequenceObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   Parts& parts = parts_of<Parts>(info);
   info.This().As<Napi::Object>().TypeTag(&type_tag);
-  const size_t bytes = parts.sequence->cache->bytes();
+  const size_t bytes = parts.sequence->bytes();
   value_.set(info.Env(), parts.handle, this, parts.sequence, bytes);
 }
 

@@ -58,7 +58,7 @@ TrainerObject::TrainerObject(const Napi::CallbackInfo& info) : ObjectWrap(info) 
   value_.set(info.Env(), parts.handle, this, parts.trainer, bytes);
 }
 
-const std::shared_ptr<Trainer>& TrainerObject::trainer(Napi::Env env) const {
+const std::shared_ptr<EngineTrainer>& TrainerObject::trainer(Napi::Env env) const {
   value_.handle()->check_open(env);
   return value_.get(env, "the trainer");
 }
@@ -87,9 +87,7 @@ Napi::Value TrainerObject::update(const Napi::CallbackInfo& info) {
 
 Napi::Value TrainerObject::gradients(const Napi::CallbackInfo& info) {
   return value_.handle()->executor->run(
-      info.Env(),
-      [trainer = trainer(info.Env())] { return module_tensors(*trainer->adapter(), trainer->gradients()); },
-      from_module_tensors);
+      info.Env(), [trainer = trainer(info.Env())] { return trainer->gradients(); }, from_module_tensors);
 }
 
 }  // namespace llama::addon

@@ -1,8 +1,8 @@
 #pragma once
 #include <napi.h>
 
+#include "engine.h"
 #include "model_handle.h"
-#include "trainer.h"
 
 namespace llama::addon {
 
@@ -12,7 +12,7 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject>, public ModelChild 
  public:
   struct Parts {
     std::shared_ptr<ModelHandle> handle;
-    std::shared_ptr<Trainer> trainer;
+    std::shared_ptr<EngineTrainer> trainer;
   };
   static constexpr napi_type_tag type_tag{0x6c6c616d61000003, 0x747261696e6572};
   static Napi::Function define(Napi::Env env);
@@ -27,9 +27,9 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject>, public ModelChild 
   Napi::Value update(const Napi::CallbackInfo& info);
   Napi::Value gradients(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info) { value_.release(info.Env()); }
-  const std::shared_ptr<Trainer>& trainer(Napi::Env env) const;
+  const std::shared_ptr<EngineTrainer>& trainer(Napi::Env env) const;
 
-  OwnedValue<Trainer> value_;
+  OwnedValue<EngineTrainer> value_;
 };
 
 }  // namespace llama::addon

@@ -117,6 +117,9 @@ class BasicOps : public Device {
  public:
   virtual const char* name() const = 0;
 
+  // Bytes that weights of so many bytes in the checkpoint will take, about.
+  virtual int64_t weight_bytes(int64_t checkpoint_bytes) const { return checkpoint_bytes; }
+
   // ---- frozen linears
   // Stacks the sources along rows (same cols, same type) and packs them. Odd rows and cols are allowed.
   virtual std::unique_ptr<PackedMatrix> pack(const std::vector<MatrixSource>& sources) = 0;

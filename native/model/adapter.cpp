@@ -1,92 +1,50 @@
 #include "adapter.h"
 
 #include <algorithm>
-#include <cmath>
-#include <string>
-
-#include "engine_error.h"
 
 namespace llama {
-namespace {
 
-constexpr int largest_module_rank = 4096;
-
-std::string module_name(int layer, Linear linear) {
-  return "adapter module layer " + std::to_string(layer) + " " + name_of(linear);
-}
-
-void check_values(const float* values, int64_t length, int64_t expected, const std::string& name) {
-  if (length != expected) {
-    throw EngineError("ADAPTER_MISMATCH", name + " has " + std::to_string(length) + " elements, the model needs " +
-                                              std::to_string(expected));
-  }
-  if (!std::all_of(values, values + length, [](float value) { return std::isfinite(value); })) {
-    throw EngineError("ENGINE_ARGUMENT", name + " holds a value that is not finite");
-  }
-}
-
-}  // namespace
-
-Adapter::Adapter(const LlamaConfig& config, const std::vector<Tensors>& tensors)
-    : groups_(static_cast<size_t>(config.layers) * group_count) {
-  for (const Tensors& source : tensors) {
-    if (source.layer < 0 || source.layer >= config.layers) {
-      throw EngineError("ADAPTER_MISMATCH", module_name(source.layer, source.linear) + ": the model has " +
-                                                std::to_string(config.layers) + " layers");
-    }
-    const std::string name = module_name(source.layer, source.linear);
-    if (source.rank < 1 || source.rank > largest_module_rank) {
-      throw EngineError("ENGINE_ARGUMENT", name + ": rank is " + std::to_string(source.rank) + ", allowed are 1 to " +
-                                               std::to_string(largest_module_rank));
-    }
-    AdapterModule module{source.layer, source.linear, source.rank, source.scale};
-    module.in = config.cols(source.linear);
-    module.out = config.rows(source.linear);
-    check_values(source.a, source.a_length, source.rank * module.in, name + " A");
-    check_values(source.b, source.b_length, source.rank * module.out, name + " B");
-    check_values(&source.scale, 1, 1, name + " scale");
-    modules_.push_back(module);
-  }
-
-  // Offsets are given in the order of layer and linear, whatever the order of the modules.
-  std::vector<AdapterModule*> ordered;
-  for (AdapterModule& module : modules_) ordered.push_back(&module);
-  std::sort(ordered.begin(), ordered.end(), [](const AdapterModule* x, const AdapterModule* y) {
-    return x->layer != y->layer ? x->layer < y->layer : x->linear < y->linear;
-  });
-  for (size_t begin = 0; begin < ordered.size();) {
-    const AdapterModule& first = *ordered[begin];
-    size_t end = begin;
-    while (end < ordered.size() && ordered[end]->layer == first.layer &&
-           group_of(ordered[end]->linear) == group_of(first.linear)) {
-      if (end > begin && ordered[end]->linear == ordered[end - 1]->linear) {
-        throw EngineError("ENGINE_ARGUMENT", module_name(first.layer, ordered[end]->linear) + " is there twice");
-      }
-      ++end;
-    }
-    AdapterGroup& group =
-        groups_[static_cast<size_t>(first.layer * group_count + static_cast<int>(group_of(first.linear)))];
-    group.a = parameter_count_;
-    for (size_t i = begin; i < end; ++i) {
-      ordered[i]->a = parameter_count_;
-      ordered[i]->column = group.rank;
-      parameter_count_ += ordered[i]->rank * ordered[i]->in;
-      group.rank += ordered[i]->rank;
-    }
-    for (size_t i = begin; i < end; ++i) {
-      ordered[i]->b = parameter_count_;
-      parameter_count_ += ordered[i]->rank * ordered[i]->out;
-      group.modules.push_back(*ordered[i]);
-    }
-    largest_rank_ = std::max(largest_rank_, group.rank);
-    begin = end;
-  }
-
-  parameters_.reserve(std::max<int64_t>(parameter_count_, 1), 1);
+template <class T>
+Adapter<T>::Adapter(std::shared_ptr<Model<T>> model, const std::vector<AdapterTensors>& tensors)
+    : model_(std::move(model)), layout_(model_->config, tensors) {
+  BasicOps<T>& ops = *model_->ops;
+  const int64_t count = std::max<int64_t>(layout_.parameter_count(), 1);
+  std::vector<float> values(static_cast<size_t>(count));
   for (size_t i = 0; i < tensors.size(); ++i) {
-    std::copy_n(tensors[i].a, tensors[i].a_length, parameters() + modules_[i].a);
-    std::copy_n(tensors[i].b, tensors[i].b_length, parameters() + modules_[i].b);
+    std::copy_n(tensors[i].a, tensors[i].a_length, values.data() + layout_.modules()[i].a);
+    std::copy_n(tensors[i].b, tensors[i].b_length, values.data() + layout_.modules()[i].b);
+  }
+  parameters_.hold(ops, values);
+  if constexpr (!std::is_same_v<T, float>) rounded_.reserve(ops, count);
+  round();
+
+  std::vector<std::vector<LoraTerm<T>>> terms(static_cast<size_t>(layout_.places()));
+  for (int place = 0; place < layout_.places(); ++place) {
+    for (const AdapterModule& module : layout_.at(place).modules) {
+      terms[static_cast<size_t>(place)].push_back({rounded() + module.a, rounded() + module.b, module.in, module.out,
+                                                   model_->config.column(module.linear), module.rank, module.scale});
+    }
+  }
+  table_ = ops.make_lora_table(terms);
+}
+
+template <class T>
+void Adapter<T>::round() {
+  if constexpr (!std::is_same_v<T, float>) {
+    const int64_t count = layout_.parameter_count();
+    model_->ops->cast(parameters_.data(), count, rounded_.data(), count, 1, count);
   }
 }
+
+template <class T>
+std::vector<ModuleTensors> Adapter<T>::read() const {
+  std::vector<float> values(static_cast<size_t>(layout_.parameter_count()));
+  model_->ops->download(values.data(), parameters_.data(), values.size() * sizeof(float));
+  return layout_.split(values);
+}
+
+#define LLAMA_INSTANTIATE(T) template class Adapter<T>;
+LLAMA_FOR_EACH_ACTIVATION(LLAMA_INSTANTIATE)
+#undef LLAMA_INSTANTIATE
 
 }  // namespace llama

@@ -1,63 +1,46 @@
-// A LoRA adapter's tensors: float32, one allocation, laid out so that linears with a common input share one product.
+// A LoRA adapter in a device's memory: float32 parameters, and for 16-bit activations a rounded copy that products read.
 #pragma once
-#include <cstdint>
+#include <memory>
+#include <type_traits>
 #include <vector>
 
-#include "float_buffer.h"
-#include "llama_config.h"
+#include "activation.h"
+#include "adapter_layout.h"
+#include "buffer.h"
+#include "model.h"
 
 namespace llama {
 
-// y += scale * (x Aᵀ) Bᵀ
-struct AdapterModule {
-  int layer = 0;
-  Linear linear = Linear::q;
-  int rank = 0;
-  float scale = 0;
-  int64_t in = 0, out = 0;
-  int64_t a = 0;       // [rank, in], element offset in the parameters
-  int64_t b = 0;       // [out, rank]
-  int64_t column = 0;  // of its x Aᵀ in the group's
-};
-
-// The modules of one layer that read the same input; their A are consecutive: one [rank, in] matrix from `a` on.
-struct AdapterGroup {
-  std::vector<AdapterModule> modules;  // by Linear
-  int64_t rank = 0;                    // sum over modules
-  int64_t a = 0;
-};
-
-class Adapter {
+template <class T>
+class Adapter final : public EngineAdapter {
  public:
-  struct Tensors {
-    int layer;
-    Linear linear;
-    int rank;
-    float scale;
-    const float* a;
-    int64_t a_length;
-    const float* b;
-    int64_t b_length;
-  };
+  // Copies the tensors.
+  Adapter(std::shared_ptr<Model<T>> model, const std::vector<AdapterTensors>& tensors);
 
-  // Copies. Throws EngineError ADAPTER_MISMATCH, ENGINE_ARGUMENT naming layer and linear.
-  Adapter(const LlamaConfig& config, const std::vector<Tensors>& tensors);
-
-  // In the order given.
-  const std::vector<AdapterModule>& modules() const { return modules_; }
-  const AdapterGroup& group(int layer, LinearGroup group) const {
-    return groups_[static_cast<size_t>(layer * group_count + static_cast<int>(group))];
-  }
+  const Model<T>& model() const { return *model_; }
+  const AdapterLayout& layout() const { return layout_; }
   float* parameters() const { return parameters_.data(); }
-  int64_t parameter_count() const { return parameter_count_; }
-  int64_t largest_rank() const { return largest_rank_; }  // of a group
+  // What products read, laid out as the parameters.
+  const T* rounded() const {
+    if constexpr (std::is_same_v<T, float>) {
+      return parameters_.data();
+    } else {
+      return rounded_.data();
+    }
+  }
+  // After the parameters have changed.
+  void round();
+  const LoraTable& table() const { return *table_; }
+
+  std::vector<ModuleTensors> read() const override;
+  size_t bytes() const override { return parameters_.bytes() + rounded_.bytes(); }
 
  private:
-  std::vector<AdapterModule> modules_;
-  std::vector<AdapterGroup> groups_;
-  FloatBuffer parameters_;
-  int64_t parameter_count_ = 0;
-  int64_t largest_rank_ = 0;
+  std::shared_ptr<Model<T>> model_;
+  AdapterLayout layout_;
+  Buffer<float> parameters_;
+  Buffer<T> rounded_;
+  std::unique_ptr<LoraTable> table_;
 };
 
 }  // namespace llama

@@ -1,68 +1,91 @@
 #include "layer.h"
 
-#include <cstring>
-
 namespace llama {
 namespace {
 
+template <class T>
 class LayerPass {
  public:
-  LayerPass(Model& model, int layer, const LayerRows& rows, int64_t tokens, const std::vector<AdapterRows>& adapters,
-            const Dropout& dropout)
-      : model_(model), layer_(layer), rows_(rows), tokens_(tokens), adapters_(adapters), dropout_(dropout) {}
+  LayerPass(Model<T>& model, int layer, const LayerRows<T>& rows, int64_t tokens, const Adaptation<T>& adaptation)
+      : model_(model), ops_(*model.ops), layer_(layer), rows_(rows), tokens_(tokens), adaptation_(adaptation) {}
 
-  // y (+)= x Wᵀ + the adapters' terms
-  void linear(LinearGroup group, const float* x, float* y, int64_t ldy, bool accumulate) const {
-    const PackedMatrix& w = *model_.weights.layers[static_cast<size_t>(layer_)].linears[static_cast<int>(group)];
-    model_.ops->linear(w, x, w.cols, tokens_, y, ldy, accumulate);
-    for (const AdapterRows& span : adapters_) {
-      const AdapterGroup& modules = span.adapter->group(layer_, group);
-      const LoraScratch scratch{rows_.u[static_cast<int>(group)] + span.row * modules.rank, nullptr, rows_.dropped};
-      lora_forward(*model_.ops, *span.adapter, model_.config, modules, dropout_, x + span.row * w.cols, w.cols,
-                   span.count, y + span.row * ldy, ldy, scratch);
-    }
+  void run(const Attend<T>& attend) {
+    const LlamaConfig& config = model_.config;
+    const LayerWeights& weights = model_.weights.layers[static_cast<size_t>(layer_)];
+    const int64_t hidden = config.hidden, wide = config.intermediate, qkv = config.qkv_width(), q = config.q_width();
+    const size_t row_bytes = static_cast<size_t>(tokens_ * hidden) * sizeof(float);
+
+    ops_.norm_linear(rows_.input, hidden, weights.input_norm.data(), config.rms_norm_eps, w(LinearGroup::qkv), tokens_,
+                     rows_.normed, hidden, rows_.qkv, qkv, rows_.inverse_rms1);
+    adapt(LinearGroup::qkv, rows_.normed, hidden, rows_.qkv, qkv);
+    attend(rows_.qkv, rows_.attention);
+    if (rows_.middle != rows_.input) ops_.copy(rows_.middle, rows_.input, row_bytes);
+    ops_.linear_f32(w(LinearGroup::o), rows_.attention, q, tokens_, rows_.middle, hidden, true);
+    adapt(LinearGroup::o, rows_.attention, q, rows_.middle, hidden);
+
+    ops_.norm_linear(rows_.middle, hidden, weights.post_attention_norm.data(), config.rms_norm_eps,
+                     w(LinearGroup::gate_up), tokens_, rows_.normed, hidden, rows_.gate_up, 2 * wide,
+                     rows_.inverse_rms2);
+    adapt(LinearGroup::gate_up, rows_.normed, hidden, rows_.gate_up, 2 * wide);
+    if (rows_.output == nullptr) return recompute_down();
+    if (rows_.output != rows_.middle) ops_.copy(rows_.output, rows_.middle, row_bytes);
+    ops_.swiglu_linear(rows_.gate_up, rows_.gate_up + wide, 2 * wide, w(LinearGroup::down), tokens_, rows_.activated,
+                       wide, rows_.output, hidden);
+    adapt(LinearGroup::down, rows_.activated, wide, rows_.output, hidden);
   }
 
  private:
-  Model& model_;
-  int layer_;
-  const LayerRows& rows_;
-  int64_t tokens_;
-  const std::vector<AdapterRows>& adapters_;
-  const Dropout& dropout_;
-};
+  const PackedMatrix& w(LinearGroup group) const {
+    return *model_.weights.layers[static_cast<size_t>(layer_)].linears[static_cast<int>(group)];
+  }
 
-void copy_rows(const float* from, float* to, int64_t floats) {
-  if (from != to) std::memcpy(to, from, static_cast<size_t>(floats) * sizeof(float));
-}
+  // y += the adapters' terms
+  template <class Y>
+  void adapt(LinearGroup group, const T* x, int64_t ldx, Y* y, int64_t ldy) const {
+    if (adaptation_.planned) {
+      if constexpr (std::is_same_v<T, Y>) {
+        ops_.lora(place_of(layer_, group), x, ldx, tokens_, y, ldy);
+      } else {
+        ops_.lora_f32(place_of(layer_, group), x, ldx, tokens_, y, ldy);
+      }
+    } else if (adaptation_.trained != nullptr) {
+      const AdapterGroup& modules = adaptation_.trained->layout().group(layer_, group);
+      lora_forward(*adaptation_.trained, modules, adaptation_.dropout, x, ldx, tokens_, y, ldy,
+                   LoraScratch<T>{rows_.u[static_cast<int>(group)], nullptr, rows_.dropped});
+    }
+  }
+
+  // The backward pass of down's adapter reads its u, which nothing else of the recomputation needs.
+  void recompute_down() const {
+    if (adaptation_.trained == nullptr) return;
+    const AdapterGroup& modules = adaptation_.trained->layout().group(layer_, LinearGroup::down);
+    if (modules.modules.empty()) return;
+    const int64_t wide = model_.config.intermediate;
+    ops_.swiglu(rows_.gate_up, rows_.gate_up + wide, 2 * wide, tokens_, wide, rows_.activated, wide);
+    lora_forward<T, T>(*adaptation_.trained, modules, adaptation_.dropout, rows_.activated, wide, tokens_, nullptr, 0,
+                       LoraScratch<T>{rows_.u[static_cast<int>(LinearGroup::down)], nullptr, rows_.dropped});
+  }
+
+  Model<T>& model_;
+  BasicOps<T>& ops_;
+  int layer_;
+  const LayerRows<T>& rows_;
+  int64_t tokens_;
+  const Adaptation<T>& adaptation_;
+};
 
 }  // namespace
 
-void layer_forward(Model& model, int layer, const LayerRows& rows, int64_t tokens, const int32_t* positions,
-                   const float* cos_sin, const std::vector<AdapterRows>& adapters, const Dropout& dropout,
-                   const Attend& attend) {
+template <class T>
+void layer_forward(Model<T>& model, int layer, const LayerRows<T>& rows, int64_t tokens,
+                   const Adaptation<T>& adaptation, const Attend<T>& attend) {
   model.check_stop();
-  Ops& ops = *model.ops;
-  const LlamaConfig& config = model.config;
-  const LayerWeights& weights = model.weights.layers[static_cast<size_t>(layer)];
-  const int64_t hidden = config.hidden, wide = config.intermediate, qkv = config.qkv_width();
-  const LayerPass pass(model, layer, rows, tokens, adapters, dropout);
-
-  ops.rms_norm(rows.input, hidden, weights.input_norm.data(), config.rms_norm_eps, tokens, hidden, rows.normed, hidden,
-               rows.inverse_rms1);
-  pass.linear(LinearGroup::qkv, rows.normed, rows.qkv, qkv, false);
-  ops.rope(rows.qkv, qkv, tokens, config.heads, config.head_dim, positions, cos_sin, false);
-  ops.rope(rows.qkv + config.q_width(), qkv, tokens, config.kv_heads, config.head_dim, positions, cos_sin, false);
-  attend(rows.qkv, rows.attention);
-  copy_rows(rows.input, rows.middle, tokens * hidden);
-  pass.linear(LinearGroup::o, rows.attention, rows.middle, hidden, true);
-
-  ops.rms_norm(rows.middle, hidden, weights.post_attention_norm.data(), config.rms_norm_eps, tokens, hidden,
-               rows.normed, hidden, rows.inverse_rms2);
-  pass.linear(LinearGroup::gate_up, rows.normed, rows.gate_up, 2 * wide, false);
-  ops.swiglu(rows.gate_up, rows.gate_up + wide, 2 * wide, tokens, wide, rows.activated, wide);
-  copy_rows(rows.middle, rows.output, tokens * hidden);
-  pass.linear(LinearGroup::down, rows.activated, rows.output, hidden, true);
+  LayerPass<T>(model, layer, rows, tokens, adaptation).run(attend);
 }
+
+#define LLAMA_INSTANTIATE(T)                                                                               \
+  template void layer_forward<T>(Model<T>&, int, const LayerRows<T>&, int64_t, const Adaptation<T>&, const Attend<T>&);
+LLAMA_FOR_EACH_ACTIVATION(LLAMA_INSTANTIATE)
+#undef LLAMA_INSTANTIATE
 
 }  // namespace llama

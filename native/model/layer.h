@@ -2,7 +2,6 @@
 #pragma once
 #include <cstdint>
 #include <functional>
-#include <vector>
 
 #include "adapter.h"
 #include "lora.h"
@@ -12,33 +11,36 @@ namespace llama {
 
 // Where a layer's values go, [tokens, ...] each. Serving points input, middle and output at one array; training keeps
 // every array of every layer for the backward pass.
+template <class T>
 struct LayerRows {
-  float* input;          // [hidden]; not written unless it is also middle
-  float* middle;         // [hidden]: input + attention
-  float* output;         // [hidden]: middle + MLP
-  float* qkv;            // [qkv width], rotated
-  float* attention;      // [q width]
-  float* gate_up;        // [2 * intermediate]
-  float* inverse_rms1;   // [1] or null
-  float* inverse_rms2;   // [1] or null
-  float* u[group_count]; // [rank of the group]; may be one array
-  float* normed;         // [hidden], scratch
-  float* activated;      // [intermediate], scratch
-  float* dropped;        // [widest input], scratch with dropout only
+  float* input;         // [hidden]; not written unless it is also middle
+  float* middle;        // [hidden]: input + attention
+  float* output;        // [hidden]: middle + MLP; null: not computed
+  T* qkv;               // [qkv width], rotated
+  T* attention;         // [q width]
+  T* gate_up;           // [2 * intermediate]
+  float* inverse_rms1;  // [1] or null
+  float* inverse_rms2;  // [1] or null
+  T* u[group_count];    // [rank of the group]; training only
+  T* normed;            // [hidden], scratch
+  T* activated;         // [intermediate], scratch
+  T* dropped;           // [widest input], scratch with dropout only
 };
 
-// Rows [row, row + count) are read with `adapter`.
-struct AdapterRows {
-  const Adapter* adapter;
-  int64_t row;
-  int64_t count;
+// Which low-rank terms are added to the linears.
+template <class T>
+struct Adaptation {
+  bool planned = false;                 // those of ops.plan_lora()
+  const Adapter<T>* trained = nullptr;  // all rows, leaving u
+  Dropout dropout;                      // of `trained`
 };
 
-// Fills attention [tokens, q width] from qkv.
-using Attend = std::function<void(const float* qkv, float* attention)>;
+// Rotates and attends: fills attention [tokens, q width] from qkv.
+template <class T>
+using Attend = std::function<void(T* qkv, T* attention)>;
 
-void layer_forward(Model& model, int layer, const LayerRows& rows, int64_t tokens, const int32_t* positions,
-                   const float* cos_sin, const std::vector<AdapterRows>& adapters, const Dropout& dropout,
-                   const Attend& attend);
+template <class T>
+void layer_forward(Model<T>& model, int layer, const LayerRows<T>& rows, int64_t tokens,
+                   const Adaptation<T>& adaptation, const Attend<T>& attend);
 
 }  // namespace llama

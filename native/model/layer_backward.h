@@ -7,14 +7,13 @@
 
 namespace llama {
 
+template <class T>
 struct BackwardPass {
-  Model& model;
-  const Adapter& adapter;
-  const Activations& activations;
+  Model<T>& model;
+  const Adapter<T>& adapter;
+  const Activations<T>& activations;
   const Dropout& dropout;
-  int64_t tokens;
-  const int32_t* offsets;  // [rows + 1]
-  int64_t rows;
+  PackedRows rows;
   const int32_t* positions;  // [tokens]
   const float* cos_sin;
   float* gradients;  // laid out as the adapter's parameters; added to
@@ -22,6 +21,7 @@ struct BackwardPass {
 
 // activations.backward().dh holds the gradient of the layer's output before and of its input after; in the lowest
 // adapted layer it stops as soon as the last module has its gradient. The layer's gate_up is overwritten.
-void layer_backward(const BackwardPass& pass, int layer);
+template <class T>
+void layer_backward(const BackwardPass<T>& pass, int layer);
 
 }  // namespace llama

@@ -13,6 +13,8 @@ const char* name_of(Linear linear);  // "q_proj", ...
 enum class LinearGroup { qkv, o, gate_up, down };
 constexpr int group_count = 4;
 LinearGroup group_of(Linear linear);
+// A number for every product of the model that may be adapted.
+inline int place_of(int layer, LinearGroup group) { return layer * group_count + static_cast<int>(group); }
 
 struct LlamaConfig {
   int64_t vocab = 0, hidden = 0, intermediate = 0;

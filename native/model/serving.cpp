@@ -5,7 +5,6 @@
 #include <numeric>
 #include <string>
 
-#include "available_memory.h"
 #include "engine_error.h"
 
 namespace llama {
@@ -16,8 +15,9 @@ constexpr int64_t rows_per_pass = 512;
 
 }  // namespace
 
-std::shared_ptr<Sequence> make_sequence(std::shared_ptr<Model> model, int64_t capacity,
-                                        std::shared_ptr<Adapter> adapter) {
+template <class T>
+Sequence<T>::Sequence(std::shared_ptr<Model<T>> owner, int64_t capacity, std::shared_ptr<Adapter<T>> read_with)
+    : model(std::move(owner)), adapter(std::move(read_with)) {
   const LlamaConfig& config = model->config;
   if (capacity < 1 || capacity > config.max_positions) {
     throw EngineError("ENGINE_ARGUMENT", "capacity is " + std::to_string(capacity) + ", allowed are 1 to " +
@@ -25,38 +25,33 @@ std::shared_ptr<Sequence> make_sequence(std::shared_ptr<Model> model, int64_t ca
   }
   const int64_t bytes =
       2 * config.layers * config.kv_width() * capacity * static_cast<int64_t>(bytes_of(model->cache_type()));
-  require_memory(bytes, "a key/value cache of " + std::to_string(capacity) + " tokens");
-  auto sequence = std::make_shared<Sequence>();
-  sequence->cache =
-      model->ops->make_cache(config.layers, config.kv_heads, config.head_dim, capacity, model->cache_type());
-  sequence->model = std::move(model);
-  sequence->adapter = std::move(adapter);
-  return sequence;
+  model->ops->require(bytes, "a key/value cache of " + std::to_string(capacity) + " tokens",
+                      "ask for fewer max_new_tokens, or for fewer answers at once");
+  cache = model->ops->make_cache(config.layers, config.kv_heads, config.head_dim, capacity, model->cache_type());
 }
 
-void Server::check(const std::vector<StepRequest>& requests) const {
-  std::vector<const Sequence*> seen;
+template <class T>
+void Server<T>::check(const std::vector<StepRequest>& requests) const {
+  std::vector<const EngineSequence*> seen;
   for (size_t i = 0; i < requests.size(); ++i) {
     const StepRequest& request = requests[i];
     const std::string name = "request " + std::to_string(i);
     const auto tokens = static_cast<int64_t>(request.tokens.size());
-    if (request.sequence->model.get() != &model_) {
+    const auto* sequence = dynamic_cast<const Sequence<T>*>(request.sequence.get());
+    if (sequence == nullptr || sequence->model.get() != &model_) {
       throw EngineError("ENGINE_ARGUMENT", name + ": the sequence belongs to another model");
     }
     if (tokens < 1) throw EngineError("ENGINE_ARGUMENT", name + ": there are no tokens");
-    if (request.position < 0 || request.position > static_cast<int64_t>(request.sequence->history.size())) {
+    if (request.position < 0 || request.position > static_cast<int64_t>(sequence->history.size())) {
       throw EngineError("ENGINE_ARGUMENT", name + ": the cache holds fewer tokens than its length says");
     }
-    if (tokens > request.sequence->cache->capacity - request.position) {
+    if (tokens > sequence->cache->capacity - request.position) {
       throw EngineError("ENGINE_ARGUMENT", name + ": " + std::to_string(request.position + tokens) +
                                                " tokens do not fit into a cache of " +
-                                               std::to_string(request.sequence->cache->capacity));
+                                               std::to_string(sequence->cache->capacity));
     }
-    model_.check_tokens(request.tokens.data(), tokens);
-    if (request.sampling) {
-      const std::vector<int32_t>& forbidden = request.sampling->forbidden;
-      model_.check_tokens(forbidden.data(), static_cast<int64_t>(forbidden.size()));
-    }
+    check_tokens(model_.config, request.tokens);
+    if (request.sampling) check_tokens(model_.config, request.sampling->forbidden);
     seen.push_back(request.sequence.get());
   }
   std::sort(seen.begin(), seen.end(), std::less<>());
@@ -65,10 +60,11 @@ void Server::check(const std::vector<StepRequest>& requests) const {
   }
 }
 
-std::vector<int32_t> Server::step(const std::vector<StepRequest>& requests) {
+template <class T>
+std::vector<int32_t> Server<T>::step(const std::vector<StepRequest>& requests) {
   check(requests);
   for (const StepRequest& request : requests) {
-    std::vector<int32_t>& history = request.sequence->history;
+    std::vector<int32_t>& history = sequence_of(request).history;
     history.resize(static_cast<size_t>(request.position));
     history.insert(history.end(), request.tokens.begin(), request.tokens.end());
   }
@@ -93,76 +89,96 @@ std::vector<int32_t> Server::step(const std::vector<StepRequest>& requests) {
   return result;
 }
 
-void Server::pass(const std::vector<StepRequest>& requests, std::vector<Piece>& pieces, std::vector<int32_t>& result) {
+template <class T>
+typename Server<T>::Rows Server<T>::rows_of(const std::vector<StepRequest>& requests,
+                                            std::vector<Piece>& pieces) const {
+  const auto adapter_of = [&](const Piece& piece) { return sequence_of(requests[piece.request]).adapter.get(); };
   // Rows read with the same adapter lie together, so that their thin products are one.
   std::stable_sort(pieces.begin(), pieces.end(), [&](const Piece& x, const Piece& y) {
-    return std::less<>()(requests[x.request].sequence->adapter.get(), requests[y.request].sequence->adapter.get());
+    return std::less<>()(adapter_of(x), adapter_of(y));
   });
-  std::vector<int32_t> tokens, positions;
-  std::vector<AttentionSpan> spans;
-  std::vector<AdapterRows> adapters;
-  std::vector<size_t> drawing;
-  std::vector<int64_t> drawing_rows;
-  int64_t furthest = 0, largest_rank = 0;
+  Rows rows;
   for (const Piece& piece : pieces) {
     const StepRequest& request = requests[piece.request];
-    const int64_t row = static_cast<int64_t>(tokens.size()), position = request.position + piece.first;
-    spans.push_back({request.sequence->cache.get(), row, piece.count, position});
+    const int64_t row = static_cast<int64_t>(rows.tokens.size()), position = request.position + piece.first;
+    rows.spans.push_back({sequence_of(request).cache.get(), row, piece.count, position});
     for (int64_t i = 0; i < piece.count; ++i) {
-      tokens.push_back(request.tokens[static_cast<size_t>(piece.first + i)]);
-      positions.push_back(static_cast<int32_t>(position + i));
+      rows.tokens.push_back(request.tokens[static_cast<size_t>(piece.first + i)]);
+      rows.positions.push_back(static_cast<int32_t>(position + i));
     }
-    furthest = std::max(furthest, position + piece.count);
-    if (const Adapter* adapter = request.sequence->adapter.get()) {
-      if (adapters.empty() || adapters.back().adapter != adapter) adapters.push_back({adapter, row, 0});
-      adapters.back().count += piece.count;
-      largest_rank = std::max(largest_rank, adapter->largest_rank());
+    rows.furthest = std::max(rows.furthest, position + piece.count);
+    if (const Adapter<T>* adapter = adapter_of(piece)) {
+      const LoraTable* table = &adapter->table();
+      if (rows.adapters.empty() || rows.adapters.back().table != table) rows.adapters.push_back({table, row, 0});
+      rows.adapters.back().count += piece.count;
     }
     if (request.sampling && piece.first + piece.count == static_cast<int64_t>(request.tokens.size())) {
-      drawing.push_back(piece.request);
-      drawing_rows.push_back(row + piece.count - 1);
+      rows.drawing.push_back(piece.request);
+      rows.drawing_rows.push_back(static_cast<int32_t>(row + piece.count - 1));
     }
   }
+  return rows;
+}
 
+template <class T>
+void Server<T>::pass(const std::vector<StepRequest>& requests, std::vector<Piece>& pieces,
+                     std::vector<int32_t>& result) {
+  BasicOps<T>& ops = *model_.ops;
   const LlamaConfig& config = model_.config;
-  const auto count = static_cast<int64_t>(tokens.size());
+  const Rows rows = rows_of(requests, pieces);
+  const auto count = static_cast<int64_t>(rows.tokens.size());
   const int64_t qkv_width = config.qkv_width();
-  float* h = h_.reserve(count, config.hidden);
-  LayerRows rows{};
-  rows.input = rows.middle = rows.output = h;
-  rows.qkv = qkv_.reserve(count, qkv_width);
-  rows.attention = attention_.reserve(count, config.q_width());
-  rows.gate_up = gate_up_.reserve(count, 2 * config.intermediate);
-  rows.normed = normed_.reserve(count, config.hidden);
-  rows.activated = activated_.reserve(count, config.intermediate);
-  // Spans of several adapters start at row * (rank of their group), which never exceeds row * largest_rank.
-  std::fill_n(rows.u, group_count, u_.reserve(count, largest_rank));
 
-  const float* cos_sin = model_.rope.up_to(furthest);
-  model_.ops->embed(model_.weights.embedding, tokens.data(), count, h, config.hidden);
-  for (int layer = 0; layer < config.layers; ++layer) {
-    layer_forward(model_, layer, rows, count, positions.data(), cos_sin, adapters, Dropout{},
-                  [&](const float* qkv, float* attention) {
-                    model_.ops->attention(model_.attention_shape(), layer, spans, qkv, qkv_width,
-                                          qkv + config.q_width(), qkv + config.q_width() + config.kv_width(),
-                                          qkv_width, attention, config.q_width());
-                  });
-  }
-  if (!drawing.empty()) draw(requests, drawing, drawing_rows, h, result);
-}
+  LayerRows<T> layer_rows{};
+  float* h = h_.reserve(ops, count, config.hidden);
+  layer_rows.input = layer_rows.middle = layer_rows.output = h;
+  layer_rows.qkv = qkv_.reserve(ops, count, qkv_width);
+  layer_rows.attention = attention_.reserve(ops, count, config.q_width());
+  layer_rows.gate_up = gate_up_.reserve(ops, count, 2 * config.intermediate);
+  layer_rows.normed = normed_.reserve(ops, count, config.hidden);
+  layer_rows.activated = activated_.reserve(ops, count, config.intermediate);
+  const int32_t* tokens = tokens_.hold(ops, rows.tokens);
+  const int32_t* positions = positions_.hold(ops, rows.positions);
+  const float* cos_sin = model_.rope.up_to(ops, rows.furthest);
+  ops.plan_attention(rows.spans);
+  Adaptation<T> adaptation;
+  adaptation.planned = !rows.adapters.empty();
+  if (adaptation.planned) ops.plan_lora(rows.adapters, count);
 
-void Server::draw(const std::vector<StepRequest>& requests, const std::vector<size_t>& drawing,
-                  const std::vector<int64_t>& rows, const float* h, std::vector<int32_t>& result) {
-  const int64_t vocab = model_.config.vocab;
-  float* logits = head_.logits.reserve(static_cast<int64_t>(rows.size()), vocab);
-  head_logits(model_, h, rows, logits, head_);
-  model_.ops->pool().parallel_for(static_cast<int64_t>(drawing.size()), 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) {
-      const StepRequest& request = requests[drawing[static_cast<size_t>(i)]];
-      result[drawing[static_cast<size_t>(i)]] =
-          sample(logits + i * vocab, vocab, request.sequence->history, *request.sampling);
+  const auto layers = [&] {
+    ops.embed(*model_.weights.embedding, tokens, count, h, config.hidden);
+    for (int layer = 0; layer < config.layers; ++layer) {
+      layer_forward<T>(model_, layer, layer_rows, count, adaptation, [&](T* qkv, T* attention) {
+        ops.attention(model_.attention_shape(), layer, qkv, qkv_width, count, positions, cos_sin, attention,
+                      config.q_width());
+      });
     }
-  });
+  };
+  // One row of each sequence: the next pass is the same again.
+  if (static_cast<size_t>(count) == rows.spans.size()) {
+    ops.replay({count, adaptation.planned ? 1 : 0, reinterpret_cast<int64_t>(cos_sin)}, layers);
+  } else {
+    layers();
+  }
+  if (!rows.drawing.empty()) draw(requests, rows, h, result);
 }
+
+template <class T>
+void Server<T>::draw(const std::vector<StepRequest>& requests, const Rows& rows, const float* h,
+                     std::vector<int32_t>& result) {
+  std::vector<Draw> draws;
+  for (const size_t index : rows.drawing) {
+    draws.push_back({&*requests[index].sampling, &sequence_of(requests[index]).history});
+  }
+  float* logits = head_logits(model_, h, rows.drawing_rows, head_);
+  const std::vector<int32_t> drawn = model_.ops->sample(logits, model_.config.vocab, draws);
+  for (size_t i = 0; i < drawn.size(); ++i) result[rows.drawing[i]] = drawn[i];
+}
+
+#define LLAMA_INSTANTIATE(T) \
+  template class Sequence<T>; \
+  template class Server<T>;
+LLAMA_FOR_EACH_ACTIVATION(LLAMA_INSTANTIATE)
+#undef LLAMA_INSTANTIATE
 
 }  // namespace llama

@@ -2,38 +2,34 @@
 #pragma once
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "adapter.h"
+#include "buffer.h"
 #include "head.h"
 #include "layer.h"
-#include "sampling.h"
 
 namespace llama {
 
-struct Sequence {
-  std::shared_ptr<Model> model;
-  std::shared_ptr<Adapter> adapter;  // or null
+template <class T>
+class Sequence final : public EngineSequence {
+ public:
+  // Throws EngineError ENGINE_ARGUMENT, OUT_OF_MEMORY.
+  Sequence(std::shared_ptr<Model<T>> owner, int64_t capacity, std::shared_ptr<Adapter<T>> read_with);
+
+  std::shared_ptr<Model<T>> model;
+  std::shared_ptr<Adapter<T>> adapter;  // or null
   std::unique_ptr<KvCache> cache;
   std::vector<int32_t> history;  // the tokens in the cache, for the repetition penalty
-};
 
-// Throws EngineError OUT_OF_MEMORY.
-std::shared_ptr<Sequence> make_sequence(std::shared_ptr<Model> model, int64_t capacity,
-                                        std::shared_ptr<Adapter> adapter);
-
-struct StepRequest {
-  std::shared_ptr<Sequence> sequence;
-  int64_t position;  // tokens that are in the cache already; later ones are forgotten
-  std::vector<int32_t> tokens;
-  std::optional<Sampling> sampling;
+  size_t bytes() const override { return cache->bytes(); }
 };
 
 // Keeps its buffers between steps.
+template <class T>
 class Server {
  public:
-  explicit Server(Model& model) : model_(model) {}
+  explicit Server(Model<T>& model) : model_(model) {}
 
   // The drawn token of each request, or -1. A pass holds at most 512 rows; longer prompts take several.
   std::vector<int32_t> step(const std::vector<StepRequest>& requests);
@@ -44,14 +40,26 @@ class Server {
     int64_t first;  // index in the request's tokens
     int64_t count;
   };
+  // What one pass reads, row by row.
+  struct Rows {
+    std::vector<int32_t> tokens, positions;
+    std::vector<AttentionSpan> spans;
+    std::vector<LoraSpan> adapters;
+    std::vector<size_t> drawing;        // requests
+    std::vector<int32_t> drawing_rows;  // their last rows
+    int64_t furthest = 0;               // position
+  };
+  static Sequence<T>& sequence_of(const StepRequest& request) { return static_cast<Sequence<T>&>(*request.sequence); }
   void check(const std::vector<StepRequest>& requests) const;
+  Rows rows_of(const std::vector<StepRequest>& requests, std::vector<Piece>& pieces) const;
   void pass(const std::vector<StepRequest>& requests, std::vector<Piece>& pieces, std::vector<int32_t>& result);
-  void draw(const std::vector<StepRequest>& requests, const std::vector<size_t>& drawing,
-            const std::vector<int64_t>& rows, const float* h, std::vector<int32_t>& result);
+  void draw(const std::vector<StepRequest>& requests, const Rows& rows, const float* h, std::vector<int32_t>& result);
 
-  Model& model_;
-  FloatBuffer h_, qkv_, attention_, gate_up_, u_, normed_, activated_;
-  HeadBuffers head_;
+  Model<T>& model_;
+  Buffer<float> h_;
+  Buffer<T> qkv_, attention_, gate_up_, normed_, activated_;
+  Buffer<int32_t> tokens_, positions_;
+  HeadBuffers<T> head_;
 };
 
 }  // namespace llama

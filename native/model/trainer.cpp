@@ -2,74 +2,131 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <utility>
 
-#include "available_memory.h"
 #include "engine_error.h"
 #include "layer_backward.h"
 
 namespace llama {
 
-Trainer::Trainer(std::shared_ptr<Model> model, std::shared_ptr<Adapter> adapter)
-    : model_(std::move(model)), adapter_(std::move(adapter)) {
-  if (adapter_->modules().empty()) throw EngineError("ENGINE_ARGUMENT", "an adapter without modules cannot be trained");
-  const int64_t count = adapter_->parameter_count();
-  require_memory(3 * count * int64_t{sizeof(float)}, "gradients and optimiser state");
-  for (FloatBuffer* buffer : {&gradients_, &first_moment_, &second_moment_}) {
-    std::fill_n(buffer->reserve(count, 1), count, 0.0f);
+template <class T>
+Trainer<T>::Trainer(std::shared_ptr<Model<T>> model, std::shared_ptr<Adapter<T>> adapter)
+    : model_(std::move(model)), adapter_(std::move(adapter)), loss_scale_(std::is_same_v<T, Half>) {
+  const AdapterLayout& layout = adapter_->layout();
+  if (layout.modules().empty()) throw EngineError("ENGINE_ARGUMENT", "an adapter without modules cannot be trained");
+  const int64_t count = layout.parameter_count();
+  model_->ops->require(3 * count * static_cast<int64_t>(sizeof(float)), "gradients and optimiser state",
+                       "set lora_r lower or adapt fewer modules");
+  for (Buffer<float>* buffer : {&gradients_, &first_moment_, &second_moment_}) {
+    model_->ops->clear(buffer->reserve(*model_->ops, count), static_cast<size_t>(count) * sizeof(float));
   }
 }
 
-LossSum Trainer::accumulate(const PackedBatch& batch, float gradient_scale, const Dropout& dropout) {
-  batch.check(*model_);
+// As few as memory allows: what is not kept is computed a second time.
+template <class T>
+int Trainer<T>::layers_to_checkpoint(const MicroBatch& batch) const {
+  const Model<T>& model = *model_;
+  if (model.checkpointed_layers >= 0) return model.checkpointed_layers;
+  const int64_t held = static_cast<int64_t>(activations_.bytes());
+  const int64_t room = model.ops->available() + held - head_loss_bytes<T>(*model.ops, model.config);
+  const auto bytes_for = [&](int layers) {
+    return Activations<T>::bytes_for(model.config, adapter_->layout(), {batch.tokens, batch.dropout, layers});
+  };
+  int layers = 0;
+  while (layers < model.config.layers && bytes_for(layers) > room) ++layers;
+  return layers;
+}
+
+template <class T>
+void Trainer<T>::forward(int layer, const LayerRows<T>& rows, const PackedRows& packed, const Dropout& dropout) {
+  Model<T>& model = *model_;
+  const LlamaConfig& config = model.config;
+  const int64_t q_width = config.q_width(), qkv_width = config.qkv_width();
+  Adaptation<T> adaptation;
+  adaptation.trained = adapter_.get();
+  adaptation.dropout = dropout;
+  layer_forward<T>(model, layer, rows, packed.tokens, adaptation, [&](T* qkv, T* attention) {
+    model.ops->rope(qkv, qkv_width, packed.tokens, config.heads + config.kv_heads, config.head_dim, positions_.data(),
+                    cos_sin_, false);
+    model.ops->attention_packed(model.attention_shape(), packed, qkv, qkv_width, qkv + q_width,
+                                qkv + q_width + config.kv_width(), qkv_width, attention, q_width,
+                                activations_.lse(layer));
+  });
+}
+
+template <class T>
+LossSum Trainer<T>::accumulate(const PackedBatch& batch, float gradient_scale, const Dropout& dropout) {
+  batch.check(model_->config);
   const int64_t targets = batch.target_count();
   if (targets == 0) return {};
-  Model& model = *model_;
+  Model<T>& model = *model_;
+  BasicOps<T>& ops = *model.ops;
   const LlamaConfig& config = model.config;
-  const int64_t tokens = batch.token_count(), qkv_width = config.qkv_width();
-  activations_.prepare(config, *adapter_, tokens, dropout.probability != 0);
+  MicroBatch micro_batch{batch.token_count(), dropout.probability != 0, 0};
+  micro_batch.checkpointed_layers = layers_to_checkpoint(micro_batch);
+  activations_.prepare(ops, config, adapter_->layout(), micro_batch);
 
-  const std::vector<int32_t> positions = batch.positions();
-  const float* cos_sin = model.rope.up_to(batch.longest_row());
-  const std::vector<AdapterRows> adapters{{adapter_.get(), 0, tokens}};
-  model.ops->embed(model.weights.embedding, batch.tokens.data(), tokens, activations_.layer(0).input, config.hidden);
-  for (int layer = 0; layer < config.layers; ++layer) {
-    layer_forward(model, layer, activations_.layer(layer), tokens, positions.data(), cos_sin, adapters, dropout,
-                  [&](const float* qkv, float* attention) {
-                    model.ops->attention_packed(model.attention_shape(), batch.offsets.data(), batch.row_count(), qkv,
-                                                qkv_width, qkv + config.q_width(),
-                                                qkv + config.q_width() + config.kv_width(), qkv_width, attention,
-                                                config.q_width(), activations_.lse(layer));
-                  });
+  positions_.hold(ops, batch.positions());
+  cos_sin_ = model.rope.up_to(ops, batch.longest_row());
+  const PackedRows packed{offsets_.hold(ops, batch.offsets), batch.row_count(), batch.token_count()};
+  ops.embed(*model.weights.embedding, tokens_.hold(ops, batch.tokens), packed.tokens, activations_.layer(0).input,
+            config.hidden);
+  for (int layer = 0; layer < config.layers; ++layer) forward(layer, activations_.layer(layer), packed, dropout);
+  const double loss = head_loss(model, activations_.final_hidden(), batch.targets,
+                                gradient_scale * loss_scale_.value(), activations_.backward().dh, head_);
+  const BackwardPass<T> pass{model,   *adapter_,          activations_, dropout,
+                             packed,  positions_.data(), cos_sin_,     gradients_.data()};
+  for (int layer = config.layers - 1; layer >= activations_.lowest().layer; --layer) {
+    if (activations_.is_checkpointed(layer)) {
+      LayerRows<T> again = activations_.layer(layer);
+      again.output = nullptr;
+      forward(layer, again, packed, dropout);
+    }
+    layer_backward(pass, layer);
   }
-  const double loss = head_loss(model, activations_.final_hidden(), batch.targets.data(), tokens, gradient_scale,
-                                activations_.backward().dh, head_);
-  const BackwardPass pass{model,   *adapter_, activations_,         dropout, tokens, batch.offsets.data(),
-                          batch.row_count(), positions.data(), cos_sin, gradients_.data()};
-  for (int layer = config.layers - 1; layer >= activations_.lowest().layer; --layer) layer_backward(pass, layer);
   return {loss, targets};
 }
 
-LossSum Trainer::evaluate(const PackedBatch& batch) {
-  batch.check(*model_);
+template <class T>
+LossSum Trainer<T>::evaluate(const PackedBatch& batch) {
+  batch.check(model_->config);
   const int64_t targets = batch.target_count();
   if (targets == 0) return {};
   const float* h = packed_forward(*model_, batch, adapter_.get(), evaluation_);
-  return {head_loss(*model_, h, batch.targets.data(), batch.token_count(), 0, nullptr, head_), targets};
+  return {head_loss<T>(*model_, h, batch.targets, 0, nullptr, head_), targets};
 }
 
-double Trainer::update(const OptimizerStep& step) {
-  const int64_t count = adapter_->parameter_count();
-  const double norm = std::sqrt(model_->ops->sum_squares(gradients_.data(), count));
+template <class T>
+double Trainer<T>::update(const OptimizerStep& step) {
+  BasicOps<T>& ops = *model_->ops;
+  const int64_t count = adapter_->layout().parameter_count();
+  const double scale = loss_scale_.value();
+  double norm = std::sqrt(ops.sum_squares(gradients_.data(), count)) / scale;
   if (std::isfinite(norm)) {
     const double factor = step.max_grad_norm > 0 ? std::min(1.0, step.max_grad_norm / (norm + 1e-6)) : 1.0;
     ++steps_;
-    model_->ops->adamw(adapter_->parameters(), gradients_.data(), first_moment_.data(), second_moment_.data(), count,
-                       {step.learning_rate, step.beta1, step.beta2, step.epsilon, step.weight_decay,
-                        static_cast<float>(factor), steps_});
+    ops.adamw(adapter_->parameters(), gradients_.data(), first_moment_.data(), second_moment_.data(), count,
+              {step.learning_rate, step.beta1, step.beta2, step.epsilon, step.weight_decay,
+               static_cast<float>(factor / scale), steps_});
+    adapter_->round();
   }
-  std::fill_n(gradients_.data(), count, 0.0f);
+  // A step that only the scale made overflow is skipped, as mixed-precision training does, not reported.
+  if (loss_scale_.settle(std::isfinite(norm))) norm = 0;
+  ops.clear(gradients_.data(), static_cast<size_t>(count) * sizeof(float));
   return norm;
 }
+
+template <class T>
+std::vector<ModuleTensors> Trainer<T>::gradients() const {
+  std::vector<float> values(static_cast<size_t>(adapter_->layout().parameter_count()));
+  model_->ops->download(values.data(), gradients_.data(), values.size() * sizeof(float));
+  for (float& value : values) value /= loss_scale_.value();
+  return adapter_->layout().split(values);
+}
+
+#define LLAMA_INSTANTIATE(T) template class Trainer<T>;
+LLAMA_FOR_EACH_ACTIVATION(LLAMA_INSTANTIATE)
+#undef LLAMA_INSTANTIATE
 
 }  // namespace llama

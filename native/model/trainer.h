@@ -4,48 +4,39 @@
 #include <memory>
 
 #include "activations.h"
+#include "loss_scale.h"
 #include "packed_forward.h"
 
 namespace llama {
 
-struct LossSum {
-  double loss = 0;  // nats, over all positions with a target
-  int64_t targets = 0;
-};
-
-// AdamW with decoupled weight decay (Loshchilov and Hutter 2019).
-struct OptimizerStep {
-  float learning_rate, beta1, beta2, epsilon, weight_decay;
-  double max_grad_norm;  // 0: no clipping
-};
-
-class Trainer {
+template <class T>
+class Trainer final : public EngineTrainer {
  public:
   // The adapter is trained in place. Throws EngineError ENGINE_ARGUMENT when it has no modules.
-  Trainer(std::shared_ptr<Model> model, std::shared_ptr<Adapter> adapter);
+  Trainer(std::shared_ptr<Model<T>> model, std::shared_ptr<Adapter<T>> adapter);
 
-  const std::shared_ptr<Model>& model() const { return model_; }
-  const std::shared_ptr<Adapter>& adapter() const { return adapter_; }
-
-  // Forward and backward: adds gradient_scale * d(sum of losses) / d(adapter). After an error they are undefined.
-  LossSum accumulate(const PackedBatch& batch, float gradient_scale, const Dropout& dropout);
-  // Forward only.
-  LossSum evaluate(const PackedBatch& batch);
-  // Applies the accumulated gradients and clears them; returns their norm before clipping. Gradients whose norm is not
-  // finite are cleared without being applied.
-  double update(const OptimizerStep& step);
-
-  const float* gradients() const { return gradients_.data(); }
-  size_t state_bytes() const { return gradients_.bytes() + first_moment_.bytes() + second_moment_.bytes(); }
+  LossSum accumulate(const PackedBatch& batch, float gradient_scale, const Dropout& dropout) override;
+  LossSum evaluate(const PackedBatch& batch) override;
+  double update(const OptimizerStep& step) override;
+  std::vector<ModuleTensors> gradients() const override;
+  size_t state_bytes() const override {
+    return gradients_.bytes() + first_moment_.bytes() + second_moment_.bytes();
+  }
 
  private:
-  std::shared_ptr<Model> model_;
-  std::shared_ptr<Adapter> adapter_;
-  FloatBuffer gradients_, first_moment_, second_moment_;
+  int layers_to_checkpoint(const MicroBatch& batch) const;
+  void forward(int layer, const LayerRows<T>& rows, const PackedRows& packed, const Dropout& dropout);
+
+  std::shared_ptr<Model<T>> model_;
+  std::shared_ptr<Adapter<T>> adapter_;
+  Buffer<float> gradients_, first_moment_, second_moment_;
   int64_t steps_ = 0;
-  Activations activations_;
-  PackedBuffers evaluation_;
-  HeadBuffers head_;
+  LossScale loss_scale_;
+  Activations<T> activations_;
+  Buffer<int32_t> tokens_, positions_, offsets_;
+  const float* cos_sin_ = nullptr;
+  PackedBuffers<T> evaluation_;
+  HeadBuffers<T> head_;
 };
 
 }  // namespace llama

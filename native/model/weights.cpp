@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "available_memory.h"
 #include "engine_error.h"
 #include "storage.h"
 
@@ -70,7 +69,8 @@ class Checkpoint {
 };
 
 // One matrix of all sources. Checkpoints that mix storage types inside a group are widened to float32.
-std::unique_ptr<PackedMatrix> pack(Ops& ops, std::vector<MatrixSource> sources) {
+template <class T>
+std::unique_ptr<PackedMatrix> pack(BasicOps<T>& ops, std::vector<MatrixSource> sources) {
   const bool same = std::all_of(sources.begin(), sources.end(),
                                 [&](const MatrixSource& source) { return source.type == sources[0].type; });
   std::vector<std::vector<float>> widened;
@@ -101,15 +101,17 @@ int64_t storage_bytes(const TensorSources& tensors) {
 
 }  // namespace
 
-Weights load_weights(Ops& ops, const LlamaConfig& config, const TensorSources& tensors,
+template <class T>
+Weights load_weights(BasicOps<T>& ops, const LlamaConfig& config, const TensorSources& tensors,
                      const std::function<void(double)>& progress, const std::function<bool()>& cancelled) {
   Checkpoint checkpoint(tensors);
   Weights weights;
   const std::string embedding = "model.embed_tokens.weight";
-  weights.embedding = checkpoint.matrix(embedding, config.vocab, config.hidden);
-  weights.embedding_file = checkpoint.file_of(embedding);
-  weights.final_norm = checkpoint.vector("model.norm.weight", config.hidden);
-  require_memory(storage_bytes(tensors), "loading the model's weights");
+  const MatrixSource table = checkpoint.matrix(embedding, config.vocab, config.hidden);
+  const std::shared_ptr<MappedFile> embedding_file = checkpoint.file_of(embedding);
+  weights.final_norm.hold(ops, checkpoint.vector("model.norm.weight", config.hidden));
+  ops.require(ops.weight_bytes(storage_bytes(tensors)), "loading the model's weights");
+  weights.embedding = ops.make_embedding(table, embedding_file);
 
   for (int layer = 0; layer < config.layers; ++layer) {
     if (cancelled()) throw EngineError("ENGINE_ARGUMENT", "loading was cancelled");
@@ -120,8 +122,9 @@ Weights load_weights(Ops& ops, const LlamaConfig& config, const TensorSources& t
                                config.cols(name));
     };
     LayerWeights& packed = weights.layers.emplace_back();
-    packed.input_norm = checkpoint.vector(prefix + "input_layernorm.weight", config.hidden);
-    packed.post_attention_norm = checkpoint.vector(prefix + "post_attention_layernorm.weight", config.hidden);
+    packed.input_norm.hold(ops, checkpoint.vector(prefix + "input_layernorm.weight", config.hidden));
+    packed.post_attention_norm.hold(ops,
+                                    checkpoint.vector(prefix + "post_attention_layernorm.weight", config.hidden));
     if (layer == 0) weights.type = linear(Linear::q).type;
     packed.linears[static_cast<int>(LinearGroup::qkv)] =
         pack(ops, {linear(Linear::q), linear(Linear::k), linear(Linear::v)});
@@ -134,9 +137,15 @@ Weights load_weights(Ops& ops, const LlamaConfig& config, const TensorSources& t
   const std::string head = config.tied_head ? embedding : "lm_head.weight";
   weights.head = pack(ops, {checkpoint.matrix(head, config.vocab, config.hidden)});
   weights.bytes += weights.head->bytes();
-  weights.embedding_file->expect_random_reads();
+  embedding_file->expect_random_reads();
   progress(1);
   return weights;
 }
+
+#define LLAMA_INSTANTIATE(T)                                                                           \
+  template Weights load_weights<T>(BasicOps<T>&, const LlamaConfig&, const TensorSources&,             \
+                                   const std::function<void(double)>&, const std::function<bool()>&);
+LLAMA_FOR_EACH_ACTIVATION(LLAMA_INSTANTIATE)
+#undef LLAMA_INSTANTIATE
 
 }  // namespace llama

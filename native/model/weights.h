@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "activation.h"
+#include "buffer.h"
 #include "llama_config.h"
 #include "mapped_file.h"
 #include "ops.h"
@@ -23,24 +25,23 @@ struct TensorSource {
 using TensorSources = std::map<std::string, TensorSource>;
 
 struct LayerWeights {
-  std::vector<float> input_norm, post_attention_norm;  // [hidden]
+  Buffer<float> input_norm, post_attention_norm;  // [hidden]
   std::unique_ptr<PackedMatrix> linears[group_count];  // by LinearGroup, outputs side by side
 };
 
 struct Weights {
-  MatrixSource embedding{};  // [vocab, hidden], in the map
+  std::unique_ptr<EmbeddingTable> embedding;  // [vocab, hidden]
   std::vector<LayerWeights> layers;
-  std::vector<float> final_norm;  // [hidden]
+  Buffer<float> final_norm;  // [hidden]
   std::unique_ptr<PackedMatrix> head;
   StorageType type = StorageType::f32;  // of the query projection
   size_t bytes = 0;
-
-  std::shared_ptr<MappedFile> embedding_file;
 };
 
 // progress: fraction 0..1, called after each layer. Stops with EngineError when `cancelled` becomes true.
 // Throws EngineError CHECKPOINT_TENSOR, CHECKPOINT_CORRUPT, OUT_OF_MEMORY naming the tensor.
-Weights load_weights(Ops& ops, const LlamaConfig& config, const TensorSources& tensors,
+template <class T>
+Weights load_weights(BasicOps<T>& ops, const LlamaConfig& config, const TensorSources& tensors,
                      const std::function<void(double)>& progress, const std::function<bool()>& cancelled);
 
 }  // namespace llama

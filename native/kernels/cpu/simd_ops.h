@@ -1,6 +1,7 @@
 // Ops at the vector width of the including file. Everything is in an anonymous namespace: each instruction set has its own
 // copy, and none can be called by mistake from code for another processor.
 #pragma once
+#include "../host_ops.h"
 #include "attention_cache.h"
 #include "attention_packed.h"
 #include "dropout_rows.h"
@@ -12,14 +13,14 @@
 namespace llama {
 namespace {
 
-class SimdOps final : public Ops {
+class SimdOps final : public HostOps {
  public:
   explicit SimdOps(int threads) : pool_(threads) {}
   const char* name() const override { return kName; }
   ThreadPool& pool() override { return pool_; }
 
   std::unique_ptr<PackedMatrix> pack(const std::vector<MatrixSource>& sources) override { return pack_panels(pool_, sources); }
-  void linear(const PackedMatrix& w, const float* x, int64_t ldx, int64_t tokens, float* y, int64_t ldy, bool accumulate) override {
+  void linear_f32(const PackedMatrix& w, const float* x, int64_t ldx, int64_t tokens, float* y, int64_t ldy, bool accumulate) override {
     frozen_linear(pool_, buffers_, static_cast<const PanelMatrix&>(w), x, ldx, tokens, y, ldy, accumulate);
   }
   void linear_backward(const PackedMatrix& w, const float* g, int64_t ldg, int64_t tokens, float* dx, int64_t lddx, bool accumulate) override {
@@ -39,7 +40,7 @@ class SimdOps final : public Ops {
     dropout_rows(pool_, x, ldx, y, ldy, rows, cols, p, seed, step, module);
   }
 
-  void embed(const MatrixSource& table, const int32_t* ids, int64_t tokens, float* x, int64_t ldx) override { embed_rows(pool_, table, ids, tokens, x, ldx); }
+  void embed(const EmbeddingTable& table, const int32_t* ids, int64_t tokens, float* x, int64_t ldx) override { embed_rows(pool_, table.source, ids, tokens, x, ldx); }
   void rms_norm(const float* x, int64_t ldx, const float* w, float eps, int64_t tokens, int64_t width, float* y, int64_t ldy, float* inverse_rms) override {
     rms_norm_rows(pool_, x, ldx, w, eps, tokens, width, y, ldy, inverse_rms);
   }
@@ -60,17 +61,17 @@ class SimdOps final : public Ops {
   std::unique_ptr<KvCache> make_cache(int layers, int kv_heads, int head_dim, int64_t capacity, StorageType type) override {
     return make_panel_cache(layers, kv_heads, head_dim, capacity, type);
   }
-  void attention(const AttentionShape& shape, int layer, const std::vector<AttentionSpan>& spans, const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, float* o, int64_t ldo) override {
+  void attend(const AttentionShape& shape, int layer, const std::vector<AttentionSpan>& spans, const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, float* o, int64_t ldo) override {
     cached_attention(pool_, shape, layer, spans, q, ldq, k, v, ldkv, o, ldo);
   }
-  void attention_packed(const AttentionShape& shape, const int32_t* offsets, int64_t rows, const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, float* o, int64_t ldo, float* lse) override {
-    packed_attention(pool_, shape, offsets, rows, q, ldq, k, v, ldkv, o, ldo, lse);
+  void attention_packed(const AttentionShape& shape, const PackedRows& rows, const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, float* o, int64_t ldo, float* lse) override {
+    packed_attention(pool_, shape, rows.offsets, rows.count, q, ldq, k, v, ldkv, o, ldo, lse);
   }
-  void attention_packed_backward(const AttentionShape& shape, const int32_t* offsets, int64_t rows, const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, const float* o, int64_t ldo, const float* lse, const float* g, int64_t ldg, float* dq, int64_t lddq, float* dk, float* dv, int64_t lddkv) override {
-    packed_attention_backward(pool_, shape, offsets, rows, q, ldq, k, v, ldkv, o, ldo, lse, g, ldg, dq, lddq, dk, dv, lddkv);
+  void attention_packed_backward(const AttentionShape& shape, const PackedRows& rows, const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, const float* o, int64_t ldo, const float* lse, const float* g, int64_t ldg, float* dq, int64_t lddq, float* dk, float* dv, int64_t lddkv) override {
+    packed_attention_backward(pool_, shape, rows.offsets, rows.count, q, ldq, k, v, ldkv, o, ldo, lse, g, ldg, dq, lddq, dk, dv, lddkv);
   }
 
-  double cross_entropy(float* logits, int64_t ld, int64_t rows, int64_t vocab, const int32_t* targets, float gradient_scale) override {
+  double cross_entropy_in_place(float* logits, int64_t ld, int64_t rows, int64_t vocab, const int32_t* targets, float gradient_scale) override {
     return cross_entropy_rows(pool_, partial_sums_, logits, ld, rows, vocab, targets, gradient_scale);
   }
   double sum_squares(const float* x, int64_t n) override { return sum_squares_of(pool_, partial_sums_, x, n); }

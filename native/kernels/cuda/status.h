@@ -2,7 +2,7 @@
 #pragma once
 #include <string>
 
-#include "../../model/engine_error.h"
+#include "../engine_error.h"
 
 namespace llama::cuda {
 

@@ -33,7 +33,7 @@ class PlainCache final : public KvCache {
 // softmax(scale q kᵀ) v of one query over keys [first, last]; key(j, i) and value(j, i) read element i of position j.
 // Returns the log-sum-exp of the scaled scores.
 template <class Key, class Value>
-double attend(const AttentionShape& shape, const float* q, int64_t first, int64_t last, Key key, Value value, float* o) {
+double attend_query(const AttentionShape& shape, const float* q, int64_t first, int64_t last, Key key, Value value, float* o) {
   std::vector<double> scores(last - first + 1);
   double most = -std::numeric_limits<double>::infinity();
   for (int64_t j = first; j <= last; ++j) {
@@ -69,7 +69,7 @@ std::unique_ptr<KvCache> ReferenceOps::make_cache(int layers, int kv_heads, int 
   return cache;
 }
 
-void ReferenceOps::attention(const AttentionShape& shape, int layer, const std::vector<AttentionSpan>& spans, const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, float* o, int64_t ldo) {
+void ReferenceOps::attend(const AttentionShape& shape, int layer, const std::vector<AttentionSpan>& spans, const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, float* o, int64_t ldo) {
   const int group = shape.heads / shape.kv_heads;
   for (const AttentionSpan& span : spans) {
     auto& cache = static_cast<PlainCache&>(*span.cache);
@@ -85,34 +85,34 @@ void ReferenceOps::attention(const AttentionShape& shape, int layer, const std::
       const auto value = [&](int64_t j, int i) { return cache.load(cache.index(true, layer, j, column + i)); };
       for (int64_t t = 0; t < span.count; ++t) {
         const int64_t own = span.position + t, row = span.row + t, at = head * shape.head_dim;
-        attend(shape, q + row * ldq + at, first_key(shape, own), own, key, value, o + row * ldo + at);
+        attend_query(shape, q + row * ldq + at, first_key(shape, own), own, key, value, o + row * ldo + at);
       }
     });
   }
 }
 
-void ReferenceOps::attention_packed(const AttentionShape& shape, const int32_t* offsets, int64_t rows, const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, float* o, int64_t ldo, float* lse) {
+void ReferenceOps::attention_packed(const AttentionShape& shape, const PackedRows& rows, const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, float* o, int64_t ldo, float* lse) {
   const int group = shape.heads / shape.kv_heads;
-  pool_.parallel_for(rows * shape.heads, 1, [&](int64_t item, int64_t, int) {
-    const int64_t head = item % shape.heads, begin = offsets[item / shape.heads], end = offsets[item / shape.heads + 1];
+  pool_.parallel_for(rows.count * shape.heads, 1, [&](int64_t item, int64_t, int) {
+    const int64_t head = item % shape.heads, begin = rows.offsets[item / shape.heads], end = rows.offsets[item / shape.heads + 1];
     const int64_t column = head / group * shape.head_dim;
     const auto key = [&](int64_t j, int i) { return k[(begin + j) * ldkv + column + i]; };
     const auto value = [&](int64_t j, int i) { return v[(begin + j) * ldkv + column + i]; };
     for (int64_t t = 0; t < end - begin; ++t) {
       const int64_t at = head * shape.head_dim;
-      const double sum = attend(shape, q + (begin + t) * ldq + at, first_key(shape, t), t, key, value, o + (begin + t) * ldo + at);
+      const double sum = attend_query(shape, q + (begin + t) * ldq + at, first_key(shape, t), t, key, value, o + (begin + t) * ldo + at);
       lse[(begin + t) * shape.heads + head] = static_cast<float>(sum);
     }
   });
 }
 
 // With g = d o: p = exp(s - lse), dv = pᵀ g, ds = p (g vᵀ - rowsum(g o)) scale, dq = ds k, dk = dsᵀ q.
-void ReferenceOps::attention_packed_backward(const AttentionShape& shape, const int32_t* offsets, int64_t rows, const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, const float* o, int64_t ldo, const float* lse, const float* g, int64_t ldg, float* dq, int64_t lddq, float* dk, float* dv, int64_t lddkv) {
+void ReferenceOps::attention_packed_backward(const AttentionShape& shape, const PackedRows& rows, const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, const float* o, int64_t ldo, const float* lse, const float* g, int64_t ldg, float* dq, int64_t lddq, float* dk, float* dv, int64_t lddkv) {
   const int group = shape.heads / shape.kv_heads, width = shape.head_dim;
   // One key head at a time: its dk and dv sum over the query heads of its group.
-  pool_.parallel_for(rows * shape.kv_heads, 1, [&](int64_t item, int64_t, int) {
-    const int64_t kv_head = item % shape.kv_heads, begin = offsets[item / shape.kv_heads];
-    const int64_t length = offsets[item / shape.kv_heads + 1] - begin;
+  pool_.parallel_for(rows.count * shape.kv_heads, 1, [&](int64_t item, int64_t, int) {
+    const int64_t kv_head = item % shape.kv_heads, begin = rows.offsets[item / shape.kv_heads];
+    const int64_t length = rows.offsets[item / shape.kv_heads + 1] - begin;
     std::vector<double> sum_q(length * group * width), sum_k(length * width), sum_v(length * width);
     for (int64_t t = 0; t < length; ++t) {
       for (int64_t member = 0; member < group; ++member) {

@@ -38,7 +38,7 @@ std::unique_ptr<PackedMatrix> ReferenceOps::pack(const std::vector<MatrixSource>
   return matrix;
 }
 
-void ReferenceOps::linear(const PackedMatrix& w, const float* x, int64_t ldx, int64_t tokens, float* y, int64_t ldy, bool accumulate) {
+void ReferenceOps::linear_f32(const PackedMatrix& w, const float* x, int64_t ldx, int64_t tokens, float* y, int64_t ldy, bool accumulate) {
   const auto& matrix = static_cast<const PlainMatrix&>(w);
   pool_.parallel_for(matrix.rows, 8, [&](int64_t begin, int64_t end, int) {
     for (int64_t o = begin; o < end; ++o) {

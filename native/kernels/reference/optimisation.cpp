@@ -5,7 +5,7 @@
 
 namespace llama {
 
-double ReferenceOps::cross_entropy(float* logits, int64_t ld, int64_t rows, int64_t vocab, const int32_t* targets, float gradient_scale) {
+double ReferenceOps::cross_entropy_in_place(float* logits, int64_t ld, int64_t rows, int64_t vocab, const int32_t* targets, float gradient_scale) {
   double loss = 0;
   for (int64_t row = 0; row < rows; ++row) {
     float* z = logits + row * ld;

@@ -23,7 +23,8 @@ void ReferenceOps::dropout(const float* x, int64_t ldx, float* y, int64_t ldy, i
   });
 }
 
-void ReferenceOps::embed(const MatrixSource& table, const int32_t* ids, int64_t tokens, float* x, int64_t ldx) {
+void ReferenceOps::embed(const EmbeddingTable& embedding, const int32_t* ids, int64_t tokens, float* x, int64_t ldx) {
+  const MatrixSource& table = embedding.source;
   for (int64_t t = 0; t < tokens; ++t) {
     for (int64_t i = 0; i < table.cols; ++i) x[t * ldx + i] = load_element(table.data, table.type, ids[t] * table.cols + i);
   }

@@ -4,8 +4,6 @@
 #include <cstdio>
 #include <fstream>
 
-#include "engine_error.h"
-
 namespace llama {
 namespace {
 
@@ -44,21 +42,8 @@ int64_t container_memory() {
   return std::max<int64_t>(0, limit - used + reclaimable_cache());
 }
 
-std::string gigabytes(int64_t bytes) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.2f GB", static_cast<double>(bytes) / 1e9);
-  return text;
-}
-
 }  // namespace
 
 int64_t available_memory() { return std::min(machine_memory(), container_memory()); }
-
-void require_memory(int64_t bytes, const std::string& what) {
-  const int64_t available = available_memory();
-  if (bytes <= available) return;
-  throw EngineError("OUT_OF_MEMORY",
-                    what + " needs " + gigabytes(bytes) + ", " + gigabytes(available) + " are available");
-}
 
 }  // namespace llama

@@ -1,0 +1,289 @@
+import { readdirSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Receiver } from "../receiver.ts";
+import { freePort, type ServerProcess } from "../server-process.ts";
+import { containing, observed, parsed, shapedLike, withOwnSetupLogs } from "./answers.ts";
+import type { Case, Json } from "./case.ts";
+import { Exchange, type Incoming } from "./client.ts";
+import { normalized } from "./compare.ts";
+import { isTerminal, requestsOf, scriptFor } from "./deliveries.ts";
+
+/** Starts the server under test, ours or another, with one of a collection's predictors. */
+export type StartServer = (
+  fixture: string,
+  env: Record<string, string | null>,
+  flags: readonly string[],
+) => Promise<ServerProcess>;
+
+/**
+ * One run of a case: its server, its helpers, its open requests. A step that holds a recorded answer is answered in the
+ * shape of that one; a step without is answered in full, for a recording.
+ */
+export class Session {
+  readonly #sink: Receiver;
+  readonly #upload: Receiver;
+  readonly #files: Receiver;
+  readonly #closed: string;
+  readonly #exchanges = new Map<string, Exchange>();
+  #server: ServerProcess | null = null;
+  #isLent = false;
+  readonly #start: StartServer;
+
+  private constructor(receivers: Receiver[], closed: string, start: StartServer) {
+    this.#start = start;
+    [this.#sink, this.#upload, this.#files] = receivers as [Receiver, Receiver, Receiver];
+    this.#closed = closed;
+  }
+
+  /** @param lent a server to use instead of a fresh one; it stays when the session ends */
+  static async open(recorded: Case, start: StartServer, lent: ServerProcess | null = null): Promise<Session> {
+    const { sink, upload, files } = recorded.services ?? {};
+    const receivers = [
+      await Receiver.start(scriptFor(sink)),
+      await Receiver.start(scriptFor(upload)),
+      await Receiver.start(({ path }) => files?.[path] ?? { status: 404 }),
+    ];
+    const session = new Session(receivers, `http://127.0.0.1:${await freePort()}`, start);
+    if (lent !== null) {
+      session.#server = lent;
+      session.#isLent = true;
+    } else if (recorded.server !== null) {
+      const { env, flags, wait_for } = recorded.server;
+      try {
+        await session.#startServer(recorded.fixture, env, flags);
+        await session.#server!.until(...(wait_for === null ? [] : [wait_for].flat()));
+      } catch (error) {
+        await session.end();
+        throw error;
+      }
+    }
+    return session;
+  }
+
+  async end(): Promise<void> {
+    for (const exchange of this.#exchanges.values()) exchange.close();
+    for (const receiver of [this.#sink, this.#upload, this.#files]) receiver.close();
+    if (!this.#isLent) await this.#server?.kill();
+  }
+
+  normalized(value: unknown): unknown {
+    const addresses = new Map<string, string>();
+    for (const [name, url] of this.#addresses()) addresses.set(url.replace("http://", ""), `{{${name}}}`);
+    return normalized(value, addresses);
+  }
+
+  async perform(step: Json): Promise<Json> {
+    switch (step.op) {
+      case "http":
+        return this.#http(step);
+      case "await":
+        return this.#answerOf(step, await this.#exchanges.get(step.ref)!.answer);
+      case "close":
+        this.#exchanges.get(step.ref)!.close();
+        return undefined;
+      case "events":
+        return { reached: await poll(() => this.#exchanges.get(step.ref)!.count(step.event) >= step.count, 10_000) };
+      case "sleep":
+        await sleep(step.ms);
+        return undefined;
+      case "health":
+        return this.#health(step);
+      case "poll":
+        return this.#poll(step);
+      case "repeat":
+        return this.#repeat(step);
+      case "start":
+        return this.#restart(step);
+      case "signal":
+        if (step.afterMs) await sleep(step.afterMs);
+        this.#server!.child.kill(step.signal);
+        return undefined;
+      case "exit":
+        return Promise.race([this.#server!.exited, sleep(step.timeoutMs ?? 15_000, { code: "still running" })]);
+      case "alive":
+        return { alive: this.#server!.child.exitCode === null && this.#server!.child.signalCode === null };
+      case "webhooks":
+        return this.#webhooks(step);
+      case "uploads":
+        await this.#upload.until((received) => received.length >= step.count, step.timeoutMs ?? 5000);
+        if (step.settleMs) await sleep(step.settleMs);
+        return { uploads: requestsOf(this.#upload, step, "uploads") };
+      case "downloads":
+        return { requests: requestsOf(this.#files, step, "requests").map(({ body: _, ...rest }) => rest) };
+      case "tmpfiles":
+        return { files: readdirSync(this.#server!.tempDir) };
+      default:
+        throw new Error(`unknown step ${step.op}`);
+    }
+  }
+
+  #addresses(): [string, string][] {
+    return [
+      ["sink", this.#sink.url],
+      ["upload", this.#upload.url],
+      ["files", this.#files.url],
+      ["closed", this.#closed],
+    ];
+  }
+
+  #filled(text: string): string {
+    return this.#addresses().reduce((filled, [name, url]) => filled.replaceAll(`{{${name}}}`, url), text);
+  }
+
+  async #startServer(fixture: string, env: Record<string, string | null>, flags: string[]): Promise<void> {
+    await this.#server?.kill();
+    const extra: Record<string, string | null> = { ...env };
+    for (const [name, value] of Object.entries(env)) if (value !== null) extra[name] = this.#filled(value);
+    this.#server = await this.#start(
+      fixture,
+      extra,
+      flags.map((flag) => this.#filled(flag)),
+    );
+  }
+
+  async #restart(step: Json): Promise<Json> {
+    await this.#startServer(step.fixture, step.env ?? {}, step.flags ?? []);
+    const server = this.#server!;
+    const exited = server.exited.then((exit) => ({ status: null, exited: exit }));
+    const ready = server.until(...[step.until].flat()).then(({ status }) => ({ status }));
+    ready.catch(() => {});
+    return Promise.race([ready, exited]);
+  }
+
+  async #http(step: Json): Promise<Json> {
+    if (step.afterMs) await sleep(step.afterMs);
+    const exchange = this.#send(step);
+    if (step.as) {
+      this.#exchanges.set(step.as, exchange);
+      return undefined;
+    }
+    return this.#answerOf(step, await exchange.answer);
+  }
+
+  #send(step: Json, number = 0): Exchange {
+    const text = (value: Json) => this.#filled(expanded(value)).replaceAll("{{i}}", String(number));
+    const headers = Object.entries(step.headers).map(([name, value]) => [name, text(value)]);
+    return new Exchange(this.#server!.url, {
+      method: step.method,
+      path: text(step.path),
+      headers: Object.fromEntries(headers),
+      body:
+        step.body === undefined
+          ? null
+          : step.body.hex
+            ? Buffer.from(step.body.hex, "hex")
+            : Buffer.from(text(step.body)),
+    });
+  }
+
+  #answerOf(step: Json, answer: Incoming): Json {
+    const given = step.answer === undefined ? observed(answer) : shapedLike(step.answer, answer);
+    if (step.contains) given.contains = containing(step.contains, answer.text);
+    if (step.minMs !== undefined || step.maxMs !== undefined)
+      given.in_time = answer.tookMs >= (step.minMs ?? 0) && answer.tookMs <= (step.maxMs ?? 1e9);
+    if (step.spread !== undefined) given.live = answer.outputTimes.at(-1)! - answer.outputTimes[0]! >= step.spread;
+    return given;
+  }
+
+  async #health(step: Json): Promise<Json> {
+    const wanted = step.until === undefined ? [] : [step.until].flat();
+    const end = performance.now() + (step.timeoutMs ?? 15_000);
+    for (;;) {
+      const response = await fetch(`${this.#server!.url}/health-check`, { headers: { connection: "close" } }).catch(
+        () => null,
+      );
+      const body = (await response?.json()) as Json;
+      if (body && (wanted.length === 0 || wanted.includes(body.status) || performance.now() > end)) {
+        const { status, user_healthcheck_error } = body;
+        const short = user_healthcheck_error === undefined ? { status } : { status, user_healthcheck_error };
+        return {
+          http: response!.status,
+          body: step.full ? withOwnSetupLogs(step.answer?.body ?? body, body) : short,
+          ...(step.contains ? { contains: containing(step.contains, JSON.stringify(body)) } : {}),
+        };
+      }
+      await sleep(30);
+    }
+  }
+
+  async #poll(step: Json): Promise<Json> {
+    const seen: string[] = [];
+    let inTime = true;
+    const end = performance.now() + step.ms;
+    while (performance.now() < end) {
+      const started = performance.now();
+      const { status } = await this.#server!.health();
+      inTime &&= performance.now() - started <= step.maxMs;
+      if (seen.at(-1) !== status) seen.push(status as string);
+      await sleep(step.everyMs);
+    }
+    return { seen, all_in_time: inTime };
+  }
+
+  async #repeat(step: Json): Promise<Json> {
+    const answers: Incoming[] = [];
+    const started = performance.now();
+    const sendOne = async (number: number) => {
+      answers[number] = await this.#send(step.step, number).answer;
+    };
+    const numbers = Array.from({ length: step.times }, (_, number) => number);
+    if (step.parallel) await Promise.all(numbers.map(sendOne));
+    else for (const number of numbers) await sendOne(number);
+    const statuses: Record<string, number> = {};
+    for (const { status } of answers) statuses[status] = (statuses[status] ?? 0) + 1;
+    return {
+      statuses,
+      ...(step.bodies ? { bodies: answers.map(({ text }) => parsed(text)) } : {}),
+      ...(step.maxMs ? { in_time: performance.now() - started <= step.maxMs } : {}),
+    };
+  }
+
+  async #webhooks(step: Json): Promise<Json> {
+    const wanted = step.completed ?? 1;
+    await this.#sink.until((received) => received.filter(isTerminal).length >= wanted, step.timeoutMs ?? 15_000);
+    if (step.settleMs) await sleep(step.settleMs);
+    const terminal = this.#sink.received.filter(isTerminal);
+    const bodies = this.#sink.bodies;
+    const result: Json = {};
+    if (step.counts) {
+      result.counts = { total: bodies.length, terminal: terminal.length };
+      if (step.counts === "outputs") {
+        result.counts.with_output = bodies.filter((body) => body.status === "processing" && "output" in body).length;
+        // Several events may carry the same output (a log line after it); each output counts once.
+        const outputs = bodies
+          .filter((body) => body.status === "processing")
+          .map((body) => (body.output as [])?.length ?? 0);
+        result.counts.with_output = new Set(outputs.filter((length) => length > 0)).size;
+      }
+      result.last = terminal.length === 0 ? null : JSON.parse(terminal.at(-1)!.body.toString());
+    } else {
+      result.deliveries = requestsOf(this.#sink, step, "deliveries", false).map((request) => ({
+        ...request,
+        body: JSON.parse(request.body),
+      }));
+    }
+    if (step.contains) result.contains = containing(step.contains, JSON.stringify(bodies));
+    if (step.maxTotal !== undefined) result.at_most = bodies.length <= step.maxTotal;
+    if (step.gapsMs) {
+      result.gaps_ok = step.gapsMs.every(([least, most]: [number, number], index: number) => {
+        const gap = terminal[index + 1]!.at - terminal[index]!.at;
+        return gap >= least && gap <= most;
+      });
+    }
+    return result;
+  }
+}
+
+function expanded(value: Json): string {
+  if (typeof value === "string") return value;
+  return (value.before ?? "") + value.repeat.repeat(value.times) + (value.after ?? "");
+}
+
+async function poll(test: () => boolean, limitMs: number): Promise<boolean> {
+  const end = performance.now() + limitMs;
+  while (!test()) {
+    if (performance.now() > end) return false;
+    await sleep(20);
+  }
+  return true;
+}
