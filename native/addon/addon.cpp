@@ -1,8 +1,9 @@
-// Entry point of llama_cpu.node: load() and the names of the instruction sets this processor can run.
+// Entry point of llama_cpu.node: load(), the instruction sets this processor can run, and the GPUs.
 #include <napi.h>
 
 #include "adapter_object.h"
 #include "classes.h"
+#include "gpu.h"
 #include "model_object.h"
 #include "sequence_object.h"
 #include "trainer_object.h"
@@ -26,6 +27,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(classes);
   exports.Set("load", Napi::Function::New(env, load_model, "load"));
   exports.Set("instructionSets", Napi::Function::New(env, instruction_sets, "instructionSets"));
+  exports.Set("gpus", Napi::Function::New(env, gpus, "gpus"));
   return exports;
 }
 

@@ -1,6 +1,8 @@
 #include <cmath>
 
 #include "classes.h"
+#include "engine_error.h"
+#include "gpu.h"
 #include "model_object.h"
 
 namespace llama::addon {
@@ -83,7 +85,11 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
   options.tensors = to_tensors(object.Get("tensors"));
   const std::string isa = to_string(object.Get("isa"), "isa");
   const auto threads = static_cast<int>(to_integer(object.Get("threads"), "threads", 1, 1024));
+  options.checkpointed_layers =
+      static_cast<int>(to_integer(object.Get("checkpointedLayers"), "checkpointedLayers", -1, INT32_MAX));
   options.stop = handle->executor->stop_flag();
+  const std::string gpu_module = to_string(object.Get("gpuModule"), "gpuModule");
+  const GpuOptions gpu = gpu_module.empty() ? GpuOptions{} : to_gpu_options(object.Get("gpu"));
 
   const Napi::Value flag = object.Get("cancelled");
   if (!flag.IsTypedArray() || flag.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array ||
@@ -96,7 +102,7 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
 
   return handle->executor->run(
       env,
-      [handle, options = std::move(options), isa, threads, cancelled, callback,
+      [handle, options = std::move(options), isa, threads, gpu_module, gpu, cancelled, callback,
        keep_alive = Napi::Persistent(flag.As<Napi::Object>())]() mutable {
         const auto stop = options.stop;
         const LoadProgress progress{
@@ -104,7 +110,14 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
               if (!callback->IsEmpty()) handle->executor->tell(std::make_unique<Progress>(*callback, fraction));
             },
             [&] { return *stop || std::atomic_ref<int32_t>(*cancelled).load(std::memory_order_relaxed) != 0; }};
-        handle->model = load_on_cpu(std::move(options), isa, threads, progress);
+        if (gpu_module.empty()) {
+          handle->model = load_on_cpu(std::move(options), isa, threads, progress);
+          return true;
+        }
+        std::string problem;
+        GpuModule* module = open_gpu_module(gpu_module, problem);
+        if (module == nullptr) throw EngineError("ENGINE_UNAVAILABLE", problem);
+        handle->model = module->load(options, gpu, progress);
         return true;
       },
       [handle](Napi::Env env, bool&&) -> Napi::Value {

@@ -32,7 +32,8 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
 };
 
 // load(options, onProgress | undefined): Promise<Model>.
-// options: {config, tensors, threads, isa, cancelled: Int32Array}, where cancelled[0] != 0 stops the loading.
+// options: {config, tensors, threads, isa, checkpointedLayers, gpuModule, gpu, cancelled: Int32Array}, where cancelled[0] != 0
+// stops the loading. gpuModule is the GPU module's file, or empty for the CPU.
 Napi::Value load_model(const Napi::CallbackInfo& info);
 
 }  // namespace llama::addon

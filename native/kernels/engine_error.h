@@ -5,7 +5,8 @@
 
 namespace llama {
 
-class EngineError : public std::runtime_error {
+// Visible, so that what the GPU module throws is caught in the addon as the same type.
+class __attribute__((visibility("default"))) EngineError : public std::runtime_error {
  public:
   EngineError(const char* code, const std::string& message) : std::runtime_error(message), code_(code) {}
   const char* code() const { return code_; }

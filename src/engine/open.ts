@@ -17,14 +17,11 @@ export async function openEngine(env: NodeJS.ProcessEnv = process.env): Promise<
     throw new CodedError("ENGINE_UNAVAILABLE", `LLAMA_DEVICE is "${device}", known are auto, cpu, cuda`);
   }
   if (wanted === "tensorflow") return openTensorflow(env);
-  if (device === "cuda") {
-    const hint = "set LLAMA_DEVICE=cpu, or LLAMA_ENGINE=tensorflow with @tensorflow/tfjs-node-gpu installed";
-    throw new CodedError("ENGINE_UNAVAILABLE", "the native engine has no CUDA module yet", { hint });
-  }
   try {
     return await openNativeEngine(env);
   } catch (error) {
-    if (wanted === "native" || !isCodedError(error) || error.code !== "ENGINE_UNAVAILABLE") throw error;
+    const unavailable = isCodedError(error) && error.code === "ENGINE_UNAVAILABLE";
+    if (wanted === "native" || device === "cuda" || !unavailable) throw error;
     return withWarning(await openTensorflow(env), `${error.message}; ${error.hint ?? ""}`);
   }
 }

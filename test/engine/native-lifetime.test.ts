@@ -23,6 +23,9 @@ describe("a process with the native addon", () => {
         tensors: Array.from(tensors, ([name, source]) => ({ name, ...source })),
         threads: 2,
         isa: "auto",
+        checkpointedLayers: -1,
+        gpuModule: "",
+        gpu: null,
       },
     });
   });

@@ -95,6 +95,23 @@ for (const isa of ["reference", "auto"]) {
       });
     }
 
+    it("gives the same bits where layers are computed again instead of kept", async () => {
+      const config = randomConfig(2);
+      const weights = await writeRandomModel(join(folder, isa), config, 2, "F32");
+      const dropout = { probability: 0.3, seed: 9, step: 1 };
+      const results: { loss: number; gradients: unknown }[] = [];
+      for (const layers of ["0", "1", String(config.layers)]) {
+        const env = { LLAMA_ISA: isa, LLAMA_THREADS: "1", LLAMA_DEVICE: "cpu", LLAMA_CHECKPOINTED_LAYERS: layers };
+        const model = await (await openNativeEngine(env)).load(weights);
+        const trainer = await model.createTrainer(await model.createAdapter(randomAdapter(config, 2)));
+        const { loss } = await trainer.accumulate(randomBatch(config, 4, [9, 3, 6]), 1, dropout);
+        results.push({ loss, gradients: await trainer.gradients() });
+        await model.close();
+      }
+      expect(results[1]).toEqual(results[0]);
+      expect(results[2]).toEqual(results[0]);
+    });
+
     it("adds micro-batches up to the packed whole, and evaluate() agrees with accumulate()", async () => {
       const { config, model } = await load(2);
       const modules = randomAdapter(config, 2);

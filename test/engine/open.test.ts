@@ -3,10 +3,11 @@ import { openEngine } from "../../src/engine/open.ts";
 
 describe("openEngine", () => {
   it("opens the native engine unless told otherwise, and says what was chosen", async () => {
-    const engine = await openEngine({ LLAMA_THREADS: "1", LLAMA_ISA: "reference" });
+    const engine = await openEngine({ LLAMA_THREADS: "1", LLAMA_ISA: "reference", LLAMA_DEVICE: "cpu" });
     expect(engine.name).toBe("native");
     expect(engine.description).toBe("cpu (reference, 1 thread)");
-    expect((await openEngine({})).description).toMatch(/^cpu \(\w+, \d+ threads?\)$/);
+    // Why not a GPU, where there is none.
+    expect((await openEngine({})).description).toMatch(/^(cpu \(\w+, \d+ threads?; no GPU: .+\)|cuda \(.+\))$/);
   });
 
   it("opens the TensorFlow engine when asked for", async () => {
@@ -17,7 +18,8 @@ describe("openEngine", () => {
     const refusals: [NodeJS.ProcessEnv, string, string][] = [
       [{ LLAMA_ENGINE: "torch" }, "ENGINE_UNAVAILABLE", "native, tensorflow"],
       [{ LLAMA_DEVICE: "tpu" }, "ENGINE_UNAVAILABLE", "auto, cpu, cuda"],
-      [{ LLAMA_DEVICE: "cuda" }, "ENGINE_UNAVAILABLE", "CUDA"],
+      [{ LLAMA_DEVICE: "cuda", LLAMA_GPU_MODULE: "no-such-module.so" }, "ENGINE_UNAVAILABLE", "no-such-module.so"],
+      [{ LLAMA_CHECKPOINTED_LAYERS: "-1" }, "ENGINE_ARGUMENT", "LLAMA_CHECKPOINTED_LAYERS"],
       [{ LLAMA_ISA: "mmx" }, "ENGINE_ARGUMENT", "reference"],
       [{ LLAMA_THREADS: "0" }, "ENGINE_ARGUMENT", "1 to 1024"],
     ];

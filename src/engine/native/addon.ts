@@ -9,7 +9,29 @@ import type { Dropout, LossSum, OptimizerStep, Sampling } from "../engine.ts";
 export interface Addon {
   /** Best first: "avx512", "avx2", "reference". */
   instructionSets(): string[];
+  /** What the GPU module in `file` finds; `problem` says why there is no card. */
+  gpus(file: string): { readonly cards: readonly GpuCard[]; readonly problem: string | null };
   load(options: AddonLoadOptions, onProgress?: (fraction: number) => void): Promise<AddonModel>;
+}
+
+export interface GpuCard {
+  readonly index: number;
+  readonly name: string;
+  /** Compute capability: 89 is 8.9. */
+  readonly capability: number;
+  /** Bytes. */
+  readonly memory: number;
+  readonly available: number;
+}
+
+export interface GpuOptions {
+  readonly card: number;
+  /** Of activations: "" (as the weights), "float32", "bfloat16", "float16". */
+  readonly dtype: string;
+  /** Of the layers' linears: "none", "int8", "int4", "nf4". */
+  readonly quantization: string;
+  /** At most for keys and values; 0: what is left. */
+  readonly cacheBytes: number;
 }
 
 export interface AddonLoadOptions {
@@ -17,13 +39,19 @@ export interface AddonLoadOptions {
   readonly tensors: readonly object[];
   readonly threads: number;
   readonly isa: string;
+  /** Layers whose activations training computes again instead of keeping them; -1: as many as memory asks for. */
+  readonly checkpointedLayers: number;
+  /** The GPU module's file; "" for the CPU. */
+  readonly gpuModule: string;
+  readonly gpu: GpuOptions | null;
   /** Loading stops soon after element 0 is no longer 0. */
   readonly cancelled: Int32Array;
 }
 
 export interface AddonModel {
   readonly weightBytes: number;
-  readonly isa: string;
+  /** "avx2", "cuda bf16", ... */
+  readonly kernels: string;
   createAdapter(modules: readonly AddonModule[]): Promise<AddonAdapter>;
   createSequence(capacity: number, adapter: AddonAdapter | null): Promise<AddonSequence>;
   step(
@@ -71,11 +99,11 @@ export interface AddonTrainer {
   close(): void;
 }
 
-/** build/native/llama_cpu.node of the project that this file belongs to, whether it runs from src/ or from dist/. */
-function findAddon(): string | null {
+/** A file in build/native of the project that this file belongs to, whether it runs from src/ or from dist/. */
+export function findBuilt(name: string): string | null {
   let folder = dirname(fileURLToPath(import.meta.url));
   for (;;) {
-    const file = join(folder, "build", "native", "llama_cpu.node");
+    const file = join(folder, "build", "native", name);
     if (existsSync(file)) return file;
     const parent = dirname(folder);
     if (parent === folder || existsSync(join(folder, "package.json"))) return null;
@@ -86,7 +114,7 @@ function findAddon(): string | null {
 /** Throws CodedError ENGINE_UNAVAILABLE with the reason and the command that helps. */
 export function openAddon(): Addon {
   const hint = "type: npm run build";
-  const file = findAddon();
+  const file = findBuilt("llama_cpu.node");
   if (file === null) throw new CodedError("ENGINE_UNAVAILABLE", "the native engine has not been built", { hint });
   try {
     return createRequire(import.meta.url)(file) as Addon;

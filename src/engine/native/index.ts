@@ -1,24 +1,18 @@
-import { availableParallelism } from "node:os";
-import { CodedError } from "../../errors/index.ts";
 import type { Engine, EngineModel, LoadOptions, ModelWeights } from "../engine.ts";
 import { type Addon, openAddon } from "./addon.ts";
 import { settle } from "./failure.ts";
 import { NativeModel } from "./model.ts";
-
-export interface NativeOptions {
-  /** "auto" or one of the addon's instruction sets. */
-  readonly isa: string;
-  readonly threads: number;
-}
+import { chooseDevice, type NativeOptions } from "./settings.ts";
 
 /**
- * The C++ engine on the CPU. Reads LLAMA_THREADS (default: all cores but one, at least one) and LLAMA_ISA (default: the
- * best that the processor has). Throws CodedError ENGINE_UNAVAILABLE when the addon is missing, ENGINE_ARGUMENT for a
- * value that is not possible here.
+ * The C++ engine, on the CPU or a GPU. Reads LLAMA_DEVICE, LLAMA_THREADS (default: all cores but one, at least one),
+ * LLAMA_ISA (default: the best that the processor has) and what docs/gpu.md lists. Throws CodedError ENGINE_UNAVAILABLE when
+ * the addon or the wanted device is missing, ENGINE_ARGUMENT for a value that is not possible here.
  */
 export async function openNativeEngine(env: NodeJS.ProcessEnv): Promise<Engine> {
   const addon = openAddon();
-  return new NativeEngine(addon, { isa: readIsa(env, addon), threads: readThreads(env) });
+  const { options, description } = chooseDevice(env, addon);
+  return new NativeEngine(addon, options, description);
 }
 
 class NativeEngine implements Engine {
@@ -27,10 +21,10 @@ class NativeEngine implements Engine {
   readonly #addon: Addon;
   readonly #options: NativeOptions;
 
-  constructor(addon: Addon, options: NativeOptions) {
+  constructor(addon: Addon, options: NativeOptions, description: string) {
     this.#addon = addon;
     this.#options = options;
-    this.description = `cpu (${options.isa}, ${options.threads} thread${options.threads === 1 ? "" : "s"})`;
+    this.description = description;
   }
 
   async load({ config, tensors }: ModelWeights, options: LoadOptions = {}): Promise<EngineModel> {
@@ -56,20 +50,4 @@ class NativeEngine implements Engine {
       signal?.removeEventListener("abort", cancel);
     }
   }
-}
-
-function readThreads(env: NodeJS.ProcessEnv): number {
-  const text = env.LLAMA_THREADS;
-  if (text === undefined || text === "") return Math.max(1, availableParallelism() - 1);
-  const threads = Number(text);
-  if (Number.isInteger(threads) && threads >= 1 && threads <= 1024) return threads;
-  throw new CodedError("ENGINE_ARGUMENT", `LLAMA_THREADS is "${text}", allowed are 1 to 1024`);
-}
-
-function readIsa(env: NodeJS.ProcessEnv, addon: Addon): string {
-  const usable = addon.instructionSets();
-  const wanted = env.LLAMA_ISA || "auto";
-  if (wanted === "auto") return usable[0]!;
-  if (usable.includes(wanted)) return wanted;
-  throw new CodedError("ENGINE_ARGUMENT", `LLAMA_ISA is "${wanted}", this processor can run ${usable.join(", ")}`);
 }
