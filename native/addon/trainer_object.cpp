@@ -48,6 +48,7 @@ Napi::Function TrainerObject::define(Napi::Env env) {
                       InstanceMethod("evaluate", &TrainerObject::evaluate),
                       InstanceMethod("update", &TrainerObject::update),
                       InstanceMethod("gradients", &TrainerObject::gradients),
+                      InstanceMethod("plan", &TrainerObject::plan),
                       InstanceMethod("close", &TrainerObject::close)});
 }
 
@@ -88,6 +89,24 @@ Napi::Value TrainerObject::update(const Napi::CallbackInfo& info) {
 Napi::Value TrainerObject::gradients(const Napi::CallbackInfo& info) {
   return value_.handle()->executor->run(
       info.Env(), [trainer = trainer(info.Env())] { return trainer->gradients(); }, from_module_tensors);
+}
+
+Napi::Value TrainerObject::plan(const Napi::CallbackInfo& info) {
+  const int64_t tokens = to_integer(info[0], "tokens", 1, int64_t{1} << 26);
+  return value_.handle()->executor->run(
+      info.Env(),
+      [trainer = trainer(info.Env()), tokens, dropout = to_boolean(info[1], "dropout")] {
+        return trainer->plan(tokens, dropout);
+      },
+      [](Napi::Env env, MemoryPlan&& plan) {
+        const Napi::Object object = Napi::Object::New(env);
+        const std::pair<const char*, int64_t> fields[] = {
+            {"weights", plan.weights},         {"adapter", plan.adapter},     {"optimizer", plan.optimizer},
+            {"activations", plan.activations}, {"workspace", plan.workspace}, {"available", plan.available},
+            {"checkpointedLayers", plan.checkpointed_layers}, {"layers", plan.layers}};
+        for (const auto& [name, value] : fields) object.Set(name, static_cast<double>(value));
+        return object;
+      });
 }
 
 }  // namespace llama::addon

@@ -117,12 +117,24 @@ class BasicOps : public Device {
  public:
   virtual const char* name() const = 0;
 
-  // Bytes that weights of so many bytes in the checkpoint will take, about.
-  virtual int64_t weight_bytes(int64_t checkpoint_bytes) const { return checkpoint_bytes; }
+  // Bytes that a matrix of the layers (of the head, the embedding) will take.
+  virtual int64_t packed_bytes(const MatrixSource& source, bool of_layer) const {
+    (void)of_layer;
+    return source.rows * source.cols * static_cast<int64_t>(bytes_of(source.type));
+  }
+  // What helps where the weights do not fit.
+  virtual std::string weights_remedy() const { return ""; }
+  // Bytes that products, attention and the loss take beside their arguments, at most, for so many rows at once.
+  virtual int64_t workspace_bytes(int64_t rows) const {
+    (void)rows;
+    return 0;
+  }
 
   // ---- frozen linears
   // Stacks the sources along rows (same cols, same type) and packs them. Odd rows and cols are allowed.
   virtual std::unique_ptr<PackedMatrix> pack(const std::vector<MatrixSource>& sources) = 0;
+  // The head: kept as it is where the others are quantised.
+  virtual std::unique_ptr<PackedMatrix> pack_head(const MatrixSource& source) { return pack({source}); }
   // y[t, o] = sum_k x[t, k] W[o, k]           x [tokens, cols], y [tokens, rows]; tokens = 1 is the decode path
   virtual void linear(const PackedMatrix& w, const T* x, int64_t ldx, int64_t tokens, T* y, int64_t ldy) = 0;
   // The same with a float32 result: logits, and sums onto the residual stream (accumulate: y +=).

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "llama_config.h"
+#include "memory_plan.h"
 #include "packed_batch.h"
 #include "sampling.h"
 #include "weights.h"
@@ -83,6 +84,8 @@ class EngineTrainer {
   // finite are cleared without being applied.
   virtual double update(const OptimizerStep& step) = 0;
   virtual std::vector<ModuleTensors> gradients() const = 0;
+  // For micro-batches of so many tokens. Throws EngineError OUT_OF_MEMORY where they cannot fit.
+  virtual MemoryPlan plan(int64_t tokens, bool dropout) const = 0;
   virtual size_t state_bytes() const = 0;
 };
 

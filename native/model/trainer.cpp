@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -23,19 +24,45 @@ Trainer<T>::Trainer(std::shared_ptr<Model<T>> model, std::shared_ptr<Adapter<T>>
   }
 }
 
+template <class T>
+int64_t Trainer<T>::workspace_bytes(int64_t tokens) const {
+  return head_loss_bytes<T>(*model_->ops, model_->config) + model_->ops->workspace_bytes(tokens);
+}
+
+template <class T>
+int64_t Trainer<T>::room(int64_t tokens) const {
+  return model_->ops->available() + static_cast<int64_t>(activations_.bytes()) - workspace_bytes(tokens);
+}
+
 // As few as memory allows: what is not kept is computed a second time.
 template <class T>
-int Trainer<T>::layers_to_checkpoint(const MicroBatch& batch) const {
+int Trainer<T>::layers_to_checkpoint(int64_t tokens, bool dropout) const {
   const Model<T>& model = *model_;
   if (model.checkpointed_layers >= 0) return model.checkpointed_layers;
-  const int64_t held = static_cast<int64_t>(activations_.bytes());
-  const int64_t room = model.ops->available() + held - head_loss_bytes<T>(*model.ops, model.config);
-  const auto bytes_for = [&](int layers) {
-    return Activations<T>::bytes_for(model.config, adapter_->layout(), {batch.tokens, batch.dropout, layers});
-  };
+  const int64_t most = room(tokens);
   int layers = 0;
-  while (layers < model.config.layers && bytes_for(layers) > room) ++layers;
+  while (layers < model.config.layers &&
+         Activations<T>::bytes_for(model.config, adapter_->layout(), {tokens, dropout, layers}) > most) {
+    ++layers;
+  }
   return layers;
+}
+
+template <class T>
+MemoryPlan Trainer<T>::plan(int64_t tokens, bool dropout) const {
+  MemoryPlan plan;
+  plan.weights = static_cast<int64_t>(model_->weights.bytes);
+  plan.adapter = static_cast<int64_t>(adapter_->bytes());
+  plan.optimizer = static_cast<int64_t>(state_bytes());
+  plan.layers = model_->config.layers;
+  plan.checkpointed_layers = layers_to_checkpoint(tokens, dropout);
+  plan.activations = Activations<T>::bytes_for(model_->config, adapter_->layout(),
+                                               {tokens, dropout, plan.checkpointed_layers});
+  plan.workspace = workspace_bytes(tokens);
+  plan.available = model_->ops->available();
+  require_memory(plan.activations, room(tokens), "training on a micro-batch of " + std::to_string(tokens) + " tokens",
+                 "set micro_batch_size or cutoff_len lower");
+  return plan;
 }
 
 template <class T>
@@ -63,9 +90,9 @@ LossSum Trainer<T>::accumulate(const PackedBatch& batch, float gradient_scale, c
   Model<T>& model = *model_;
   BasicOps<T>& ops = *model.ops;
   const LlamaConfig& config = model.config;
-  MicroBatch micro_batch{batch.token_count(), dropout.probability != 0, 0};
-  micro_batch.checkpointed_layers = layers_to_checkpoint(micro_batch);
-  activations_.prepare(ops, config, adapter_->layout(), micro_batch);
+  const bool drops = dropout.probability != 0;
+  activations_.prepare(ops, config, adapter_->layout(),
+                       {batch.token_count(), drops, layers_to_checkpoint(batch.token_count(), drops)});
 
   positions_.hold(ops, batch.positions());
   cos_sin_ = model.rope.up_to(ops, batch.longest_row());

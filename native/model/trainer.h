@@ -19,12 +19,17 @@ class Trainer final : public EngineTrainer {
   LossSum evaluate(const PackedBatch& batch) override;
   double update(const OptimizerStep& step) override;
   std::vector<ModuleTensors> gradients() const override;
+  MemoryPlan plan(int64_t tokens, bool dropout) const override;
   size_t state_bytes() const override {
     return gradients_.bytes() + first_moment_.bytes() + second_moment_.bytes();
   }
 
  private:
-  int layers_to_checkpoint(const MicroBatch& batch) const;
+  // Beside the activations.
+  int64_t workspace_bytes(int64_t tokens) const;
+  // For activations.
+  int64_t room(int64_t tokens) const;
+  int layers_to_checkpoint(int64_t tokens, bool dropout) const;
   void forward(int layer, const LayerRows<T>& rows, const PackedRows& packed, const Dropout& dropout);
 
   std::shared_ptr<Model<T>> model_;

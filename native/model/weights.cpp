@@ -87,14 +87,20 @@ std::unique_ptr<PackedMatrix> pack(BasicOps<T>& ops, std::vector<MatrixSource> s
   return ops.pack(sources);
 }
 
-int64_t storage_bytes(const TensorSources& tensors) {
+// Bytes that the tensors will take. A checkpoint's header may say anything: sizes that are not possible count as too many.
+template <class T>
+int64_t planned_bytes(const BasicOps<T>& ops, const TensorSources& tensors) {
   int64_t sum = 0;
   for (const auto& [name, tensor] : tensors) {
-    int64_t size = static_cast<int64_t>(bytes_of(tensor.type));
+    int64_t elements = 1;
     for (const int64_t extent : tensor.shape) {
-      if (__builtin_mul_overflow(size, extent, &size)) return INT64_MAX;
+      if (__builtin_mul_overflow(elements, extent, &elements) || elements > INT64_MAX / 8) return INT64_MAX;
     }
-    if (__builtin_add_overflow(sum, size, &sum)) return INT64_MAX;
+    const bool matrix = tensor.shape.size() == 2;
+    const int64_t bytes = matrix ? ops.packed_bytes({nullptr, tensor.type, tensor.shape[0], tensor.shape[1]},
+                                                    name.starts_with("model.layers."))
+                                 : elements * static_cast<int64_t>(sizeof(float));
+    if (__builtin_add_overflow(sum, bytes, &sum)) return INT64_MAX;
   }
   return sum;
 }
@@ -110,7 +116,7 @@ Weights load_weights(BasicOps<T>& ops, const LlamaConfig& config, const TensorSo
   const MatrixSource table = checkpoint.matrix(embedding, config.vocab, config.hidden);
   const std::shared_ptr<MappedFile> embedding_file = checkpoint.file_of(embedding);
   weights.final_norm.hold(ops, checkpoint.vector("model.norm.weight", config.hidden));
-  ops.require(ops.weight_bytes(storage_bytes(tensors)), "loading the model's weights");
+  ops.require(planned_bytes(ops, tensors), "loading the model's weights", ops.weights_remedy());
   weights.embedding = ops.make_embedding(table, embedding_file);
 
   for (int layer = 0; layer < config.layers; ++layer) {
@@ -135,7 +141,7 @@ Weights load_weights(BasicOps<T>& ops, const LlamaConfig& config, const TensorSo
     progress((layer + 1.0) / (config.layers + 1.0));
   }
   const std::string head = config.tied_head ? embedding : "lm_head.weight";
-  weights.head = pack(ops, {checkpoint.matrix(head, config.vocab, config.hidden)});
+  weights.head = ops.pack_head(checkpoint.matrix(head, config.vocab, config.hidden));
   weights.bytes += weights.head->bytes();
   embedding_file->expect_random_reads();
   progress(1);

@@ -152,6 +152,24 @@ export interface OptimizerStep {
   readonly maxGradNorm: number;
 }
 
+/** What a training run will take of the device's memory, bytes. */
+export interface MemoryPlan {
+  /** Held already. */
+  readonly weights: number;
+  readonly adapter: number;
+  /** Gradients and AdamW's two moments. */
+  readonly optimizer: number;
+  /** Of a micro-batch. */
+  readonly activations: number;
+  /** Of the loss, products and attention. */
+  readonly workspace: number;
+  /** For what is not held yet. */
+  readonly available: number;
+  /** Layers whose activations are computed again instead of kept. */
+  readonly checkpointedLayers: number;
+  readonly layers: number;
+}
+
 export interface EngineTrainer {
   /**
    * Forward and backward; adds `gradientScale` * d(sum of losses)/d(adapter) to the gradients. gradientScale is
@@ -162,6 +180,8 @@ export interface EngineTrainer {
   evaluate(batch: PackedBatch): Promise<LossSum>;
   /** Applies the accumulated gradients, sets them to zero. gradNorm is before clipping. */
   update(step: OptimizerStep): Promise<{ gradNorm: number }>;
+  /** What micro-batches of so many tokens will take; null where the engine cannot tell. Throws OUT_OF_MEMORY. */
+  plan?(tokens: number, dropout: boolean): Promise<MemoryPlan | null>;
   /** Copies of the accumulated gradients, in the adapter's module order. */
   gradients(): Promise<{ a: Float32Array; b: Float32Array }[]>;
   close(): Promise<void>;

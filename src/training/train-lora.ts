@@ -5,6 +5,7 @@ import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
 import type { Row } from "./dataset/index.ts";
 import { type Example, encodeExamples } from "./examples.ts";
 import { initialAdapter } from "./initial-adapter.ts";
+import { memoryLine } from "./memory-line.ts";
 import { packExamples } from "./packing.ts";
 import { learningRate, type Plan, planRun } from "./plan.ts";
 import { type Evaluation, isWorthPrinting, type Progress, progressLine, type StepRecord } from "./progress.ts";
@@ -58,6 +59,10 @@ export async function trainLora(run: TrainingRun): Promise<TrainingResult> {
   try {
     const trainer = await base.model.createTrainer(adapter);
     try {
+      const all = training.reduce((sum, { tokens }) => sum + tokens.length, 0);
+      const largest = Math.min(plan.cutoff * settings.micro_batch_size, all);
+      const memory = await trainer.plan?.(Math.max(1, largest), settings.lora_dropout > 0);
+      if (memory) log?.(memoryLine(memory));
       const outcome = await new Loop(run, plan, adapter, trainer).run(training, validation);
       const { lora_r: rank, lora_alpha: alpha, lora_dropout: dropout, lora_target_modules: targetModules } = settings;
       const { modules, ...records } = outcome;

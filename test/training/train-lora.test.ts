@@ -129,7 +129,8 @@ describe("trainLora", () => {
     expect(reports.map(({ loss }) => loss)).toEqual(steps.map(({ loss }) => loss));
     expect(reports.at(-1)!.secondsLeft).toBe(0);
     expect(lines[0]).toBe("Adapted to 8 rows: val_set_size 0 instead of 2000, warmup_steps 0 instead of 100");
-    expect(lines[1]).toMatch(/^step 1\/4 {2}loss \d+\.\d{4} {2}\d+ tokens\/s {2}\d+:\d\d left$/);
+    expect(lines[1]).toMatch(/^Memory: weights .+, activations .+; .+ available$/);
+    expect(lines[2]).toMatch(/^step 1\/4 {2}loss \d+\.\d{4} {2}\d+ tokens\/s {2}\d+:\d\d left$/);
   });
 
   it("keeps the adapter that was best on the validation rows", async () => {

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CodedError } from "../../errors/index.ts";
-import type { Dropout, LossSum, OptimizerStep, Sampling } from "../engine.ts";
+import type { Dropout, LossSum, MemoryPlan, OptimizerStep, Sampling } from "../engine.ts";
 
 /** The JavaScript face of native/addon: promises, plain arrays, integers for names. Checked there a second time. */
 export interface Addon {
@@ -96,6 +96,7 @@ export interface AddonTrainer {
   /** The gradients' norm before clipping. */
   update(step: OptimizerStep): Promise<number>;
   gradients(): Promise<{ a: Float32Array; b: Float32Array }[]>;
+  plan(tokens: number, dropout: boolean): Promise<MemoryPlan>;
   close(): void;
 }
 

@@ -1,7 +1,7 @@
 import type { LlamaConfig } from "../config.ts";
-import type { Dropout, EngineTrainer, LossSum, OptimizerStep, PackedBatch } from "../engine.ts";
+import type { Dropout, EngineTrainer, LossSum, MemoryPlan, OptimizerStep, PackedBatch } from "../engine.ts";
 import type { AddonTrainer } from "./addon.ts";
-import { checkBatch, checkDropout, checkNumber, checkOptimizerStep } from "./arguments.ts";
+import { checkBatch, checkDropout, checkInteger, checkNumber, checkOptimizerStep } from "./arguments.ts";
 import { settle } from "./failure.ts";
 
 export class NativeTrainer implements EngineTrainer {
@@ -33,6 +33,11 @@ export class NativeTrainer implements EngineTrainer {
 
   async gradients(): Promise<{ a: Float32Array; b: Float32Array }[]> {
     return settle(() => this.#addon.gradients());
+  }
+
+  async plan(tokens: number, dropout: boolean): Promise<MemoryPlan> {
+    checkInteger("tokens", tokens, 1, 2 ** 26);
+    return settle(() => this.#addon.plan(tokens, dropout));
   }
 
   async close(): Promise<void> {
