@@ -1,8 +1,8 @@
 # The model as an image: `docker build -t llama-lora-cog .` makes the GPU stage, `--target cpu` the small one.
 ARG BASE_IMAGE=node:22-bookworm-slim
 
-# Compilers and development packages stay in this stage.
-FROM ${BASE_IMAGE} AS build
+# Compilers and development packages stay in these stages.
+FROM ${BASE_IMAGE} AS engine
 RUN apt-get update \
   && apt-get install -y --no-install-recommends g++ make cmake \
   && rm -rf /var/lib/apt/lists/*
@@ -13,6 +13,8 @@ RUN npm install --no-save --include=dev --ignore-scripts --no-audit --no-fund
 COPY scripts/build-native.mjs ./scripts/
 COPY native ./native
 RUN node scripts/build-native.mjs
+
+FROM engine AS build
 COPY . .
 # Source maps of packages are half of their size, and for debuggers only.
 RUN node scripts/build-dist.mjs \
@@ -42,6 +44,17 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 \
 ENTRYPOINT ["/usr/bin/tini", "--"]
 CMD ["python", "-m", "cog.server.http"]
 
-# The GPU image. The CUDA module of the engine follows; until then this stage runs the model on the CPU of a GPU host.
+# NVIDIA's compiler and cuBLASLt come as wheels; pip trusts the authorities that the system trusts.
+FROM engine AS engine-gpu
+RUN apt-get update \
+  && apt-get install -y --no-install-recommends ca-certificates python3 python3-venv \
+  && rm -rf /var/lib/apt/lists/*
+COPY scripts/build-cuda.mjs ./scripts/
+RUN PIP_CERT=/etc/ssl/certs/ca-certificates.crt node scripts/build-cuda.mjs \
+  && cp build/cuda-toolkit/lib/python*/site-packages/nvidia/cu*/lib/libcublasLt.so.?? build/native/ \
+  && rm -rf build/cuda-toolkit build/native-cuda
+
+# The GPU image: the same, the GPU module beside the addon, and the library that it opens. Without a card it runs on the CPU.
 FROM cpu AS gpu
+COPY --from=engine-gpu /src/build/native/llama_cuda.so /src/build/native/libcublasLt.so.* ./build/native/
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility

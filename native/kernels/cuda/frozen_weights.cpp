@@ -1,0 +1,161 @@
+#include "frozen_weights.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+
+#include "../engine_error.h"
+#include "../matrix_sources.h"
+#include "quantize.h"
+
+namespace llama::cuda {
+namespace {
+
+template <class T>
+class CardMatrix final : public PackedMatrix {
+ public:
+  std::shared_ptr<Memory> memory;
+  const T* elements = nullptr;  // null where quantised
+  QuantizedView quantized;
+  size_t bytes() const override { return memory->bytes; }
+};
+
+template <class T>
+class CardTable final : public EmbeddingTable {
+ public:
+  std::shared_ptr<Memory> memory;
+};
+
+constexpr size_t chunk_bytes = size_t{16} << 20;
+constexpr size_t chunks = 8;
+
+// NF4's scales are quantised too, as in QLoRA: 4.13 bits a weight instead of 4.5.
+bool is_doubly_quantized(Quantization kind) { return kind == Quantization::nf4; }
+
+}  // namespace
+
+template <class T>
+void FrozenWeights<T>::upload(T* to, const MatrixSource& source) {
+  if (!ring_) ring_ = std::make_unique<PinnedRing>(gpu_.stream(), chunks, chunk_bytes);
+  const int64_t count = source.rows * source.cols;
+  if (source.type == storage_of<T>) {
+    ring_->upload_large(to, source.data, static_cast<size_t>(count) * sizeof(T), loading_threads_);
+    return;
+  }
+  std::atomic<bool> overflow = false;
+  ring_->upload_filled(to, static_cast<size_t>(count) * sizeof(T), loading_threads_,
+                       [&](void* chunk, size_t offset, size_t bytes) {
+                         auto* values = static_cast<T*>(chunk);
+                         const auto first = static_cast<int64_t>(offset / sizeof(T));
+                         bool finite = true;
+                         for (int64_t i = 0; i < static_cast<int64_t>(bytes / sizeof(T)); ++i) {
+                           values[i] = from_float<T>(load_element(source.data, source.type, first + i));
+                           finite = finite && std::isfinite(to_float(values[i]));
+                         }
+                         if (!finite) overflow = true;
+                       });
+  if (overflow) {
+    throw EngineError("CHECKPOINT_UNSUPPORTED",
+                      "a weight is too large for 16-bit floats of this card's kind; set LLAMA_DTYPE=float32");
+  }
+}
+
+template <class T>
+std::unique_ptr<PackedMatrix> FrozenWeights<T>::pack(const std::vector<MatrixSource>& sources) {
+  auto matrix = std::make_unique<CardMatrix<T>>();
+  matrix->rows = stacked_rows(sources);
+  matrix->cols = sources[0].cols;
+  matrix->type = sources[0].type;
+  const int64_t count = matrix->rows * matrix->cols;
+  const bool plain = quantization_ == Quantization::none;
+  T* elements;
+  if (plain) {
+    matrix->memory = gpu_.allocate(static_cast<size_t>(count) * sizeof(T));
+    elements = static_cast<T*>(matrix->memory->data);
+    matrix->elements = elements;
+  } else {
+    elements = static_cast<T*>(workspace_.reserve(gpu_, static_cast<size_t>(count) * sizeof(T)));
+    largest_quantized_ = std::max(largest_quantized_, count);
+  }
+  int64_t at = 0;
+  for (const MatrixSource& source : sources) {
+    upload(elements + at, source);
+    at += source.rows * source.cols;
+  }
+  if (!plain) {
+    const bool doubly = is_doubly_quantized(quantization_);
+    matrix->memory = gpu_.allocate(quantized_layout(quantization_, doubly, matrix->rows, matrix->cols).bytes);
+    matrix->quantized = quantized_in(matrix->memory->data, quantization_, doubly, matrix->rows, matrix->cols);
+    cuda::quantize(gpu_.stream(), static_cast<const T*>(elements), matrix->quantized,
+                   products_.reserve(gpu_, quantize_scratch_bytes(matrix->quantized)));
+  }
+  return matrix;
+}
+
+template <class T>
+std::unique_ptr<PackedMatrix> FrozenWeights<T>::pack_head(const MatrixSource& source) {
+  auto matrix = std::make_unique<CardMatrix<T>>();
+  matrix->rows = source.rows;
+  matrix->cols = source.cols;
+  matrix->type = source.type;
+  if (embedding_ && embedding_source_ == source.data) {
+    matrix->memory = embedding_;
+  } else {
+    matrix->memory = gpu_.allocate(static_cast<size_t>(source.rows * source.cols) * sizeof(T));
+    upload(static_cast<T*>(matrix->memory->data), source);
+  }
+  matrix->elements = static_cast<const T*>(matrix->memory->data);
+  ring_.reset();  // the head is the last one; pinned memory is the whole machine's
+  return matrix;
+}
+
+template <class T>
+std::unique_ptr<EmbeddingTable> FrozenWeights<T>::make_embedding(const MatrixSource& source) {
+  auto table = std::make_unique<CardTable<T>>();
+  table->source = source;
+  table->memory = gpu_.allocate(static_cast<size_t>(source.rows * source.cols) * sizeof(T));
+  upload(static_cast<T*>(table->memory->data), source);
+  embedding_ = table->memory;
+  embedding_source_ = source.data;
+  return table;
+}
+
+template <class T>
+const T* FrozenWeights<T>::elements_of(const EmbeddingTable& table) const {
+  return static_cast<const T*>(static_cast<const CardTable<T>&>(table).memory->data);
+}
+
+template <class T>
+int64_t FrozenWeights<T>::packed_bytes(const MatrixSource& source, bool of_layer) const {
+  if (!of_layer || quantization_ == Quantization::none) return source.rows * source.cols * static_cast<int64_t>(sizeof(T));
+  const bool doubly = is_doubly_quantized(quantization_);
+  return static_cast<int64_t>(quantized_layout(quantization_, doubly, source.rows, source.cols).bytes);
+}
+
+template <class T>
+int64_t FrozenWeights<T>::workspace_bytes() const {
+  return largest_quantized_ * static_cast<int64_t>(sizeof(T));
+}
+
+template <class T>
+const T* FrozenWeights<T>::elements_of(const PackedMatrix& w) {
+  const auto& matrix = static_cast<const CardMatrix<T>&>(w);
+  if (matrix.elements != nullptr) return matrix.elements;
+  auto* elements = static_cast<T*>(workspace_.reserve(gpu_, static_cast<size_t>(w.rows * w.cols) * sizeof(T)));
+  dequantize(gpu_.stream(), matrix.quantized, elements);
+  return elements;
+}
+
+template <class T>
+void FrozenWeights<T>::multiply_backward(const PackedMatrix& w, const T* g, int64_t ldg, int64_t tokens, T* dx,
+                                         int64_t lddx, bool accumulate) {
+  gemm_.template multiply<T, T>({g, ldg}, {elements_of(w), w.cols}, dx, lddx, tokens, w.cols, w.rows, 1,
+                                accumulate ? 1.0f : 0.0f);
+}
+
+template class FrozenWeights<float>;
+template class FrozenWeights<Bf16>;
+template class FrozenWeights<Half>;
+
+}  // namespace llama::cuda
