@@ -57,6 +57,12 @@ Floats random_floats(int64_t n, float scale) {
   return values;
 }
 
+Floats quantized_and_back(const Floats& weights, int64_t rows, int64_t cols, Quantization kind, bool doubly) {
+  Floats back(weights.size());
+  reference::dequantize(reference::quantize(weights.data(), rows, cols, kind, doubly), back.data());
+  return back;
+}
+
 // A checkpoint in one raw file.
 class Checkpoint {
  public:
@@ -83,7 +89,7 @@ class Checkpoint {
 
   // The same model with its layers' linears quantised and dequantised again, as float32.
   void quantize(Quantization kind) {
-    const bool doubly = kind != Quantization::int8;
+    const bool doubly = kind == Quantization::nf4;
     for (int layer = 0; layer < config_.layers; ++layer) {
       const auto stack = [&](std::vector<Linear> linears) {
         Floats all;
@@ -92,7 +98,7 @@ class Checkpoint {
           all.insert(all.end(), values.begin(), values.end());
         }
         const int64_t cols = config_.cols(linears[0]), rows = static_cast<int64_t>(all.size()) / cols;
-        const Floats back = dequantize_reference(quantize_reference(all, rows, cols, kind, doubly));
+        const Floats back = quantized_and_back(all, rows, cols, kind, doubly);
         size_t at = 0;
         for (const Linear linear : linears) {
           Floats& values = tensors_[name(layer, linear)];
@@ -360,13 +366,13 @@ void test_memory() {
   const PackedBatch batch = random_batch({30});
   const MemoryPlan plan = trainer->plan(100, false);
   expect(plan.weights > 0 && plan.activations > 0 && plan.checkpointed_layers == 0, "a plan names its parts");
-  emulated::memory_limit = emulated::memory_used + (size_t{257} << 20);
+  emulated::machine.memory = emulated::machine.allocated + (size_t{257} << 20);
   const std::string refused = error_of([&] { trainer->plan(1 << 20, false); });
   expect(refused.starts_with("OUT_OF_MEMORY") && refused.find("micro_batch_size") != std::string::npos, "a plan that cannot fit says what to change: " + refused);
-  emulated::memory_limit = emulated::memory_used;
+  emulated::machine.memory = emulated::machine.allocated;
   expect(error_of([&] { trainer->accumulate(batch, 1, {}); }).starts_with("OUT_OF_MEMORY"), "training without memory is an error");
   expect(error_of([&] { gpu->make_sequence(100, nullptr); }).starts_with("OUT_OF_MEMORY"), "a sequence without memory is an error");
-  emulated::memory_limit = SIZE_MAX;
+  emulated::machine.memory = size_t{1} << 40;
   expect(std::isfinite(trainer->accumulate(batch, 1, {}).loss), "and the next call works");
 }
 
