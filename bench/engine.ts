@@ -86,7 +86,7 @@ async function training(model: EngineModel): Promise<number> {
 function runTorch(dtype: string): Record<string, unknown> | null {
   if (!options.torch) return null;
   const script = join(root, "bench", "peers", "torch_lora.py");
-  const args = [script, join(folder, "config.json"), options.threads, "4", "512", String(Math.min(rounds, 2)), dtype];
+  const args = [script, join(folder, "config.json"), options.threads, "4", "512", String(Math.min(rounds, 3)), dtype];
   return JSON.parse(execFileSync(options.torch, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }));
 }
 

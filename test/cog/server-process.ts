@@ -9,17 +9,9 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 
 /** A test that fails half way must not leave a server behind. */
 const running = new Set<ChildProcess>();
-process.on("exit", killAll);
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-  process.once(signal, () => {
-    killAll();
-    process.kill(process.pid, signal);
-  });
-}
-
-function killAll(): void {
+process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL");
-}
+});
 
 /** The server runs from dist/, as it does for users. */
 export function buildDist(): void {
@@ -47,15 +39,10 @@ export interface ServerProcessOptions {
   /** null removes a variable. */
   env?: Record<string, string | null>;
   flags?: readonly string[];
-  /** Another server to start instead of ours: the program and what comes before the flags. */
-  command?: readonly [string, ...string[]];
 }
 
-const ownCommand = [process.execPath, join(root, "dist", "cog", "server.js")] as const;
-
 /** Starts the real server as a process of its own, on a free port. */
-export async function startServerProcess(options: ServerProcessOptions): Promise<ServerProcess> {
-  const { dir, env = {}, flags = [], command: [program, ...first] = ownCommand } = options;
+export async function startServerProcess({ dir, env = {}, flags = [] }: ServerProcessOptions): Promise<ServerProcess> {
   const port = env.PORT ?? String(await freePort());
   const tempDir = mkdtempSync(join(tmpdir(), "cog-test-"));
   const variables: NodeJS.ProcessEnv = { ...process.env, PORT: port, TMPDIR: tempDir, LOG_FORMAT: "console" };
@@ -63,7 +50,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
     if (value === null) delete variables[name];
     else variables[name] = value;
   }
-  const child = spawn(program, [...first, "--host", "127.0.0.1", ...flags], {
+  const child = spawn(process.execPath, [join(root, "dist", "cog", "server.js"), "--host", "127.0.0.1", ...flags], {
     cwd: dir,
     env: variables,
     stdio: ["ignore", "ignore", "pipe"],

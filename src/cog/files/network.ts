@@ -1,6 +1,6 @@
 import { lookup as lookupAddress } from "node:dns";
 import { BlockList, isIP, type LookupFunction } from "node:net";
-import type { Agent, Dispatcher } from "undici";
+import { Agent, type Dispatcher, request } from "undici";
 
 /** Loopback, private, link-local (cloud metadata), multicast and other addresses no client of ours may reach through us. */
 const refused = new BlockList();
@@ -93,26 +93,17 @@ const silenceMs = 10_000;
 export function createFetch(options: { isAllowed: AddressTest; silenceMs?: number }): Fetch & { close(): void } {
   const { isAllowed } = options;
   const limit = options.silenceMs ?? silenceMs;
-  let opened: Agent | undefined;
-  let isClosed = false;
-  // Loaded with the first request: a server that fetches nothing starts sooner.
-  const client = async () => {
-    const { Agent, request } = await import("undici");
-    opened ??= new Agent({
-      connect: { timeout: limit, lookup: lookupAmong(isAllowed) },
-      headersTimeout: limit,
-      bodyTimeout: limit,
-      pipelining: 1,
-    });
-    if (isClosed) await opened.destroy();
-    return { agent: opened, request };
-  };
+  const agent = new Agent({
+    connect: { timeout: limit, lookup: lookupAmong(isAllowed) },
+    headersTimeout: limit,
+    bodyTimeout: limit,
+    pipelining: 1,
+  });
   const fetch: Fetch = async (address, { method, headers, body, signal }) => {
     let url = checked(address, isAllowed);
     let sent = headers;
     let verb = method;
     let content = body;
-    const { agent, request } = await client();
     for (let hop = 0; ; hop++) {
       const answer = await request(url, {
         method: verb,
@@ -138,11 +129,7 @@ export function createFetch(options: { isAllowed: AddressTest; silenceMs?: numbe
       url = next;
     }
   };
-  const close = () => {
-    isClosed = true;
-    opened?.destroy().catch(() => {});
-  };
-  return Object.assign(fetch, { close });
+  return Object.assign(fetch, { close: () => void agent.destroy().catch(() => {}) });
 }
 
 function checked(address: string, isAllowed: AddressTest): URL {
