@@ -30,6 +30,8 @@ export interface ServeOptions {
   awaitExplicitShutdown?: boolean;
   /** The log is the author's lines alone, without ids: for a command that starts the server for one run. */
   authorLogOnly?: boolean;
+  /** Only the declarations are loaded; setup waits for beginSetup(). */
+  holdSetup?: boolean;
   /** Settings (COG_*, WEBHOOK_AUTH_TOKEN, LOG_FORMAT, ...) and the environment of the author's process. Default: process.env. */
   env?: NodeJS.ProcessEnv;
 }
@@ -43,6 +45,8 @@ export interface RunningServer {
    * stack, when the declarations cannot be loaded. Later states are told by /health-check.
    */
   readonly document: Promise<OpenApiDocument>;
+  /** Lets setup begin where it was held. */
+  beginSetup(): void;
   /** Resolves when the server has ended, by close(), POST /shutdown or otherwise. */
   readonly ended: Promise<void>;
   /** Graceful stop: open requests and runs finish first. `abort` cancels the runs. Idle: about 0.1 s. */
@@ -76,7 +80,8 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   const settings = readSettings(env, (message) => log.warn(message));
   const version = packageVersion();
   const userAgent = `llama-lora-cog/${version}`;
-  const predictions = new Predictions({ project, mode, settings, uploadUrl, userAgent, env, log });
+  const { holdSetup = false } = options;
+  const predictions = new Predictions({ project, mode, settings, uploadUrl, userAgent, env, log, holdSetup });
   const health = new HealthReport(predictions.main, { version, isKubernetes: settings.isKubernetes });
   const server = createServer({
     maxHeaderSize: largestHeaders,
@@ -108,6 +113,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     url: `http://${reachable}:${bound}`,
     port: bound,
     document: predictions.main.declared,
+    beginSetup: () => predictions.main.beginSetup(),
     ended: running.ended,
     close: (how) => running.close(how),
   };

@@ -23,6 +23,8 @@ export interface PredictionsOptions {
   readonly userAgent: string;
   readonly env: NodeJS.ProcessEnv;
   readonly log: Log;
+  /** Of the main worker. */
+  readonly holdSetup: boolean;
 }
 
 /** A request that has passed all checks but those of readiness and capacity. */
@@ -73,7 +75,7 @@ export class Predictions {
     this.#outputFetch = createFetch({ isAllowed: anywhere, silenceMs: 25_000 });
     this.#webhookFetch = createFetch({ isAllowed, silenceMs: 30_000 });
     this.queue = new RunQueue(options.settings.queueLength);
-    this.main = this.#supervisor(options.mode);
+    this.main = this.#supervisor(options.mode, options.holdSetup);
   }
 
   /** The document clients read; null while setup has not succeeded. */
@@ -279,7 +281,7 @@ export class Predictions {
     void stopped.finally(() => this.#closing.delete(stopped));
   }
 
-  #supervisor(role: "predict" | "train"): Supervisor {
+  #supervisor(role: "predict" | "train", holdSetup = false): Supervisor {
     const { project, settings, env, log } = this.#options;
     return new Supervisor({
       project,
@@ -289,6 +291,7 @@ export class Predictions {
       concurrency: role === "train" ? 1 : (settings.maxConcurrency ?? project.concurrency),
       env,
       log,
+      holdSetup,
       onChange: () => this.#startWaiting(),
     });
   }

@@ -23,6 +23,8 @@ export interface SupervisorOptions {
   readonly concurrency: number | null;
   readonly env: NodeJS.ProcessEnv;
   readonly log: Log;
+  /** The first worker loads the declarations, and waits for beginSetup() before its setup. */
+  readonly holdSetup: boolean;
   /** A slot or the worker may be free, or gone, now. */
   readonly onChange: () => void;
 }
@@ -59,12 +61,14 @@ export class Supervisor {
   #setupTimer: NodeJS.Timeout | undefined;
   #restartTimer: NodeJS.Timeout | undefined;
   #checks = 0;
+  #isHeld: boolean;
 
   #declare: (document: OpenApiDocument) => void = () => {};
   #refuse: (error: Error) => void = () => {};
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    this.#isHeld = options.holdSetup;
     this.declared = new Promise((resolve, reject) => {
       this.#declare = resolve;
       this.#refuse = reject;
@@ -87,13 +91,19 @@ export class Supervisor {
       },
     });
     this.#worker = worker;
-    worker.send({ type: "start", predict: project.predict, train: project.train, role, weights });
+    const { predict, train } = project;
+    worker.send({ type: "start", predict, train, role, weights, holdSetup: this.#isHeld });
     if (setupTimeoutMs !== null) {
       this.#setupTimer = setTimeout(() => {
         this.#setupEnded("failed", `setup took longer than ${setupTimeoutMs / 1000} seconds`);
         worker.kill();
       }, setupTimeoutMs);
     }
+  }
+
+  beginSetup(): void {
+    if (this.#isHeld) this.#worker?.send({ type: "setup" });
+    this.#isHeld = false;
   }
 
   get isFree(): boolean {
