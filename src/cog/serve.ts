@@ -67,7 +67,7 @@ export function packageVersion(): string {
  */
 export async function startServer(options: ServeOptions): Promise<RunningServer> {
   const { mode = "predict", host = "0.0.0.0", port = 5000, uploadUrl = null, env = process.env } = options;
-  const log = new Log(env, { authorOnly: options.authorLogOnly ?? false });
+  const log = await Log.open(env, { authorOnly: options.authorLogOnly ?? false });
   const project = readProject(options.projectDir ?? process.cwd(), {
     env,
     ...(options.configFile === undefined ? {} : { file: options.configFile }),

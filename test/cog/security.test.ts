@@ -53,7 +53,7 @@ describe("a server as it comes", () => {
     await predict(server, {}, { webhook: inside.url, webhook_events_filter: ["start"] });
     await predict(server, {});
     expect(inside.received).toHaveLength(0);
-    expect(server.log()).toContain("webhook: 127.0.0.1 is not a public address");
+    await expect.poll(() => server.log()).toContain("webhook: 127.0.0.1 is not a public address");
     inside.close();
   });
 

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createFetch, isPublicAddress } from "../files/network.ts";
-import type { Log } from "../log.ts";
+import type { Log, LogFields } from "../log.ts";
 import type { Project } from "../project.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
 import { originOf, type Settings } from "../settings.ts";
@@ -10,6 +10,7 @@ import { Supervisor } from "../worker/supervisor.ts";
 import { EventStream } from "./event-stream.ts";
 import { type FinishedRun, FinishedRuns } from "./finished-runs.ts";
 import { InputSchema } from "./input-schema.ts";
+import { logFieldsOf } from "./log-fields.ts";
 import { type Family, Run } from "./run.ts";
 import { RunQueue } from "./run-queue.ts";
 import { RunStatistics } from "./statistics.ts";
@@ -204,8 +205,10 @@ export class Predictions {
     const isStreamed = family === "predictions" && this.streams;
     const component = family === "trainings" || this.#options.mode === "train" ? "TrainingOutput" : "Output";
     const output = this.document!.components!.schemas![component] as { type?: string } | undefined;
+    const id = request.id ?? this.#newId();
+    const logFields = logFieldsOf(id, request.traceHeaders.traceparent);
     return new Run({
-      id: request.id ?? this.#newId(),
+      id,
       number: this.#count,
       family,
       input: request.input,
@@ -214,7 +217,7 @@ export class Predictions {
       isArrayOutput: output?.type === "array",
       // A training's events are for those who ask for them; its own answer is never a stream.
       stream: isStreamed || family === "trainings" ? new EventStream(settings.streamHistory) : null,
-      webhook: request.webhook === null ? null : this.#webhook(request.webhook, request),
+      webhook: request.webhook === null ? null : this.#webhook(request.webhook, request, logFields),
       folder: `${this.#folders}-${this.#count}`,
       uploadUrl,
       inputFetch: this.#inputFetch,
@@ -222,12 +225,12 @@ export class Predictions {
       userAgent: settings.userAgent,
       maxDownloadBytes: settings.maxDownloadBytes,
       log,
-      traceparent: request.traceHeaders.traceparent,
+      logFields,
       onEnd: (run) => this.#ended(run),
     });
   }
 
-  #webhook(url: string, request: RunRequest): Webhook {
+  #webhook(url: string, request: RunRequest, logFields: LogFields): Webhook {
     const { settings, userAgent, log } = this.#options;
     const { webhookToken, webhookOrigins } = settings;
     const hasToken = webhookToken !== null && (webhookOrigins === null || webhookOrigins.has(originOf(url) ?? ""));
@@ -242,6 +245,7 @@ export class Predictions {
       },
       fetch: this.#webhookFetch,
       log,
+      logFields,
     });
   }
 
