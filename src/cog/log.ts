@@ -70,6 +70,9 @@ export class Log {
   }
 }
 
+// A log that goes to a full disk, or to a reader that has gone, must not end the server.
+process.stderr.on("error", () => {});
+
 function write(line: string): void {
   process.stderr.write(line);
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { CodedError } from "../errors/index.ts";
 import { createListener } from "./http/app.ts";
 import { HealthReport } from "./http/health.ts";
@@ -54,6 +54,10 @@ export interface RunningServer {
 }
 
 const largestHeaders = 256 * 1024;
+/** When all runs are over: how long a client may take nothing of its answer. */
+const longestStallMs = 5000;
+/** After the runs were aborted: how long answers may take to leave. */
+const abortLimitMs = 6000;
 
 /** The package's version. */
 export function packageVersion(): string {
@@ -136,10 +140,15 @@ class Shutdown {
   readonly #predictions: Predictions;
   readonly #graceMs: number | null;
   #resolve: () => void = () => {};
+  readonly #sockets = new Set<Socket>();
   isClosing = false;
 
   constructor(server: Server, predictions: Predictions, graceMs: number | null) {
     this.#server = server;
+    server.on("connection", (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.on("close", () => this.#sockets.delete(socket));
+    });
     this.#predictions = predictions;
     this.#graceMs = graceMs;
     this.ended = new Promise((resolve) => {
@@ -148,7 +157,7 @@ class Shutdown {
   }
 
   close({ abort = false }: { abort?: boolean } = {}): Promise<void> {
-    if (abort) this.#predictions.abort();
+    if (abort) this.#abort();
     if (!this.isClosing) {
       this.isClosing = true;
       void this.#run().finally(this.#resolve);
@@ -156,14 +165,22 @@ class Shutdown {
     return this.ended;
   }
 
+  #abort(): void {
+    this.#predictions.abort();
+    setTimeout(() => this.#server.closeAllConnections(), abortLimitMs).unref();
+  }
+
   async #run(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     // Connections that are kept open between requests would hold up the end.
     this.#server.closeIdleConnections();
     const sweep = setInterval(() => this.#server.closeIdleConnections(), 50);
-    const grace = this.#graceMs === null ? undefined : setTimeout(() => this.#predictions.abort(), this.#graceMs);
+    const grace = this.#graceMs === null ? undefined : setTimeout(() => this.#abort(), this.#graceMs);
     await this.#predictions.idle();
+    for (const socket of this.#sockets) socket.setTimeout(longestStallMs, () => socket.destroy());
     await closed;
+    // A request that was still being sent may have started one more.
+    await this.#predictions.idle();
     clearInterval(sweep);
     clearTimeout(grace);
     await this.#predictions.close();
