@@ -39,6 +39,8 @@ export interface ServerProcessOptions {
   /** null removes a variable. */
   env?: Record<string, string | null>;
   flags?: readonly string[];
+  /** Another program than our server. */
+  command?: readonly [string, ...string[]];
   /** Where standard error goes instead. */
   logFile?: string;
 }
@@ -46,6 +48,7 @@ export interface ServerProcessOptions {
 /** Starts the real server as a process of its own, on a free port. */
 export async function startServerProcess(options: ServerProcessOptions): Promise<ServerProcess> {
   const { dir, env = {}, flags = [], logFile } = options;
+  const [program, ...words] = options.command ?? [process.execPath, join(root, "dist", "cog", "server.js")];
   const port = env.PORT ?? String(await freePort());
   const tempDir = mkdtempSync(join(tmpdir(), "cog-test-"));
   const variables: NodeJS.ProcessEnv = { ...process.env, PORT: port, TMPDIR: tempDir, LOG_FORMAT: "console" };
@@ -53,7 +56,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
     if (value === null) delete variables[name];
     else variables[name] = value;
   }
-  const child = spawn(process.execPath, [join(root, "dist", "cog", "server.js"), "--host", "127.0.0.1", ...flags], {
+  const child = spawn(program, [...words, "--host", "127.0.0.1", ...flags], {
     cwd: dir,
     env: variables,
     stdio: ["ignore", "ignore", logFile === undefined ? "pipe" : openSync(logFile, "w")],
