@@ -7,5 +7,7 @@ export default defineConfig({
     pool: "forks",
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    // Of what is waited for: a machine that is busy is no failure.
+    expect: { poll: { timeout: 30_000 } },
   },
 });

@@ -12,12 +12,15 @@ import { root } from "./installed.mjs";
 const image = "llama-lora-cog:test";
 const cog = join(root, "scripts", "cog.mjs");
 const started = Date.now();
+let passes = 0;
 let failures = 0;
+const skipped = [];
 
 const step = (name) => console.log(`\n== ${name} (${Math.round((Date.now() - started) / 1000)} s)`);
 
 function check(what, holds, found = "") {
-  if (!holds) failures += 1;
+  if (holds) passes += 1;
+  else failures += 1;
   console.log(`${holds ? "ok  " : "FAIL"} ${what}${holds ? "" : `\n     ${found}`}`);
 }
 
@@ -48,7 +51,7 @@ function goClient() {
 
 async function main() {
   if (outcome("docker", ["info"]).exit !== 0) {
-    console.log("skipped: no Docker engine");
+    skipped.push("all: no Docker engine answers");
     return;
   }
   step("build");
@@ -62,7 +65,7 @@ async function main() {
   await checkServing();
   const client = goClient();
   if (client === undefined) {
-    console.log("\nskipped: no Go client (name one in COG_GO_CLIENT)");
+    skipped.push("what the Go client does: there is none (name one in COG_GO_CLIENT)");
     return;
   }
   step(`the Go client: ${outcome(client, ["--version"]).stdout.trim()}`);
@@ -74,7 +77,7 @@ async function main() {
     rmSync(folder, { recursive: true, force: true });
   }
   step("recorded cases of the Go client");
-  await runCases({ client, image, check });
+  if (!(await runCases({ client, image, check }))) skipped.push("recorded cases: they are not beside this checkout");
 }
 
 function checkLabels() {
@@ -152,6 +155,7 @@ function checkGoBuild(client, folder) {
   check("the Go client's own cog build takes the project", built.exit === 0, built.stderr.slice(-2000));
 }
 
-await main();
-if (failures > 0) console.log(`\n${failures} failed`);
+await main().catch((error) => check("the test came to its end", false, error.message));
+for (const what of skipped) console.log(`skipped: ${what}`);
+console.log(`\nimage: ${passes} passed, ${failures} failed, ${skipped.length} skipped`);
 process.exitCode = failures > 0 ? 1 : 0;

@@ -1,26 +1,40 @@
-import { format } from "node:util";
+import type { ErrorCode } from "../errors/index.ts";
+import type { WriteLine } from "./json-log.ts";
 
-const levels = ["debug", "info", "warning", "error"] as const;
+const levels = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof levels)[number];
 
 export interface LogFields {
   prediction_id?: string;
+  /** Of the registry of errors. */
+  code?: ErrorCode;
   [key: string]: unknown;
+}
+
+interface LogOptions {
+  /** For a command that runs once: the author's lines as they were printed, and the server's troubles. */
+  authorOnly?: boolean;
 }
 
 /** The server's own log, on standard error: one JSON object per line, or text with LOG_FORMAT=console. */
 export class Log {
   readonly #threshold: number;
-  readonly #isText: boolean;
   readonly #authorOnly: boolean;
+  readonly #line: WriteLine;
 
-  /** `authorOnly`: for a command that runs once, the author's lines as they were printed and the server's troubles. */
-  constructor(env: NodeJS.ProcessEnv, { authorOnly = false }: { authorOnly?: boolean } = {}) {
+  private constructor(env: NodeJS.ProcessEnv, line: WriteLine, authorOnly: boolean) {
     this.#authorOnly = authorOnly;
+    this.#line = line;
     const wanted = (env.RUST_LOG || env.COG_LOG_LEVEL || "info").toLowerCase();
-    const index = levels.indexOf((wanted === "warn" ? "warning" : wanted) as LogLevel);
+    const index = levels.indexOf((wanted === "warning" ? "warn" : wanted) as LogLevel);
     this.#threshold = index < 0 ? 1 : index;
-    this.#isText = env.LOG_FORMAT === "console";
+  }
+
+  static async open(env: NodeJS.ProcessEnv, { authorOnly = false }: LogOptions = {}): Promise<Log> {
+    if (env.LOG_FORMAT === "console") return new Log(env, textLine, authorOnly);
+    // A command's own server never writes JSON, and starts sooner without the library.
+    const { jsonLines } = await import("./json-log.ts");
+    return new Log(env, jsonLines(write), authorOnly);
   }
 
   debug(message: string, fields?: LogFields): void {
@@ -32,7 +46,7 @@ export class Log {
   }
 
   warn(message: string, fields?: LogFields): void {
-    this.write("warning", "cog", message, fields);
+    this.write("warn", "cog", message, fields);
   }
 
   error(message: string, fields?: LogFields): void {
@@ -42,32 +56,28 @@ export class Log {
   /** `target` says which part speaks: "cog", "cog::setup", "cog::prediction". */
   write(level: LogLevel, target: string, message: string, fields: LogFields = {}): void {
     if (levels.indexOf(level) < this.#threshold) return;
-    const shown = this.#authorOnly ? {} : fields;
-    process.stderr.write(this.#isText ? text(message, shown) : json(level, target, message, fields));
+    this.#line(level, target, message, this.#authorOnly ? {} : fields);
   }
 
   /** A command that runs once tells of it in its own words. */
-  setupFailed(error: string): void {
-    if (!this.#authorOnly) this.error(`setup failed: ${error}`);
+  setupFailed(error: string, code?: ErrorCode): void {
+    if (!this.#authorOnly) this.error(`setup failed: ${error}`, code === undefined ? {} : { code });
   }
 
   /** What an author prints before the first prediction: shown at every level, since it is what one waits for. */
   setup(line: string): void {
-    process.stderr.write(this.#isText ? `${line}\n` : json("info", "cog::setup", line, {}));
+    this.#line("info", "cog::setup", line, {});
   }
 }
 
-function text(message: string, fields: LogFields): string {
-  const id = fields.prediction_id;
-  return `${id === undefined ? "" : `[${id}] `}${message}\n`;
+// A log that goes to a full disk, or to a reader that has gone, must not end the server.
+process.stderr.on("error", () => {});
+
+function write(line: string): void {
+  process.stderr.write(line);
 }
 
-function json(level: LogLevel, target: string, message: string, fields: LogFields): string {
-  const line = {
-    timestamp: new Date().toISOString(),
-    level: level.toUpperCase(),
-    target,
-    fields: { message, ...fields },
-  };
-  return format("%s\n", JSON.stringify(line));
+function textLine(_level: LogLevel, _target: string, message: string, fields: LogFields): void {
+  const id = fields.prediction_id;
+  write(`${id === undefined ? "" : `[${id}] `}${message}\n`);
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { CodedError } from "../errors/index.ts";
 import { createListener } from "./http/app.ts";
 import { HealthReport } from "./http/health.ts";
@@ -30,6 +30,8 @@ export interface ServeOptions {
   awaitExplicitShutdown?: boolean;
   /** The log is the author's lines alone, without ids: for a command that starts the server for one run. */
   authorLogOnly?: boolean;
+  /** Only the declarations are loaded; setup waits for beginSetup(). */
+  holdSetup?: boolean;
   /** Settings (COG_*, WEBHOOK_AUTH_TOKEN, LOG_FORMAT, ...) and the environment of the author's process. Default: process.env. */
   env?: NodeJS.ProcessEnv;
 }
@@ -43,6 +45,8 @@ export interface RunningServer {
    * stack, when the declarations cannot be loaded. Later states are told by /health-check.
    */
   readonly document: Promise<OpenApiDocument>;
+  /** Lets setup begin where it was held. */
+  beginSetup(): void;
   /** Resolves when the server has ended, by close(), POST /shutdown or otherwise. */
   readonly ended: Promise<void>;
   /** Graceful stop: open requests and runs finish first. `abort` cancels the runs. Idle: about 0.1 s. */
@@ -50,6 +54,10 @@ export interface RunningServer {
 }
 
 const largestHeaders = 256 * 1024;
+/** When all runs are over: how long a client may take nothing of its answer. */
+const longestStallMs = 5000;
+/** After the runs were aborted: how long answers may take to leave. */
+const abortLimitMs = 6000;
 
 /** The package's version. */
 export function packageVersion(): string {
@@ -63,7 +71,7 @@ export function packageVersion(): string {
  */
 export async function startServer(options: ServeOptions): Promise<RunningServer> {
   const { mode = "predict", host = "0.0.0.0", port = 5000, uploadUrl = null, env = process.env } = options;
-  const log = new Log(env, { authorOnly: options.authorLogOnly ?? false });
+  const log = await Log.open(env, { authorOnly: options.authorLogOnly ?? false });
   const project = readProject(options.projectDir ?? process.cwd(), {
     env,
     ...(options.configFile === undefined ? {} : { file: options.configFile }),
@@ -76,7 +84,8 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   const settings = readSettings(env, (message) => log.warn(message));
   const version = packageVersion();
   const userAgent = `llama-lora-cog/${version}`;
-  const predictions = new Predictions({ project, mode, settings, uploadUrl, userAgent, env, log });
+  const { holdSetup = false } = options;
+  const predictions = new Predictions({ project, mode, settings, uploadUrl, userAgent, env, log, holdSetup });
   const health = new HealthReport(predictions.main, { version, isKubernetes: settings.isKubernetes });
   const server = createServer({
     maxHeaderSize: largestHeaders,
@@ -108,6 +117,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     url: `http://${reachable}:${bound}`,
     port: bound,
     document: predictions.main.declared,
+    beginSetup: () => predictions.main.beginSetup(),
     ended: running.ended,
     close: (how) => running.close(how),
   };
@@ -130,10 +140,15 @@ class Shutdown {
   readonly #predictions: Predictions;
   readonly #graceMs: number | null;
   #resolve: () => void = () => {};
+  readonly #sockets = new Set<Socket>();
   isClosing = false;
 
   constructor(server: Server, predictions: Predictions, graceMs: number | null) {
     this.#server = server;
+    server.on("connection", (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.on("close", () => this.#sockets.delete(socket));
+    });
     this.#predictions = predictions;
     this.#graceMs = graceMs;
     this.ended = new Promise((resolve) => {
@@ -142,7 +157,7 @@ class Shutdown {
   }
 
   close({ abort = false }: { abort?: boolean } = {}): Promise<void> {
-    if (abort) this.#predictions.abort();
+    if (abort) this.#abort();
     if (!this.isClosing) {
       this.isClosing = true;
       void this.#run().finally(this.#resolve);
@@ -150,14 +165,22 @@ class Shutdown {
     return this.ended;
   }
 
+  #abort(): void {
+    this.#predictions.abort();
+    setTimeout(() => this.#server.closeAllConnections(), abortLimitMs).unref();
+  }
+
   async #run(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     // Connections that are kept open between requests would hold up the end.
     this.#server.closeIdleConnections();
     const sweep = setInterval(() => this.#server.closeIdleConnections(), 50);
-    const grace = this.#graceMs === null ? undefined : setTimeout(() => this.#predictions.abort(), this.#graceMs);
+    const grace = this.#graceMs === null ? undefined : setTimeout(() => this.#abort(), this.#graceMs);
     await this.#predictions.idle();
+    for (const socket of this.#sockets) socket.setTimeout(longestStallMs, () => socket.destroy());
     await closed;
+    // A request that was still being sent may have started one more.
+    await this.#predictions.idle();
     clearInterval(sweep);
     clearTimeout(grace);
     await this.#predictions.close();

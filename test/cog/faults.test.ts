@@ -122,12 +122,49 @@ describe("hostile requests", () => {
     expect(await response.json()).toMatchObject({ status: "succeeded", output: "ok" });
   });
 
-  it("cancel a run in its first moment, and every run of an id", async () => {
+  it("cancel a run in its first moment", async () => {
     for (let i = 0; i < 10; i++) {
       await call("PUT", "/predictions/early", { input: { mode: "sleep", ms: 60_000 } }, { prefer: "respond-async" });
       expect((await call("POST", "/predictions/early/cancel")).status).toBe(200);
       await server.until("READY");
+      expect((await call("GET", "/predictions/early")).json.status).toBe("canceled");
     }
+  });
+
+  it("cancel every run of an id", async () => {
+    const several = await startServerProcess({ dir, env: { COG_MAX_CONCURRENCY: "3" } });
+    await several.until("READY");
+    const body = JSON.stringify({ id: "twin", input: { mode: "sleep", ms: 60_000 } });
+    const headers = { "content-type": "application/json" };
+    const post = () => fetch(`${several.url}/predictions`, { method: "POST", headers, body }).then((res) => res.json());
+    const twins = [post(), post(), post()];
+    await several.until("BUSY");
+    expect((await fetch(`${several.url}/predictions/twin/cancel`, { method: "POST" })).status).toBe(200);
+    for (const twin of twins) expect(await twin).toMatchObject({ id: "twin", status: "canceled" });
+    expect((await fetch(`${several.url}/predictions/twin/cancel`, { method: "POST" })).status).toBe(404);
+    await several.until("READY");
+    await several.kill();
+  });
+
+  it("follow each other without a pause and find the slot free, whatever the one before came to", async () => {
+    for (let i = 0; i < 300; i++) {
+      const { status, json } = await call("POST", "/predictions", { input: { mode: i % 3 === 2 ? "user" : "ok" } });
+      expect([status, json.status]).toEqual([200, i % 3 === 2 ? "failed" : "succeeded"]);
+    }
+  });
+});
+
+describe("numbers that JSON does not have", () => {
+  it("are dropped as metrics, and fail the run as output", async () => {
+    expect(await predict({ mode: "nan" })).toMatchObject({
+      status: "succeeded",
+      output: "measured",
+      metrics: { kept: 1, predict_time: expect.any(Number) },
+    });
+    expect(Object.keys((await predict({ mode: "nan" })).metrics as object).sort()).toEqual(["kept", "predict_time"]);
+    expect(await predict({ mode: "nanout" })).toMatchObject({
+      error: "[OUTPUT_INVALID] output.x[1]: NaN is not a JSON number",
+    });
   });
 });
 

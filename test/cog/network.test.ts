@@ -1,6 +1,24 @@
-import { afterAll, afterEach, describe, expect, it } from "vitest";
-import { createFetch, isPublicAddress } from "../../src/cog/files/network.ts";
+import type { LookupAddress } from "node:dns";
+import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
+import { createFetch, isPublicAddress, RefusedUrl } from "../../src/cog/files/network.ts";
 import { Receiver } from "./receiver.ts";
+
+/** What the name service answers for names under .test, one list of addresses a time. */
+const named = new Map<string, string[][]>();
+let lookups = 0;
+vi.mock("node:dns", async (original) => {
+  const real = await original<typeof import("node:dns")>();
+  type Done = (error: Error | null, addresses: LookupAddress[]) => void;
+  const lookup = (host: string, options: object, done: Done) => {
+    const answers = named.get(host);
+    if (answers === undefined) return real.lookup(host, { ...options, all: true }, done);
+    lookups += 1;
+    const addresses = answers.length > 1 ? answers.shift()! : answers[0]!;
+    const found = addresses.map((address) => ({ address, family: address.includes(":") ? 6 : 4 }));
+    setImmediate(() => done(null, found));
+  };
+  return { ...real, lookup };
+});
 
 const refusing = createFetch({ isAllowed: isPublicAddress });
 afterAll(() => refusing.close());
@@ -49,10 +67,25 @@ describe("addresses that a client names", () => {
   });
 });
 
+describe("a name", () => {
+  afterEach(() => named.clear());
+
+  it.each([
+    ["that means an address inside", ["10.0.0.1"]],
+    ["that also means an address inside", ["8.8.8.8", "169.254.169.254"]],
+    ["that also means one in IPv6", ["8.8.8.8", "fd00:ec2::254"]],
+  ])("%s is refused", async (_, addresses) => {
+    named.set("inside.test", [addresses]);
+    const answer = refusing("http://inside.test/", { method: "GET", headers: {} });
+    await expect(answer).rejects.toThrow("inside.test is not a public address");
+    await expect(refusing("http://inside.test/", { method: "GET", headers: {} })).rejects.toBeInstanceOf(RefusedUrl);
+  });
+});
+
 /** One address of this machine is allowed: a private network that can be stepped into from it. */
 const isAllowed = (address: string) => address === "127.0.0.2";
 // Only Linux answers on the whole of 127.0.0.0/8.
-describe.skipIf(process.platform !== "linux")("a redirect", () => {
+describe.skipIf(process.platform !== "linux")("the way inside", () => {
   const fetch = createFetch({ isAllowed });
   const open: Receiver[] = [];
   afterEach(() => open.splice(0).map((receiver) => receiver.close()));
@@ -63,16 +96,31 @@ describe.skipIf(process.platform !== "linux")("a redirect", () => {
     return receiver;
   };
 
-  it.each(["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433"])("to %s is refused", async (host) => {
+  it.each(["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433"])(
+    "by a redirect to %s is refused",
+    async (host) => {
+      const inside = await start(() => ({ body: "inside" }));
+      const location = inside.url.replace("127.0.0.1", host);
+      const outside = await start(() => ({ status: 302, headers: { location } }), "127.0.0.2");
+      const answer = fetch(outside.url, { method: "GET", headers: {} });
+      await expect(answer).rejects.toThrow(/is not a public address/);
+      expect(inside.received).toHaveLength(0);
+    },
+  );
+
+  it("by a name that changes is closed: it is resolved once, and that address connected to", async () => {
     const inside = await start(() => ({ body: "inside" }));
-    const location = inside.url.replace("127.0.0.1", host);
-    const outside = await start(() => ({ status: 302, headers: { location } }), "127.0.0.2");
-    const answer = fetch(outside.url, { method: "GET", headers: {} });
-    await expect(answer).rejects.toThrow(/is not a public address/);
+    const { port } = new URL(inside.url);
+    named.set("changing.test", [["127.0.0.2"], ["127.0.0.1"]]);
+    lookups = 0;
+    // Nobody listens at this port of the allowed address: a second look at the name would have found the one inside.
+    const answer = fetch(`http://changing.test:${port}/`, { method: "GET", headers: {} });
+    await expect(answer).rejects.toMatchObject({ code: "ECONNREFUSED", address: "127.0.0.2" });
+    expect(lookups).toBe(1);
     expect(inside.received).toHaveLength(0);
   });
 
-  it("never carries a token on, not even to the same origin", async () => {
+  it("takes no token along a redirect, not even to the same origin", async () => {
     const receiver = await start(
       ({ path }) => (path === "/" ? { status: 307, headers: { location: "/next" } } : {}),
       "127.0.0.2",
@@ -88,7 +136,7 @@ describe.skipIf(process.platform !== "linux")("a redirect", () => {
     ]);
   });
 
-  it("in a circle ends", async () => {
+  it("that goes in a circle ends", async () => {
     const receiver = await start(() => ({ status: 302, headers: { location: "/" } }), "127.0.0.2");
     await expect(fetch(receiver.url, { method: "GET", headers: {} })).rejects.toThrow("too many redirects");
     expect(receiver.received.length).toBeLessThan(20);

@@ -91,19 +91,51 @@ describe("the log", () => {
     expect(await sink.until((received) => received.length > 0, 5000)).toBe(true);
     expect(sink.received[0]!.headers).toMatchObject({ traceparent, tracestate: "a=b" });
     await predict({ steps: 1 }, { id: "untraced" });
-    const lines = server
-      .log()
-      .split("\n")
-      .filter((line) => line.startsWith("{"))
-      .map((line) => JSON.parse(line) as { timestamp: string; fields: { prediction_id?: string } });
-    const line = (id: string) => lines.find(({ fields }) => fields.prediction_id === id)!;
-    expect(line("logged")).toEqual({
+    await expect.poll(() => lines("untraced").length).toBeGreaterThan(0);
+    expect(lines("logged")[0]).toEqual({
       timestamp: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
       level: "INFO",
       target: "cog::stdout",
       fields: { message: "step 0", prediction_id: "logged", traceparent },
     });
-    expect(line("untraced").fields).toEqual({ message: "step 0", prediction_id: "untraced" });
+    expect(lines("untraced")[0]!.fields).toEqual({ message: "step 0", prediction_id: "untraced" });
     sink.close();
   });
+
+  it("tells why a run failed, with the stack that its client does not get", async () => {
+    await predict({ steps: 0, end: "throw" }, { id: "thrown" });
+    const why = { message: "the run failed: no more steps", prediction_id: "thrown" };
+    await expect.poll(() => lines("thrown").at(-1)?.fields).toEqual(why);
+    const fields = lines("thrown").map((line) => line.fields);
+    expect(fields[0]!.message).toBe("Error: no more steps");
+    expect(fields[1]!.message).toMatch(/^ {4}at .*predict\.ts:\d+/);
+  });
+
+  it("has the code of an error as a field, and of its webhook's trouble the run's id", async () => {
+    const more = { id: "died", webhook: "nonsense", webhook_events_filter: ["completed"] };
+    expect(await predict({ end: "die" }, more)).toMatchObject({ status: "failed" });
+    const coded = () => lines("died").find(({ fields }) => fields.code === "WORKER_DIED");
+    await expect.poll(coded).toMatchObject({ level: "INFO", target: "cog" });
+    expect(coded()!.fields.message).toMatch(/^the run failed: \[WORKER_DIED\] /);
+    const messages = () => lines("died").map(({ fields }) => fields.message);
+    await expect.poll(messages).toContain("webhook: it is not a URL");
+    await server.until("READY");
+  });
+
+  interface Line {
+    timestamp: string;
+    level: string;
+    target: string;
+    fields: { message: string; prediction_id?: string; code?: string };
+  }
+
+  /** Of one run. */
+  function lines(id: string): Line[] {
+    return server
+      .log()
+      .split("\n")
+      .filter((line) => line.startsWith("{"))
+      .map((line) => JSON.parse(line) as Line)
+      .filter(({ fields }) => fields.prediction_id === id);
+  }
 });

@@ -14,6 +14,8 @@ export interface ScriptedAnswer {
   readonly headers?: Record<string, string>;
   readonly body?: string;
   readonly delayMs?: number;
+  /** Breaks the connection, or leaves it without an answer. */
+  readonly instead?: "reset" | "hang";
 }
 
 /** A real HTTP server that keeps what it is sent: webhooks, uploads, downloads. */
@@ -34,9 +36,11 @@ export class Receiver {
           body: Buffer.concat(chunks),
           at: performance.now(),
         };
-        const { status = 200, headers = {}, body = "", delayMs = 0 } = answer(request, this.received.length);
+        const { status = 200, headers = {}, body = "", delayMs = 0, instead } = answer(request, this.received.length);
         this.received.push(request);
         for (const wake of this.#waiting) wake();
+        if (instead === "reset") req.socket.resetAndDestroy();
+        if (instead !== undefined) return;
         setTimeout(() => res.writeHead(status, headers).end(body), delayMs);
       });
     });

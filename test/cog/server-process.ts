@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, openSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -39,10 +39,16 @@ export interface ServerProcessOptions {
   /** null removes a variable. */
   env?: Record<string, string | null>;
   flags?: readonly string[];
+  /** Another program than our server. */
+  command?: readonly [string, ...string[]];
+  /** Where standard error goes instead. */
+  logFile?: string;
 }
 
 /** Starts the real server as a process of its own, on a free port. */
-export async function startServerProcess({ dir, env = {}, flags = [] }: ServerProcessOptions): Promise<ServerProcess> {
+export async function startServerProcess(options: ServerProcessOptions): Promise<ServerProcess> {
+  const { dir, env = {}, flags = [], logFile } = options;
+  const [program, ...words] = options.command ?? [process.execPath, join(root, "dist", "cog", "server.js")];
   const port = env.PORT ?? String(await freePort());
   const tempDir = mkdtempSync(join(tmpdir(), "cog-test-"));
   const variables: NodeJS.ProcessEnv = { ...process.env, PORT: port, TMPDIR: tempDir, LOG_FORMAT: "console" };
@@ -50,14 +56,14 @@ export async function startServerProcess({ dir, env = {}, flags = [] }: ServerPr
     if (value === null) delete variables[name];
     else variables[name] = value;
   }
-  const child = spawn(process.execPath, [join(root, "dist", "cog", "server.js"), "--host", "127.0.0.1", ...flags], {
+  const child = spawn(program, [...words, "--host", "127.0.0.1", ...flags], {
     cwd: dir,
     env: variables,
-    stdio: ["ignore", "ignore", "pipe"],
+    stdio: ["ignore", "ignore", logFile === undefined ? "pipe" : openSync(logFile, "w")],
   });
   running.add(child);
   let log = "";
-  child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     log += text;
   });
   const exited = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {

@@ -1,18 +1,20 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { type RunningServer, startServer } from "../../src/cog/serve.ts";
+import { type RunningServer, type ServeOptions, startServer } from "../../src/cog/serve.ts";
 import { buildDist } from "./server-process.ts";
 
 const projectDir = fileURLToPath(new URL("fixtures/startup", import.meta.url));
 let server: RunningServer;
 
-async function start(env: Record<string, string>, authorLogOnly = true): Promise<RunningServer> {
+async function start(env: Record<string, string>, options: ServeOptions = {}): Promise<RunningServer> {
   server = await startServer({
     projectDir,
     host: "127.0.0.1",
     port: 0,
-    authorLogOnly,
+    authorLogOnly: true,
     env: { ...process.env, LOG_FORMAT: "console", ...env },
+    ...options,
   });
   return server;
 }
@@ -47,6 +49,15 @@ describe("the document of a server", () => {
     expect((await document).info.title).toBeTypeOf("string");
     expect(await untilFailed()).toContain("the weights are broken");
     expect(written).not.toHaveBeenCalled();
+  });
+
+  it("is there before setup has begun, for the one who holds it", async () => {
+    const { url, document, beginSetup } = await start({ BROKEN: "setup" }, { holdSetup: true });
+    await document;
+    await sleep(300);
+    expect(await (await fetch(`${url}/health-check`)).json()).toMatchObject({ status: "STARTING" });
+    beginSetup();
+    expect(await untilFailed()).toContain("the weights are broken");
   });
 
   it("is refused with the stack of a module that throws", async () => {

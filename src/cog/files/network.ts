@@ -59,8 +59,11 @@ function lookupAmong(isAllowed: AddressTest): LookupFunction {
   };
 }
 
-function refusal(host: string): Error {
-  return new Error(`${host} is not a public address`);
+/** What was asked for is not fetched, now or later. */
+export class RefusedUrl extends Error {}
+
+function refusal(host: string): RefusedUrl {
+  return new RefusedUrl(`${host} is not a public address`);
 }
 
 export type AddressTest = (address: string) => boolean;
@@ -133,8 +136,10 @@ export function createFetch(options: { isAllowed: AddressTest; silenceMs?: numbe
 }
 
 function checked(address: string, isAllowed: AddressTest): URL {
-  const url = new URL(address);
-  if (url.protocol !== "http:" && url.protocol !== "https:") throw new Error(`${url.protocol} URLs are not fetched`);
+  const url = URL.canParse(address) ? new URL(address) : null;
+  if (url === null) throw new RefusedUrl("it is not a URL");
+  if (url.protocol !== "http:" && url.protocol !== "https:")
+    throw new RefusedUrl(`${url.protocol} URLs are not fetched`);
   const host = url.hostname.replace(/^\[|\]$/g, "");
   // Such a host is connected to without a lookup.
   if (isIP(host) !== 0 && !isAllowed(host)) throw refusal(host);

@@ -30,6 +30,9 @@ export function readBody(req: IncomingMessage, limit = largestBody): Promise<Buf
       } else resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
     });
     req.on("error", reject);
-    req.on("close", () => reject(new Error("the client left")));
+    // An error is costly to make, and mostly all is there by now.
+    req.on("close", () => {
+      if (!req.complete) reject(new Error("the client left"));
+    });
   });
 }

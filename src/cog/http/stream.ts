@@ -5,6 +5,8 @@ export const streamHeaders = { "content-type": "text/event-stream", "cache-contr
 const keepAliveMs = 15_000;
 /** A client for whom more than this waits, in UTF-16 units, is cut off. */
 const mostLag = 8 * 1024 * 1024;
+/** And one who has taken nothing for so long, keep-alives included. */
+const longestStallMs = 60_000;
 
 /**
  * Answers with a run's server-sent events. Returns false, with nothing sent, when the run has too many listeners.
@@ -62,6 +64,7 @@ export function answerWithStream(
   }
   res.writeHead(200, streamHeaders);
   res.flushHeaders();
+  res.setTimeout(longestStallMs, () => res.destroy());
   res.on("drain", flush);
   res.on("close", leave);
   return true;

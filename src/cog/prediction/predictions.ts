@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createFetch, isPublicAddress } from "../files/network.ts";
-import type { Log } from "../log.ts";
+import type { Log, LogFields } from "../log.ts";
 import type { Project } from "../project.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
 import { originOf, type Settings } from "../settings.ts";
@@ -10,6 +10,7 @@ import { Supervisor } from "../worker/supervisor.ts";
 import { EventStream } from "./event-stream.ts";
 import { type FinishedRun, FinishedRuns } from "./finished-runs.ts";
 import { InputSchema } from "./input-schema.ts";
+import { logFieldsOf } from "./log-fields.ts";
 import { type Family, Run } from "./run.ts";
 import { RunQueue } from "./run-queue.ts";
 import { RunStatistics } from "./statistics.ts";
@@ -23,6 +24,8 @@ export interface PredictionsOptions {
   readonly userAgent: string;
   readonly env: NodeJS.ProcessEnv;
   readonly log: Log;
+  /** Of the main worker. */
+  readonly holdSetup: boolean;
 }
 
 /** A request that has passed all checks but those of readiness and capacity. */
@@ -73,7 +76,7 @@ export class Predictions {
     this.#outputFetch = createFetch({ isAllowed: anywhere, silenceMs: 25_000 });
     this.#webhookFetch = createFetch({ isAllowed, silenceMs: 30_000 });
     this.queue = new RunQueue(options.settings.queueLength);
-    this.main = this.#supervisor(options.mode);
+    this.main = this.#supervisor(options.mode, options.holdSetup);
   }
 
   /** The document clients read; null while setup has not succeeded. */
@@ -202,8 +205,10 @@ export class Predictions {
     const isStreamed = family === "predictions" && this.streams;
     const component = family === "trainings" || this.#options.mode === "train" ? "TrainingOutput" : "Output";
     const output = this.document!.components!.schemas![component] as { type?: string } | undefined;
+    const id = request.id ?? this.#newId();
+    const logFields = logFieldsOf(id, request.traceHeaders.traceparent);
     return new Run({
-      id: request.id ?? this.#newId(),
+      id,
       number: this.#count,
       family,
       input: request.input,
@@ -212,7 +217,7 @@ export class Predictions {
       isArrayOutput: output?.type === "array",
       // A training's events are for those who ask for them; its own answer is never a stream.
       stream: isStreamed || family === "trainings" ? new EventStream(settings.streamHistory) : null,
-      webhook: request.webhook === null ? null : this.#webhook(request.webhook, request),
+      webhook: request.webhook === null ? null : this.#webhook(request.webhook, request, logFields),
       folder: `${this.#folders}-${this.#count}`,
       uploadUrl,
       inputFetch: this.#inputFetch,
@@ -220,12 +225,12 @@ export class Predictions {
       userAgent: settings.userAgent,
       maxDownloadBytes: settings.maxDownloadBytes,
       log,
-      traceparent: request.traceHeaders.traceparent,
+      logFields,
       onEnd: (run) => this.#ended(run),
     });
   }
 
-  #webhook(url: string, request: RunRequest): Webhook {
+  #webhook(url: string, request: RunRequest, logFields: LogFields): Webhook {
     const { settings, userAgent, log } = this.#options;
     const { webhookToken, webhookOrigins } = settings;
     const hasToken = webhookToken !== null && (webhookOrigins === null || webhookOrigins.has(originOf(url) ?? ""));
@@ -240,6 +245,7 @@ export class Predictions {
       },
       fetch: this.#webhookFetch,
       log,
+      logFields,
     });
   }
 
@@ -279,7 +285,7 @@ export class Predictions {
     void stopped.finally(() => this.#closing.delete(stopped));
   }
 
-  #supervisor(role: "predict" | "train"): Supervisor {
+  #supervisor(role: "predict" | "train", holdSetup = false): Supervisor {
     const { project, settings, env, log } = this.#options;
     return new Supervisor({
       project,
@@ -289,6 +295,7 @@ export class Predictions {
       concurrency: role === "train" ? 1 : (settings.maxConcurrency ?? project.concurrency),
       env,
       log,
+      holdSetup,
       onChange: () => this.#startWaiting(),
     });
   }

@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { isCodedError } from "../../errors/index.ts";
+import { type ErrorCode, errorCodes, isCodedError } from "../../errors/index.ts";
 import { fetchInputFiles } from "../files/input-files.ts";
 import type { Fetch } from "../files/network.ts";
 import { resolveOutputFiles } from "../files/output-files.ts";
@@ -11,8 +11,6 @@ import type { EventStream } from "./event-stream.ts";
 import type { InputSchema } from "./input-schema.ts";
 import { RunRecord, type Status } from "./record.ts";
 import type { Webhook } from "./webhook.ts";
-
-const longestShownId = 256;
 
 export type Family = "predictions" | "trainings";
 
@@ -37,8 +35,7 @@ export interface RunOptions {
   readonly userAgent: string | null;
   readonly maxDownloadBytes: number;
   readonly log: Log;
-  /** Of the request, for the log. */
-  readonly traceparent: string | undefined;
+  readonly logFields: LogFields;
   /** Called once, when the outcome is known and before anyone else hears of it. */
   readonly onEnd: (run: Run) => void;
 }
@@ -52,7 +49,6 @@ export class Run implements RunListener {
   /** Resolves when the terminal webhook has been taken or given up. */
   closed: Promise<void> = Promise.resolve();
   readonly #options: RunOptions;
-  readonly #logFields: LogFields;
   /** Where it runs; null while it waits for a slot. */
   #supervisor: Supervisor | null = null;
   readonly #abort = new AbortController();
@@ -70,8 +66,6 @@ export class Run implements RunListener {
     this.family = options.family;
     this.stream = options.stream;
     this.record = new RunRecord(options.id);
-    // An absent one leaves no key in the log's JSON.
-    this.#logFields = { prediction_id: shownId(options.id), traceparent: options.traceparent };
   }
 
   get isOver(): boolean {
@@ -127,6 +121,9 @@ export class Run implements RunListener {
         break;
       case "chunk":
         this.#afterFiles(message, (value) => this.#addChunk(value));
+        break;
+      case "stack":
+        this.#logLines("cog::worker", message.data);
         break;
       case "end":
         this.#hasFolder ||= message.tempDir === true;
@@ -212,11 +209,14 @@ export class Run implements RunListener {
   #log(source: "stdout" | "stderr", data: string): void {
     if (this.isOver) return;
     this.record.addLogs(data);
-    for (const line of data.replace(/\n$/, "").split("\n")) {
-      this.#options.log.write("info", `cog::${source}`, line, this.#logFields);
-    }
+    this.#logLines(`cog::${source}`, data);
     this.stream?.publish("log", { source, data });
     this.#options.webhook?.send("logs", this.record.laterBody());
+  }
+
+  #logLines(target: string, data: string): void {
+    const { log, logFields } = this.#options;
+    for (const line of data.replace(/\n$/, "").split("\n")) log.write("info", target, line, logFields);
   }
 
   #addChunk(value: unknown): void {
@@ -268,9 +268,16 @@ export class Run implements RunListener {
   #finish(status: Status, error: string | null): void {
     if (this.isOver) return;
     this.record.end(status, error);
+    if (status === "failed") this.#logFailure(error ?? "");
     // Whoever learns of the end finds the run's files gone.
     if (this.#hasFolder) void this.#removeFolder().then(() => this.#announce());
     else this.#announce();
+  }
+
+  #logFailure(error: string): void {
+    const { log, logFields } = this.#options;
+    const code = codeOf(error);
+    log.info(`the run failed: ${error}`, code === null ? logFields : { ...logFields, code });
   }
 
   #announce(): void {
@@ -295,14 +302,15 @@ export class Run implements RunListener {
   }
 }
 
-/** An id is any text; it must neither begin a line of its own in the log nor fill it. */
-function shownId(id: string): string {
-  return id.slice(0, longestShownId).replace(/[\p{Cc}\u2028\u2029]/gu, "?");
-}
-
 function textOf(error: unknown): string {
   if (isCodedError(error)) return `[${error.code}] ${error.message}`;
   return error instanceof Error ? error.message : String(error);
+}
+
+/** The code that the text of an error begins with. */
+function codeOf(text: string): ErrorCode | null {
+  const code = /^\[([A-Z_]+)\] /.exec(text)?.[1];
+  return code !== undefined && Object.hasOwn(errorCodes, code) ? (code as ErrorCode) : null;
 }
 
 function aborted(signal: AbortSignal): Promise<never> {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Fetch } from "../files/network.ts";
-import type { Log } from "../log.ts";
+import { type Fetch, RefusedUrl } from "../files/network.ts";
+import type { Log, LogFields } from "../log.ts";
 
 export const webhookEvents = ["start", "output", "logs", "completed"] as const;
 export type WebhookEvent = (typeof webhookEvents)[number];
@@ -13,6 +13,8 @@ export interface WebhookOptions {
   readonly headers: Readonly<Record<string, string>>;
   readonly fetch: Fetch;
   readonly log: Log;
+  /** Whose webhook it is. */
+  readonly logFields: LogFields;
 }
 
 /** Retries of the terminal event. */
@@ -50,18 +52,20 @@ export class Webhook {
     const timer = setTimeout(() => this.#abortBacklog.abort(), backlogLimitMs);
     await this.#sending;
     clearTimeout(timer);
-    if (!this.#options.events.has("completed")) return;
+    const { events, log, logFields } = this.#options;
+    if (!events.has("completed")) return;
     const text = body();
     for (let attempt = 1; ; attempt++) {
       const status = await this.#post(text);
+      if (status === "refused") break;
       if (status !== null && !retried.has(status)) {
-        if (status > 299) this.#options.log.warn(`the webhook answered the terminal event with status ${status}`);
+        if (status > 299) log.warn(`the webhook answered the terminal event with status ${status}`, logFields);
         return;
       }
       if (attempt === mostAttempts) break;
       await sleep(100 * 2 ** Math.min(attempt, 10), undefined, { ref: false });
     }
-    this.#options.log.error("the terminal webhook could not be delivered");
+    log.error("the terminal webhook could not be delivered", logFields);
   }
 
   async #work(): Promise<void> {
@@ -73,9 +77,9 @@ export class Webhook {
     this.#sending = null;
   }
 
-  /** The answer's status; null where there was none. */
-  async #post(body: string, signal?: AbortSignal): Promise<number | null> {
-    const { url, headers, fetch, log } = this.#options;
+  /** The answer's status; null where there was none, "refused" where there never will be one. */
+  async #post(body: string, signal?: AbortSignal): Promise<number | "refused" | null> {
+    const { url, headers, fetch, log, logFields } = this.#options;
     const limit = AbortSignal.timeout(requestLimitMs);
     try {
       const answer = await fetch(url, {
@@ -87,8 +91,8 @@ export class Webhook {
       await answer.body.dump();
       return answer.status;
     } catch (error) {
-      log.warn(`webhook: ${(error as Error).message}`);
-      return null;
+      log.warn(`webhook: ${(error as Error).message}`, logFields);
+      return error instanceof RefusedUrl ? "refused" : null;
     }
   }
 }

@@ -17,7 +17,10 @@ export type ToWorker =
       /** Which of the two this worker sets up and runs. */
       readonly role: "predict" | "train";
       readonly weights: string | null;
+      /** Setup waits for the message "setup". */
+      readonly holdSetup: boolean;
     }
+  | { readonly type: "setup" }
   | RunRequest
   | { readonly type: "cancel"; readonly run: number }
   | { readonly type: "health"; readonly check: number }
@@ -49,6 +52,8 @@ export type FromWorker =
   | { readonly type: "log"; readonly run: number; readonly source: LogSource; readonly data: string }
   | { readonly type: "setupLog"; readonly data: string }
   | { readonly type: "strayLog"; readonly data: string }
+  /** Of what failed a run: for the server's log alone. */
+  | { readonly type: "stack"; readonly run: number; readonly data: string }
   | { readonly type: "chunk"; readonly run: number; readonly value: unknown; readonly files?: readonly OutputFile[] }
   | {
       readonly type: "metric";

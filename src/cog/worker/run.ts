@@ -110,7 +110,7 @@ export class WorkerRun {
   #failure(error: unknown): Outcome {
     const stack = stackText(error);
     if (stack !== null && !this.#canceled) {
-      this.#send({ type: "strayLog", data: `${this.#discreet.withoutSecrets(stack)}\n` });
+      this.#send({ type: "stack", run: this.#request.run, data: this.#discreet.withoutSecrets(stack) });
     }
     return { status: "failed", error: this.#discreet.errorText(error) };
   }

@@ -1,4 +1,4 @@
-import { CodedError } from "../../errors/index.ts";
+import { CodedError, type ErrorCode } from "../../errors/index.ts";
 import type { Log } from "../log.ts";
 import type { Project } from "../project.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
@@ -23,6 +23,8 @@ export interface SupervisorOptions {
   readonly concurrency: number | null;
   readonly env: NodeJS.ProcessEnv;
   readonly log: Log;
+  /** The first worker loads the declarations, and waits for beginSetup() before its setup. */
+  readonly holdSetup: boolean;
   /** A slot or the worker may be free, or gone, now. */
   readonly onChange: () => void;
 }
@@ -59,12 +61,14 @@ export class Supervisor {
   #setupTimer: NodeJS.Timeout | undefined;
   #restartTimer: NodeJS.Timeout | undefined;
   #checks = 0;
+  #isHeld: boolean;
 
   #declare: (document: OpenApiDocument) => void = () => {};
   #refuse: (error: Error) => void = () => {};
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    this.#isHeld = options.holdSetup;
     this.declared = new Promise((resolve, reject) => {
       this.#declare = resolve;
       this.#refuse = reject;
@@ -87,13 +91,19 @@ export class Supervisor {
       },
     });
     this.#worker = worker;
-    worker.send({ type: "start", predict: project.predict, train: project.train, role, weights });
+    const { predict, train } = project;
+    worker.send({ type: "start", predict, train, role, weights, holdSetup: this.#isHeld });
     if (setupTimeoutMs !== null) {
       this.#setupTimer = setTimeout(() => {
         this.#setupEnded("failed", `setup took longer than ${setupTimeoutMs / 1000} seconds`);
         worker.kill();
       }, setupTimeoutMs);
     }
+  }
+
+  beginSetup(): void {
+    if (this.#isHeld) this.#worker?.send({ type: "setup" });
+    this.#isHeld = false;
   }
 
   get isFree(): boolean {
@@ -173,7 +183,7 @@ export class Supervisor {
         break;
       case "setupFailed":
         this.#refuse(asError(message));
-        this.#setupEnded("failed", message.error);
+        this.#setupEnded("failed", message.error, message.coded?.code);
         break;
       case "setupLog":
         this.#addSetupLog(message.data);
@@ -201,11 +211,11 @@ export class Supervisor {
     this.setup = { ...this.setup, logs: this.setup.logs + lines.map((line) => `[coglet::setup] ${line}\n`).join("") };
   }
 
-  #setupEnded(status: "succeeded" | "failed", error: string): void {
+  #setupEnded(status: "succeeded" | "failed", error: string, code?: ErrorCode): void {
     if (this.state !== "starting") return;
     clearTimeout(this.#setupTimer);
     this.setup = { ...this.setup, status, completedAt: new Date(), logs: this.setup.logs + error };
-    if (status === "failed") this.#options.log.setupFailed(error);
+    if (status === "failed") this.#options.log.setupFailed(error, code);
     else this.#options.log.info("setup succeeded");
     this.#setState(status === "succeeded" ? "ready" : "setupFailed");
   }
@@ -244,7 +254,7 @@ export class Supervisor {
     }
     const waitMs = 100 * 2 ** (this.#deaths.length - 1);
     const next = isHopeless ? "it is not started again" : `it is started again in ${waitMs} ms`;
-    this.#options.log.error(`the worker process ended unexpectedly (${how}); ${next}`);
+    this.#options.log.error(`the worker process ended unexpectedly (${how}); ${next}`, { code: "WORKER_DIED" });
     this.#restartTimer = isHopeless ? undefined : setTimeout(() => this.start(), waitMs);
     this.#setState("defunct");
   }

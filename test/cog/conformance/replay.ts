@@ -4,18 +4,21 @@ import { type Received, Receiver, type ScriptedAnswer } from "../receiver.ts";
 import { freePort, type ServerProcess } from "../server-process.ts";
 import { Exchange, type Incoming } from "./client.ts";
 import { differences, normalized, type Rule } from "./compare.ts";
-import { isShareable, type SharedServers, startFixture } from "./shared-servers.ts";
+import { isShareable, type SharedServers, type StartFixture, startFixture } from "./shared-servers.ts";
 
 // biome-ignore-start lint/suspicious/noExplicitAny: recorded cases are plain JSON of many shapes
 type Json = any;
 
 export interface Case {
   readonly id: string;
+  readonly title: string;
   readonly fixture: string;
   readonly server: { env: Record<string, string>; flags: string[]; wait_for: string | string[] | null } | null;
   readonly services?: Json;
   readonly steps: Json[];
   readonly compare?: Rule[];
+  /** The version that was recorded. */
+  readonly cog?: string;
 }
 // biome-ignore-end lint/suspicious/noExplicitAny: as above
 
@@ -58,7 +61,8 @@ function countedHeaders(headers: Record<string, string>, status: number): Record
     ...(headers.allow === undefined
       ? {}
       : {
-          allow: headers.allow
+          // A set: our own recordings have it as a list.
+          allow: String(headers.allow)
             .split(",")
             .map((name) => name.trim())
             .sort(),
@@ -79,7 +83,10 @@ function joinedLogs(events: Json[]): Json[] {
   return joined;
 }
 
-class Session {
+export type { StartFixture } from "./shared-servers.ts";
+
+/** The steps of one case, done with a server and the receivers it talks to. */
+export class Session {
   readonly #sink: Receiver;
   readonly #upload: Receiver;
   readonly #files: Receiver;
@@ -88,19 +95,23 @@ class Session {
   #server: ServerProcess | null = null;
   #isLent = false;
 
-  private constructor(receivers: Receiver[], closed: string) {
+  readonly #startFixture: StartFixture;
+
+  private constructor(receivers: Receiver[], closed: string, start: StartFixture) {
+    this.#startFixture = start;
     [this.#sink, this.#upload, this.#files] = receivers as [Receiver, Receiver, Receiver];
     this.#closed = closed;
   }
 
-  static async start(recorded: Case, lent: ServerProcess | null): Promise<Session> {
+  /** `lent`: a server that is there already. `start` starts one with a fixture; ours, if nothing else is said. */
+  static async start(recorded: Case, lent: ServerProcess | null, start = startFixture): Promise<Session> {
     const { sink, upload, files } = recorded.services ?? {};
     const receivers = [
       await Receiver.start(scriptFor(sink)),
       await Receiver.start(scriptFor(upload)),
       await Receiver.start(({ path }) => files?.[path] ?? { status: 404 }),
     ];
-    const session = new Session(receivers, `http://127.0.0.1:${await freePort()}`);
+    const session = new Session(receivers, `http://127.0.0.1:${await freePort()}`, start);
     if (lent !== null) {
       session.#server = lent;
       session.#isLent = true;
@@ -191,7 +202,7 @@ class Session {
     await this.#server?.kill();
     const extra: Record<string, string | null> = { ...env };
     for (const [name, value] of Object.entries(env)) if (value !== null) extra[name] = this.#filled(value);
-    this.#server = await startFixture(
+    this.#server = await this.#startFixture(
       fixture,
       extra,
       flags.map((flag) => this.#filled(flag)),

@@ -5,7 +5,7 @@ export const fixtures = fileURLToPath(new URL("../fixtures/conformance", import.
 
 /** Fixtures that keep nothing from one prediction to the next: one server does for all their cases. */
 const stateless = new Set(
-  "agen allopt aloop boom chatty chattys ctxt echo fin fobj fout fouts gen gen0 kit kitslow loop many mets metss none sec shape".split(
+  "agen allopt aloop boom chatty chattys ctxt desk echo fin fobj fout fouts gen gen0 kit kitslow loop many mets metss none sec shape writer".split(
     " ",
   ),
 );
@@ -50,19 +50,25 @@ export class SharedServers {
   }
 }
 
-/** Starts the server with one of the conformance fixtures. */
-export function startFixture(
+export type StartFixture = (
   fixture: string,
-  env: Record<string, string | null> = {},
-  flags: readonly string[] = [],
-): Promise<ServerProcess> {
+  env?: Record<string, string | null>,
+  flags?: readonly string[],
+) => Promise<ServerProcess>;
+
+/** Fixtures that are trainers. */
+const trainers = new Set(["train", "school"]);
+
+/** Starts the server with one of the conformance fixtures. */
+export const startFixture: StartFixture = (fixture, env = {}, flags = []) => {
+  const isTrainer = trainers.has(fixture);
   return startServerProcess({
     dir: fixtures,
     env: {
-      COG_PREDICT_TYPE_STUB: fixture === "train" ? "echo.ts" : `${fixture}.ts`,
-      COG_TRAIN_TYPE_STUB: fixture === "train" ? "train.ts" : null,
+      COG_PREDICT_TYPE_STUB: isTrainer ? "echo.ts" : `${fixture}.ts`,
+      COG_TRAIN_TYPE_STUB: isTrainer ? `${fixture}.ts` : null,
       ...env,
     },
     flags,
   });
-}
+};

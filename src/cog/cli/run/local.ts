@@ -35,7 +35,10 @@ export function localModel(options: LocalOptions): LocalModel {
 }
 
 /** Starts the project's own server, for this command alone, on a free port of the loopback address. */
-export async function startLocalServer({ project, env, mode, debug }: LocalModel): Promise<RunningServer> {
+export async function startLocalServer(
+  { project, env, mode, debug }: LocalModel,
+  { holdSetup = false } = {},
+): Promise<RunningServer> {
   // Loaded here and not above: a run at an address, and a wrong input, need no server.
   const { startServer } = await import("../../serve.ts");
   const configFile = project.configFile ?? undefined;
@@ -47,6 +50,7 @@ export async function startLocalServer({ project, env, mode, debug }: LocalModel
     port: 0,
     env,
     authorLogOnly: !debug,
+    holdSetup,
   });
 }
 

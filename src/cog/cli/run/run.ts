@@ -66,6 +66,7 @@ export async function runModel(options: RunOptions): Promise<void> {
       if (server) {
         say();
         say("Starting the model and running setup()...");
+        server.beginSetup();
       }
       const client = new ModelClient(server?.url ?? options.url!);
       await waitUntilReady(client, { timeoutSeconds: options.setupTimeout, signal, remote: server === undefined });
@@ -78,14 +79,17 @@ export async function runModel(options: RunOptions): Promise<void> {
   });
 }
 
-/** Gives `use` this folder's model on a server of its own, and stops it afterwards; nothing where a server's address was given. */
+/**
+ * Gives `use` this folder's model on a server of its own, its setup still to begin, and stops it afterwards; nothing where a
+ * server's address was given.
+ */
 async function withModel(
   model: LocalModel | undefined,
   signal: AbortSignal,
   use: (server: RunningServer | undefined) => Promise<void>,
 ): Promise<void> {
   if (model === undefined) return use(undefined);
-  const server = await (await import("./local.ts")).startLocalServer(model);
+  const server = await (await import("./local.ts")).startLocalServer(model, { holdSetup: true });
   try {
     signal.throwIfAborted();
     await use(server);
