@@ -30,6 +30,8 @@ export interface ServeOptions {
   awaitExplicitShutdown?: boolean;
   /** The log is the author's lines alone, without ids: for a command that starts the server for one run. */
   authorLogOnly?: boolean;
+  /** The model's setup waits for setUp(): for a command that first compares its inputs with the declarations. */
+  setupWaits?: boolean;
   /** Settings (COG_*, WEBHOOK_AUTH_TOKEN, LOG_FORMAT, ...) and the environment of the author's process. Default: process.env. */
   env?: NodeJS.ProcessEnv;
 }
@@ -43,6 +45,8 @@ export interface RunningServer {
    * stack, when the declarations cannot be loaded. Later states are told by /health-check.
    */
   readonly document: Promise<OpenApiDocument>;
+  /** Lets the model's setup begin where `setupWaits` holds it. */
+  setUp(): void;
   /** Resolves when the server has ended, by close(), POST /shutdown or otherwise. */
   readonly ended: Promise<void>;
   /** Graceful stop: open requests and runs finish first. `abort` cancels the runs. Idle: about 0.1 s. */
@@ -63,6 +67,7 @@ export function packageVersion(): string {
  */
 export async function startServer(options: ServeOptions): Promise<RunningServer> {
   const { mode = "predict", host = "0.0.0.0", port = 5000, uploadUrl = null, env = process.env } = options;
+  const { setupWaits = false } = options;
   const log = new Log(env, { authorOnly: options.authorLogOnly ?? false });
   const project = readProject(options.projectDir ?? process.cwd(), {
     env,
@@ -76,7 +81,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   const settings = readSettings(env, (message) => log.warn(message));
   const version = packageVersion();
   const userAgent = `llama-lora-cog/${version}`;
-  const predictions = new Predictions({ project, mode, settings, uploadUrl, userAgent, env, log });
+  const predictions = new Predictions({ project, mode, settings, uploadUrl, userAgent, env, log, setupWaits });
   const health = new HealthReport(predictions.main, { version, isKubernetes: settings.isKubernetes });
   const server = createServer({
     maxHeaderSize: largestHeaders,
@@ -108,6 +113,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     url: `http://${reachable}:${bound}`,
     port: bound,
     document: predictions.main.declared,
+    setUp: () => predictions.main.setUp(),
     ended: running.ended,
     close: (how) => running.close(how),
   };

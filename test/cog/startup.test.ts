@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { type RunningServer, startServer } from "../../src/cog/serve.ts";
@@ -6,12 +7,13 @@ import { buildDist } from "./server-process.ts";
 const projectDir = fileURLToPath(new URL("fixtures/startup", import.meta.url));
 let server: RunningServer;
 
-async function start(env: Record<string, string>, authorLogOnly = true): Promise<RunningServer> {
+async function start(env: Record<string, string>, setupWaits = false): Promise<RunningServer> {
   server = await startServer({
     projectDir,
     host: "127.0.0.1",
     port: 0,
-    authorLogOnly,
+    authorLogOnly: true,
+    setupWaits,
     env: { ...process.env, LOG_FORMAT: "console", ...env },
   });
   return server;
@@ -47,6 +49,16 @@ describe("the document of a server", () => {
     expect((await document).info.title).toBeTypeOf("string");
     expect(await untilFailed()).toContain("the weights are broken");
     expect(written).not.toHaveBeenCalled();
+  });
+
+  it("comes before a setup that waits to be told", async () => {
+    const { url, document, setUp } = await start({ BROKEN: "setup" }, true);
+    await document;
+    // Long enough for a setup that does not wait to fail.
+    await sleep(200);
+    expect(await (await fetch(`${url}/health-check`)).json()).toMatchObject({ status: "STARTING" });
+    setUp();
+    expect(await untilFailed()).toContain("the weights are broken");
   });
 
   it("is refused with the stack of a module that throws", async () => {

@@ -23,6 +23,8 @@ export interface PredictionsOptions {
   readonly userAgent: string;
   readonly env: NodeJS.ProcessEnv;
   readonly log: Log;
+  /** The main worker's setup waits for main.setUp(). */
+  readonly setupWaits: boolean;
 }
 
 /** A request that has passed all checks but those of readiness and capacity. */
@@ -73,7 +75,7 @@ export class Predictions {
     this.#outputFetch = createFetch({ isAllowed: anywhere, silenceMs: 25_000 });
     this.#webhookFetch = createFetch({ isAllowed, silenceMs: 30_000 });
     this.queue = new RunQueue(options.settings.queueLength);
-    this.main = this.#supervisor(options.mode);
+    this.main = this.#supervisor(options.mode, options.setupWaits);
   }
 
   /** The document clients read; null while setup has not succeeded. */
@@ -279,7 +281,7 @@ export class Predictions {
     void stopped.finally(() => this.#closing.delete(stopped));
   }
 
-  #supervisor(role: "predict" | "train"): Supervisor {
+  #supervisor(role: "predict" | "train", setupWaits = false): Supervisor {
     const { project, settings, env, log } = this.#options;
     return new Supervisor({
       project,
@@ -287,6 +289,7 @@ export class Predictions {
       weights: settings.weights,
       setupTimeoutMs: settings.setupTimeoutMs,
       concurrency: role === "train" ? 1 : (settings.maxConcurrency ?? project.concurrency),
+      setupWaits,
       env,
       log,
       onChange: () => this.#startWaiting(),

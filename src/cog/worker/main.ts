@@ -19,6 +19,10 @@ const healthTimeoutMs = 5000;
 let predictor: Predictor | null = null;
 let model: unknown;
 let isSetUp = false;
+let beginSetup: () => void = () => {};
+const setupWanted = new Promise<void>((resolve) => {
+  beginSetup = resolve;
+});
 
 const send = (message: FromWorker) => writer.send(message);
 const runById = new Map<object, WorkerRun>();
@@ -69,7 +73,7 @@ function partsOf({ code, message, hint }: CodedError): SetupFailure["coded"] {
 }
 
 async function start(message: Extract<ToWorker, { type: "start" }>): Promise<void> {
-  const { predict, train, role, weights } = message;
+  const { predict, train, role, weights, setupWaits } = message;
   try {
     const declarations = {
       predict: predict && (await loadDeclaration(predict, "predictor", role === "predict")),
@@ -84,6 +88,7 @@ async function start(message: Extract<ToWorker, { type: "start" }>): Promise<voi
     });
     // Setup may compute for minutes without a pause.
     writer.flush();
+    if (setupWaits) await setupWanted;
     model = await predictor!.setup({ weights: weights ?? undefined });
     outside.flush();
     isSetUp = true;
@@ -140,6 +145,9 @@ readMessages<ToWorker>(socket, (message) => {
   switch (message.type) {
     case "start":
       void start(message);
+      break;
+    case "setUp":
+      beginSetup();
       break;
     case "run": {
       const run = new WorkerRun(predictor!.inputs, message, send);

@@ -17,7 +17,10 @@ export type ToWorker =
       /** Which of the two this worker sets up and runs. */
       readonly role: "predict" | "train";
       readonly weights: string | null;
+      /** Setup follows on "setUp", else on the declarations. */
+      readonly setupWaits: boolean;
     }
+  | { readonly type: "setUp" }
   | RunRequest
   | { readonly type: "cancel"; readonly run: number }
   | { readonly type: "health"; readonly check: number }

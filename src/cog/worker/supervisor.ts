@@ -21,6 +21,8 @@ export interface SupervisorOptions {
   readonly setupTimeoutMs: number | null;
   /** Slots, where the environment or cog.yaml says so. */
   readonly concurrency: number | null;
+  /** The first worker's setup waits for setUp(). */
+  readonly setupWaits: boolean;
   readonly env: NodeJS.ProcessEnv;
   readonly log: Log;
   /** A slot or the worker may be free, or gone, now. */
@@ -59,12 +61,14 @@ export class Supervisor {
   #setupTimer: NodeJS.Timeout | undefined;
   #restartTimer: NodeJS.Timeout | undefined;
   #checks = 0;
+  #setupWaits: boolean;
 
   #declare: (document: OpenApiDocument) => void = () => {};
   #refuse: (error: Error) => void = () => {};
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    this.#setupWaits = options.setupWaits;
     this.declared = new Promise((resolve, reject) => {
       this.#declare = resolve;
       this.#refuse = reject;
@@ -87,13 +91,21 @@ export class Supervisor {
       },
     });
     this.#worker = worker;
-    worker.send({ type: "start", predict: project.predict, train: project.train, role, weights });
+    const setupWaits = this.#setupWaits;
+    worker.send({ type: "start", predict: project.predict, train: project.train, role, weights, setupWaits });
     if (setupTimeoutMs !== null) {
       this.#setupTimer = setTimeout(() => {
         this.#setupEnded("failed", `setup took longer than ${setupTimeoutMs / 1000} seconds`);
         worker.kill();
       }, setupTimeoutMs);
     }
+  }
+
+  /** Lets setup begin where it waits. */
+  setUp(): void {
+    if (!this.#setupWaits) return;
+    this.#setupWaits = false;
+    this.#worker?.send({ type: "setUp" });
   }
 
   get isFree(): boolean {

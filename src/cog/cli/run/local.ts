@@ -34,8 +34,14 @@ export function localModel(options: LocalOptions): LocalModel {
   return { project, env, mode, debug: options.debug };
 }
 
-/** Starts the project's own server, for this command alone, on a free port of the loopback address. */
-export async function startLocalServer({ project, env, mode, debug }: LocalModel): Promise<RunningServer> {
+/**
+ * Starts the project's own server, for this command alone, on a free port of the loopback address.
+ * `setupWaits`: the model is not set up before setUp() is called.
+ */
+export async function startLocalServer(
+  { project, env, mode, debug }: LocalModel,
+  { setupWaits = false } = {},
+): Promise<RunningServer> {
   // Loaded here and not above: a run at an address, and a wrong input, need no server.
   const { startServer } = await import("../../serve.ts");
   const configFile = project.configFile ?? undefined;
@@ -47,11 +53,12 @@ export async function startLocalServer({ project, env, mode, debug }: LocalModel
     port: 0,
     env,
     authorLogOnly: !debug,
+    setupWaits,
   });
 }
 
 /**
- * What the model of a server started here declares; its setup may still go on. @throws CodedError or Failure when the
+ * What the model of a server started here declares, before its setup. @throws CodedError or Failure when the
  * declarations cannot be loaded
  */
 export async function declaredBy(server: RunningServer, signal: AbortSignal): Promise<ModelDocument> {

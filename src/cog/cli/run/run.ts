@@ -66,6 +66,7 @@ export async function runModel(options: RunOptions): Promise<void> {
       if (server) {
         say();
         say("Starting the model and running setup()...");
+        server.setUp();
       }
       const client = new ModelClient(server?.url ?? options.url!);
       await waitUntilReady(client, { timeoutSeconds: options.setupTimeout, signal, remote: server === undefined });
@@ -85,7 +86,7 @@ async function withModel(
   use: (server: RunningServer | undefined) => Promise<void>,
 ): Promise<void> {
   if (model === undefined) return use(undefined);
-  const server = await (await import("./local.ts")).startLocalServer(model);
+  const server = await (await import("./local.ts")).startLocalServer(model, { setupWaits: true });
   try {
     signal.throwIfAborted();
     await use(server);
