@@ -10,6 +10,7 @@ import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import type { AdapterModule } from "../src/engine/engine.ts";
 import { writeAdapterFolder } from "../src/llama/adapter/index.ts";
+import { untilIdle } from "./idle.ts";
 import type { Figures } from "./measure-engine.ts";
 import { median } from "./median.ts";
 import { provenance } from "./provenance.ts";
@@ -130,7 +131,10 @@ async function measure(dtype: Dtype) {
       options.torch ? () => torch.push(measureTorch(options.torch!, dtype)) : null,
     ].filter((turn) => turn !== null);
     // Every other round goes the other way round, so that a machine that warms up favours nobody.
-    for (const turn of round % 2 === 0 ? turns : turns.toReversed()) await turn();
+    for (const turn of round % 2 === 0 ? turns : turns.toReversed()) {
+      await untilIdle();
+      await turn();
+    }
   }
   for (const [i, peer] of torch.entries()) checkSameWork(ours[i]!, peer, dtype);
   /** Median over the rounds of our speed over the peer's in the same round. */
