@@ -6,6 +6,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     pool: "forks",
     testTimeout: 60_000,
+    // A second, the default, is short for a machine that does other things too.
+    expect: { poll: { timeout: 30_000 } },
     hookTimeout: 120_000,
   },
 });

@@ -24,10 +24,13 @@ const ready = async () => {
 
 describe("the probes", () => {
   it("tell alive from ready", async () => {
-    await server.until();
-    expect(await (await fetch(`${server.url}/livez`)).json()).toEqual({ status: "alive" });
-    expect(await ready()).toEqual({ status: "not ready", reason: "setup has not finished" });
-    expect((await fetch(`${server.url}/readyz`)).status).toBe(503);
+    const unready = await startServerProcess({ dir: fileURLToPath(new URL("fixtures/startup", import.meta.url)) });
+    await unready.until("STARTING");
+    expect(await (await fetch(`${unready.url}/livez`)).json()).toEqual({ status: "alive" });
+    const answer = await fetch(`${unready.url}/readyz`);
+    expect(answer.status).toBe(503);
+    expect(await answer.json()).toEqual({ status: "not ready", reason: "setup has not finished" });
+    await unready.kill();
     await server.until("READY");
     expect(await ready()).toEqual({ status: "ready" });
     for (const path of ["/livez", "/readyz", "/metrics"]) {
@@ -91,6 +94,7 @@ describe("the log", () => {
     expect(await sink.until((received) => received.length > 0, 5000)).toBe(true);
     expect(sink.received[0]!.headers).toMatchObject({ traceparent, tracestate: "a=b" });
     await predict({ steps: 1 }, { id: "untraced" });
+    await expect.poll(() => server.log()).toContain('"untraced"');
     const lines = server
       .log()
       .split("\n")

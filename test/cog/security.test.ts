@@ -52,8 +52,8 @@ describe("a server as it comes", () => {
     const inside = await Receiver.start();
     await predict(server, {}, { webhook: inside.url, webhook_events_filter: ["start"] });
     await predict(server, {});
+    await expect.poll(() => server.log()).toContain("webhook: 127.0.0.1 is not a public address");
     expect(inside.received).toHaveLength(0);
-    expect(server.log()).toContain("webhook: 127.0.0.1 is not a public address");
     inside.close();
   });
 
@@ -116,6 +116,7 @@ describe("a server as it comes", () => {
   it("lets no id forge or flood its log", async () => {
     const id = `x\n[other] forged ${"y".repeat(5000)}`;
     await predict(server, { mode: "print", token: "four" }, { id });
+    await expect.poll(() => server.log()).toContain("forged");
     const lines = server.log().split("\n");
     expect(lines.filter((line) => line.startsWith("[other]"))).toEqual([]);
     expect(Math.max(...lines.map((line) => line.length))).toBeLessThan(1000);
