@@ -18,7 +18,7 @@ async function idleShare(): Promise<number> {
 }
 
 /** Waits until other programs leave the processors alone; measures beside them if they do not within `minutes`. */
-export async function untilIdle(minutes = 10): Promise<void> {
+export async function untilIdle(minutes = 1): Promise<void> {
   const deadline = performance.now() + minutes * 60_000;
   while ((await idleShare()) < 0.95) {
     if (performance.now() > deadline) return console.error("the processors are busy with other programs");
