@@ -1,15 +1,19 @@
-// npm run bench: prefill, decode and LoRA training speed of the native engine on a 110M-shape LLaMA with random weights,
-// beside the peers named on the command line, measured in turn on the same cores. Prints a table, writes JSON.
-//   --torch PYTHON        an interpreter with torch, transformers and peft
-//   --prototype COMMAND   a program that prints "pp512 <tokens/s>" and "tg128 <tokens/s>"
+// npm run bench: prefill, decode and LoRA training speed and peak memory of the native engine on a 110M-shape LLaMA with
+// random weights, beside the peers that are named, in turn on the same cores. Prints what it finds, writes JSON.
+//   --torch PYTHON        an interpreter with torch, transformers, peft and safetensors: trains the same rows (peers/torch_lora.py)
+//   --prototype COMMAND   a program that serves the same shape in bf16 and prints "pp512 <tokens/s>" and "tg128 <tokens/s>"
 //   --threads N (2)  --rounds N (5)  --out FILE
-import { execFileSync } from "node:child_process";
+import { execFileSync, fork } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
-import { cpus, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import type { AdapterModule, Engine, EngineModel, PackedBatch } from "../src/engine/engine.ts";
-import { openEngine } from "../src/engine/open.ts";
+import type { AdapterModule } from "../src/engine/engine.ts";
+import { writeAdapterFolder } from "../src/llama/adapter/index.ts";
+import { untilIdle } from "./idle.ts";
+import type { Figures } from "./measure-engine.ts";
+import { median } from "./median.ts";
+import { provenance } from "./provenance.ts";
 import { randomCheckpoint, shape110M } from "./random-checkpoint.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -22,31 +26,13 @@ const { values: options } = parseArgs({
     out: { type: "string", default: join(root, "build", "bench", "engine.json") },
   },
 });
-const rounds = Number(options.rounds);
 const folder = join(root, "build", "bench");
-const greedy = { temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1, seed: 0, index: 0 };
+type Dtype = "BF16" | "F32";
 
-const median = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
-const seconds = async (work: () => Promise<unknown>): Promise<number> => {
-  const start = performance.now();
-  await work();
-  return (performance.now() - start) / 1000;
-};
-
-/** Token ids that are neither special nor constant; their values do not change the speed. */
-const tokens = (count: number): Int32Array => Int32Array.from({ length: count }, (_, i) => 300 + ((i * 7919) % 30000));
-
-async function serving(model: EngineModel): Promise<{ prefill: number; decode: number }> {
-  const sequence = await model.createSequence({ capacity: 1024 });
-  const prefill = await seconds(() => model.step([{ sequence, tokens: tokens(512), sampling: greedy }]));
-  sequence.truncate(0);
-  await model.step([{ sequence, tokens: tokens(1), sampling: greedy }]);
-  const decode = await seconds(async () => {
-    for (let i = 0; i < 128; i++) await model.step([{ sequence, tokens: tokens(1), sampling: greedy }]);
-  });
-  sequence.close();
-  return { prefill: 512 / prefill, decode: 128 / decode };
-}
+/** Four rows of 512 token ids that are neither special nor constant; their values do not change the speed. */
+const rows = Array.from({ length: 4 }, (_, row) =>
+  Array.from({ length: 512 }, (_, i) => 300 + (((row * 512 + i) * 7919) % 30000)),
+);
 
 /** Rank-8 pairs on every q and v, as alpaca-lora sets them; B is not zero so that no gradient vanishes. */
 function alpacaAdapter(): AdapterModule[] {
@@ -64,94 +50,129 @@ function alpacaAdapter(): AdapterModule[] {
   ).flat();
 }
 
-async function training(model: EngineModel): Promise<number> {
-  const trainer = await model.createTrainer(await model.createAdapter(alpacaAdapter()));
-  const ids = tokens(4 * 512);
-  const targets = Int32Array.from(ids, (_, i) => (i % 512 === 511 ? -100 : ids[i + 1]!));
-  const batch: PackedBatch = { tokens: ids, targets, offsets: Int32Array.from([0, 512, 1024, 1536, 2048]) };
-  const step = { learningRate: 3e-4, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, maxGradNorm: 1 };
-  const taken: number[] = [];
-  for (let i = 0; i <= rounds; i++) {
-    taken.push(
-      await seconds(async () => {
-        await trainer.accumulate(batch, 1 / (4 * 511));
-        await trainer.update(step);
-      }),
-    );
+async function prepare(): Promise<void> {
+  for (const dtype of ["BF16", "F32"] as const) randomCheckpoint(folder, shape110M, dtype);
+  writeFileSync(join(folder, "rows.json"), JSON.stringify(rows));
+  mkdirSync(join(folder, "adapter"), { recursive: true });
+  const adapter = { modules: alpacaAdapter(), rank: 8, alpha: 16, dropout: 0 };
+  const targetModules = ["q_proj", "v_proj"] as const;
+  await writeAdapterFolder(join(folder, "adapter"), { ...adapter, targetModules, baseModel: "random" }, shape110M);
+}
+
+async function measureOurs(dtype: Dtype): Promise<Figures> {
+  const program = join(root, "scripts", "bench.mjs");
+  const child = fork(program, [join(root, "bench", "measure-engine.ts"), folder, dtype], {
+    env: { ...process.env, LLAMA_ENGINE: "native", LLAMA_THREADS: options.threads },
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
+  const ended = once(child, "exit").then(([code]) => {
+    throw new Error(`measure-engine.ts ended with exit code ${code}`);
+  });
+  const [figures] = await Promise.race([once(child, "message"), ended]);
+  await ended.catch(() => {});
+  return figures;
+}
+
+interface Peer {
+  peer: string;
+  prefillTokensPerSecond: number;
+  trainTokensPerSecond: number;
+  losses: number[];
+  trainingPeakBytes: number;
+}
+
+function measureTorch(python: string, dtype: Dtype): Peer {
+  const args = [join(root, "bench", "peers", "torch_lora.py"), folder, dtype, options.threads, "3"];
+  return JSON.parse(execFileSync(python, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }));
+}
+
+function measurePrototype(command: string): { prefillTokensPerSecond: number; decodeTokensPerSecond: number } {
+  const text = execFileSync("sh", ["-c", command], { encoding: "utf8" });
+  const number = (name: string) => {
+    const found = new RegExp(`${name} ([\\d.]+)`).exec(text);
+    if (!found) throw new Error(`--prototype: its output has no "${name} <tokens/s>":\n${text}`);
+    return Number(found[1]);
+  };
+  return { prefillTokensPerSecond: number("pp512"), decodeTokensPerSecond: number("tg128") };
+}
+
+/** Both trained the same rows from the same adapter: other losses mean other work, and a speed that says nothing. */
+function checkSameWork(ours: Figures, torch: Peer, dtype: Dtype): void {
+  const tolerance = dtype === "F32" ? 1e-4 : 1e-2; // bf16: torch rounds every activation, this engine a product's inputs
+  ours.losses.forEach((loss, i) => {
+    if (Math.abs(loss - torch.losses[i]!) > tolerance) {
+      throw new Error(`${dtype}: the losses differ: ours ${ours.losses}, torch ${torch.losses}`);
+    }
+  });
+}
+
+type Numbers = Record<string, number | number[] | string>;
+
+/** Field by field; what is no number (names, losses) is the same in every round. */
+function medians<T extends object>(list: readonly T[]): Numbers {
+  return Object.fromEntries(
+    Object.entries(list[0]!).map(([key, value]) => [
+      key,
+      typeof value === "number" ? rounded(median(list.map((item) => item[key as keyof T] as number))) : value,
+    ]),
+  );
+}
+
+const rounded = (value: number): number => Number(value.toPrecision(5));
+
+async function measure(dtype: Dtype) {
+  const ours: Figures[] = [];
+  const torch: Peer[] = [];
+  const prototype: ReturnType<typeof measurePrototype>[] = [];
+  for (let round = 0; round < Number(options.rounds); round++) {
+    const turns = [
+      async () => ours.push(await measureOurs(dtype)),
+      options.prototype && dtype === "BF16" ? () => prototype.push(measurePrototype(options.prototype!)) : null,
+      options.torch ? () => torch.push(measureTorch(options.torch!, dtype)) : null,
+    ].filter((turn) => turn !== null);
+    // Every other round goes the other way round, so that a machine that warms up favours nobody.
+    for (const turn of round % 2 === 0 ? turns : turns.toReversed()) {
+      await untilIdle();
+      await turn();
+    }
   }
-  await trainer.close();
-  return ids.length / median(taken.slice(1));
-}
-
-function runTorch(dtype: string): Record<string, unknown> | null {
-  if (!options.torch) return null;
-  const script = join(root, "bench", "peers", "torch_lora.py");
-  const args = [script, join(folder, "config.json"), options.threads, "4", "512", String(Math.min(rounds, 3)), dtype];
-  return JSON.parse(execFileSync(options.torch, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }));
-}
-
-function runPrototype(): { prefill: number; decode: number } | null {
-  if (!options.prototype) return null;
-  const text = execFileSync("sh", ["-c", options.prototype], { encoding: "utf8" });
-  const number = (name: string) => Number(new RegExp(`${name} ([\\d.]+)`).exec(text)?.[1]);
-  return { prefill: number("pp512"), decode: number("tg128") };
-}
-
-process.env.LLAMA_THREADS = options.threads;
-const engine: Engine = await openEngine(process.env);
-const results: Record<string, unknown> = {};
-for (const dtype of ["BF16", "F32"] as const) {
-  const weights = randomCheckpoint(folder, shape110M, dtype);
-  const loadSeconds: number[] = [];
-  let model!: EngineModel;
-  loadSeconds.push(await seconds(async () => (model = await engine.load(weights))));
-  await serving(model);
-  const ours: { prefill: number; decode: number }[] = [];
-  const prototype: { prefill: number; decode: number }[] = [];
-  for (let round = 0; round < rounds; round++) {
-    ours.push(await serving(model));
-    const peer = dtype === "BF16" ? runPrototype() : null;
-    if (peer) prototype.push(peer);
-  }
-  const trained = await training(model);
-  const peakBytes = process.resourceUsage().maxRSS * 1024;
-  await model.close();
-  const torch = runTorch(dtype);
-  results[dtype] = {
-    loadSeconds: median(loadSeconds),
-    prefillTokensPerSecond: median(ours.map((run) => run.prefill)),
-    decodeTokensPerSecond: median(ours.map((run) => run.decode)),
-    trainTokensPerSecond: trained,
-    peakBytes,
+  for (const [i, peer] of torch.entries()) checkSameWork(ours[i]!, peer, dtype);
+  /** Median over the rounds of our speed over the peer's in the same round. */
+  const ratio = <K extends keyof Figures, P extends Record<K, number>>(peers: readonly P[], key: K): number =>
+    rounded(median(peers.map((peer, i) => (ours[i]![key] as number) / peer[key])));
+  return {
+    ours: medians(ours),
     ...(prototype.length > 0 && {
-      prototype: {
-        prefillTokensPerSecond: median(prototype.map((run) => run.prefill)),
-        decodeTokensPerSecond: median(prototype.map((run) => run.decode)),
+      prototype: medians(prototype),
+      timesPrototype: {
+        prefill: ratio(prototype, "prefillTokensPerSecond"),
+        decode: ratio(prototype, "decodeTokensPerSecond"),
       },
     }),
-    ...(torch && { torch }),
+    ...(torch.length > 0 && {
+      torch: medians(torch),
+      timesTorch: {
+        prefill: ratio(torch, "prefillTokensPerSecond"),
+        train: ratio(torch, "trainTokensPerSecond"),
+        trainingPeakBytes: ratio(torch, "trainingPeakBytes"),
+      },
+    }),
   };
-  console.log(dtype, JSON.stringify(results[dtype], null, 2));
 }
 
-const revision = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" }).trim();
+await prepare();
+const results: Record<string, unknown> = {};
+for (const dtype of ["BF16", "F32"] as const) {
+  results[dtype] = await measure(dtype);
+  console.log(dtype, JSON.stringify(results[dtype], null, 2));
+}
+const report = {
+  what: "110M-shape LLaMA (768/12L/12H/ffn 2048, vocabulary 32000), random weights: prefill of 512 tokens, decode of 128, LoRA training of r 8 on q and v on 4 packed rows of 512; medians over the rounds, programs in turn",
+  ...provenance(),
+  threads: Number(options.threads),
+  rounds: Number(options.rounds),
+  results,
+};
 mkdirSync(dirname(options.out), { recursive: true });
-writeFileSync(
-  options.out,
-  `${JSON.stringify(
-    {
-      what: "110M-shape LLaMA (768/12L/12H/ffn 2048, vocabulary 32000), random weights; LoRA r 8 on q and v, 4 packed rows of 512",
-      hardware: { cpu: cpus()[0]?.model, cores: cpus().length, memoryBytes: totalmem() },
-      engine: engine.description,
-      node: process.version,
-      threads: Number(options.threads),
-      rounds,
-      revision,
-      date: new Date().toISOString().slice(0, 10),
-      results,
-    },
-    null,
-    2,
-  )}\n`,
-);
+writeFileSync(options.out, `${JSON.stringify(report, null, 2)}\n`);
 console.log(`written: ${options.out}`);

@@ -15,8 +15,7 @@ if (folder && isMainThread) {
       join(folder, `${process.pid}.json`),
       JSON.stringify({
         pid: process.pid,
-        parent: process.ppid,
-        command: process.argv.slice(1).join(" "),
+        startedAt: performance.timeOrigin,
         samples: histogram.count,
         p50: milliseconds(histogram.percentile(50)),
         p99: milliseconds(histogram.percentile(99)),

@@ -1,13 +1,15 @@
-// Event-loop delay of the server process and of the worker processes while weights load, 50,000 rows are parsed and
+// npm run bench:event-loop: delay of the event loop of the server process and of the worker processes while weights load, 50,000 rows are parsed and
 // tokenised, an adapter trains and text is generated; beside an idle process of the same run. Milliseconds, JSON.
 //   --rows N (50000)  --seconds N of training and generating after tokenising (30)  --out FILE
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { cpus, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { untilIdle } from "./idle.ts";
+import { provenance } from "./provenance.ts";
 
 const root = join(import.meta.dirname, "..");
 const { values: options } = parseArgs({
@@ -48,6 +50,7 @@ async function post(path: string, input: object, headers: Record<string, string>
   });
 }
 
+await untilIdle();
 const port = await freePort();
 const url = `http://127.0.0.1:${port}`;
 const idle: ChildProcess = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000) // idle"], { env });
@@ -94,8 +97,7 @@ await sleep(1000);
 
 interface Figures {
   pid: number;
-  parent: number;
-  command: string;
+  startedAt: number;
   samples: number;
   p50: number;
   p99: number;
@@ -110,25 +112,24 @@ idle.kill();
 await new Promise((resolve) => server.once("exit", resolve));
 rmSync(folder, { recursive: true });
 
-const role = (figures: Figures): string =>
-  figures.pid === idle.pid ? "idle" : figures.pid === server.pid ? "server" : "worker";
-const figures = processes.map(({ parent, command, ...rest }) => ({
-  role: role({ parent, command, ...rest }),
-  ...rest,
-}));
+// The server starts the worker that predicts; that which trains comes with the first training.
+const workers = ["worker that predicts", "worker that trains"];
+const role = (pid: number): string =>
+  pid === idle.pid ? "idle process" : pid === server.pid ? "server" : (workers.shift() ?? "another");
+const figures = processes
+  .toSorted((a, b) => a.startedAt - b.startedAt)
+  .map(({ pid, startedAt, ...delays }) => ({ role: role(pid), ...delays }));
 console.table(figures);
 mkdirSync(dirname(options.out), { recursive: true });
 writeFileSync(
   options.out,
   `${JSON.stringify(
     {
-      what: "event-loop delay in milliseconds (timer resolution 1 ms) while loading, tokenising, training and generating",
+      what: "event-loop delay in milliseconds (timer resolution 1 ms) while weights load, a data set is parsed and tokenised, an adapter trains and text is generated, all beside an idle process",
       rows: Number(options.rows),
       predictions: generated,
-      hardware: { cpu: cpus()[0]?.model, cores: cpus().length },
-      node: process.version,
-      revision: execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" }).trim(),
-      processes: figures.map(({ pid: _, ...rest }) => rest),
+      ...provenance(),
+      processes: figures,
     },
     null,
     2,

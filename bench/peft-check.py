@@ -11,7 +11,9 @@ import json
 import sys
 import warnings
 
+import peft
 import torch
+import transformers
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM
@@ -43,6 +45,7 @@ with torch.no_grad():
 found = torch.tensor(ours["logits"]).reshape(theirs.shape)
 difference = (found - theirs).abs().max().item()
 report = {
+    "peer": f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}",
     "missing_keys": missing,
     "unexpected_keys": unexpected,
     "unknown_config_fields": unknown,

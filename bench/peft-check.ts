@@ -1,19 +1,27 @@
 // Trains a small adapter, writes it, and has PEFT load it on the same base and compare logits (bench/peft-check.py).
-//   npx esbuild bench/peft-check.ts --bundle --platform=node --format=esm --packages=external --outfile=build/bench/peft-check.mjs
-//   node build/bench/peft-check.mjs --python PYTHON --weights FOLDER      (both from the project's folder)
-// PYTHON has torch, transformers and peft; FOLDER is a Hugging Face checkpoint. Prints PEFT's report for each adapter.
+//   npm run bench -- bench/peft-check.ts --python PYTHON --weights FOLDER  --out FILE
+// PYTHON has torch, transformers and peft; FOLDER is a Hugging Face checkpoint in float32 (on bf16 weights some processors
+// round activations too, and logits differ by that). Prints PEFT's report for each adapter, writes JSON.
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { list } from "tar";
 import { type LinearName, linearNames } from "../src/engine/config.ts";
 import { writeAdapterFolder } from "../src/llama/adapter/index.ts";
 import { Llama, openAdapter, writeAdapterArchive } from "../src/llama/index.ts";
 import { type Row, type TrainingSettings, trainLora } from "../src/training/index.ts";
+import { provenance } from "./provenance.ts";
 
-const { values: options } = parseArgs({ options: { python: { type: "string" }, weights: { type: "string" } } });
+const root = join(import.meta.dirname, "..");
+const { values: options } = parseArgs({
+  options: {
+    python: { type: "string" },
+    weights: { type: "string" },
+    out: { type: "string", default: join(root, "build", "bench", "peft.json") },
+  },
+});
 if (!options.python || !options.weights) throw new Error("--python and --weights are needed");
 
 const base = await Llama.load({ weights: options.weights });
@@ -46,6 +54,8 @@ const rows = ["red", "blue", "green", "white"].map(
 const prompt = "Once upon a time there was a little girl. She named a colour: it is ";
 const tokens = Int32Array.of(base.tokenizer.bosId, ...base.tokenizer.encode(prompt));
 
+const reports: object[] = [];
+
 /** What PEFT says of an adapter trained on these linears. */
 async function check(targets: readonly LinearName[], rank: number): Promise<boolean> {
   const folder = mkdtempSync(join(tmpdir(), "peft-check-"));
@@ -65,11 +75,13 @@ async function check(targets: readonly LinearName[], rank: number): Promise<bool
     await engineAdapter.close();
     const file = join(folder, "logits.json");
     writeFileSync(file, JSON.stringify({ tokens: Array.from(tokens), logits }));
-    const script = join("bench", "peft-check.py");
-    const { status, stdout, stderr } = spawnSync(options.python!, [script, options.weights!, folder, file], {
+    const script = join(root, "bench", "peft-check.py");
+    const checkpoint = resolve(options.weights!);
+    const { status, stdout, stderr } = spawnSync(options.python!, [script, checkpoint, folder, file], {
       encoding: "utf8",
     });
     console.log(`rank ${rank}, ${targets.join(" ")} (${names.join(", ")}): ${stdout.trim() || stderr}`);
+    if (stdout !== "") reports.push({ rank, targets, ...JSON.parse(stdout) });
     return status === 0;
   } finally {
     rmSync(folder, { recursive: true });
@@ -78,4 +90,16 @@ async function check(targets: readonly LinearName[], rank: number): Promise<bool
 
 const passed = [await check(["q_proj", "v_proj"], 8), await check(linearNames, 3)];
 await base.close();
+const { layers, hiddenSize, vocabSize } = base.model.config;
+const report = {
+  what: "adapters trained here, loaded by PEFT on the same base; logits of every position compared, limit 1e-4",
+  ...provenance(),
+  engine: base.engine.description,
+  base: { layers, hiddenSize, vocabSize },
+  passed: passed.every(Boolean),
+  reports,
+};
+mkdirSync(dirname(options.out), { recursive: true });
+writeFileSync(options.out, `${JSON.stringify(report, null, 2)}\n`);
+console.log(`written: ${options.out}`);
 process.exitCode = passed.every(Boolean) ? 0 : 1;

@@ -51,7 +51,7 @@ describe("author code that misbehaves", () => {
   });
 
   it("keeps its slot when it ignores a cancel, and is reported canceled", async () => {
-    await call("PUT", "/predictions/stubborn", { input: { mode: "stubborn", ms: 1500 } }, { prefer: "respond-async" });
+    await call("PUT", "/predictions/stubborn", { input: { mode: "stubborn", ms: 3000 } }, { prefer: "respond-async" });
     await sleep(100);
     expect((await call("POST", "/predictions/stubborn/cancel")).status).toBe(200);
     expect((await call("POST", "/predictions", { input: {} })).status).toBe(409);
@@ -214,7 +214,8 @@ describe("a stop", () => {
     await call("POST", "/predictions", body, { prefer: "respond-async" });
     await server.until("BUSY");
     server.child.kill("SIGTERM");
-    await sleep(200);
+    // Two signals at once are one: the first has been heard when the port is closed.
+    await expect.poll(() => server.health().catch(() => "closed")).toBe("closed");
     server.child.kill("SIGTERM");
     expect(await server.exited).toEqual({ code: 0, signal: null });
     expect(sink.bodies).toMatchObject([{ status: "canceled" }]);

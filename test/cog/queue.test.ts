@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Receiver } from "./receiver.ts";
@@ -35,11 +36,13 @@ describe("a queue for two runs", () => {
     expect(await full.json()).toEqual({ error: "All slots are in use and the queue is full", status: "failed" });
     expect((await put("/predictions/q2", { input: {} })).status).toBe(202);
     expect([await status("q2"), await status("q3")]).toEqual(["starting", "starting"]);
+    // Long enough for q3's time to show whether the time in the queue is a part of it.
+    await sleep(300);
+    const freed = performance.now();
     await cancel("q1");
     const answer = (await (await waiting).json()) as { output: string[]; metrics: { predict_time: number } };
     expect(answer.output).toEqual(["s0", "s1"]);
-    // The 300 ms that q2 took are not its own time.
-    expect(answer.metrics.predict_time).toBeLessThan(0.29);
+    expect(answer.metrics.predict_time * 1000).toBeLessThan(performance.now() - freed);
     expect(await status("q2")).toBe("succeeded");
     await server.until("READY");
   });

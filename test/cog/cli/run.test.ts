@@ -92,7 +92,7 @@ describe("cog predict", () => {
     expect((await result).stdout).toBe("word0 word1 word2\n");
     expect((await result).stderr).toContain("let go");
     // A helper of a helper may need a moment more to notice.
-    await expect.poll(() => processes.filter(isAlive), { timeout: 10_000 }).toEqual([]);
+    await expect.poll(() => processes.filter(isAlive)).toEqual([]);
   });
 
   it("leaves no process behind when it is killed", async () => {
@@ -101,7 +101,7 @@ describe("cog predict", () => {
     const processes = descendants(child.pid!);
     child.kill("SIGKILL");
     await once(child, "exit");
-    await expect.poll(() => processes.filter(isAlive), { timeout: 10_000 }).toEqual([]);
+    await expect.poll(() => processes.filter(isAlive)).toEqual([]);
   });
 });
 

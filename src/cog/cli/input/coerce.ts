@@ -23,6 +23,10 @@ export async function coerced(
 async function single(name: string, text: string, schema: Schema | undefined, named: boolean): Promise<unknown> {
   // The name of a file means something to a file input only: a plain string input shows its data URL to the author.
   if (text.startsWith("@")) return fileAsDataUrl(name, text.slice(1), named && isFile(schema));
+  // The server would refuse it too, without knowing what was meant.
+  if (named && isFile(schema) && !/^(data|https?):/i.test(text)) {
+    throw new Failure(`input "${name}": ${text} is not a URL`, { hint: `Send a file with @: -i ${name}=@${text}` });
+  }
   if (schema?.anyOf) return firstThatFits(text, schema);
   switch (schema?.type) {
     case "integer":

@@ -130,6 +130,15 @@ describe("a wrong input", () => {
     await expect((async () => resolve(...words))()).rejects.toThrow(message);
   });
 
+  it("that is a file's name without @ is told how a file is sent", async () => {
+    await expect(resolveInputs(parsePairs(["files=rows.json"]), schema, true)).rejects.toMatchObject({
+      message: 'input "files": rows.json is not a URL',
+      hint: "Send a file with @: -i files=@rows.json",
+    });
+    const url = "HTTPS://example.com/rows.json";
+    expect(await resolveInputs(parsePairs([`file=${url}`]), schema, true)).toEqual({ file: url });
+  });
+
   it("in several places is told in one message, in the order of the names", async () => {
     await expect(resolve("x=a", "n=9")).rejects.toThrow(
       'input validation failed:\n- invalid input "n": number must be at most 5\n- invalid input "x": expected number, got string',
