@@ -68,9 +68,8 @@ void LoraPass<T>::plan(const std::vector<LoraSpan>& spans, int64_t tokens) {
   if (ranks_ == 0) return;
   reserve(gpu_, scratch_, lora_scratch_bytes(tokens, ranks_));
   if (planned_.empty()) return;
-  const void* before = rows_ ? rows_->data : nullptr;
   reserve(gpu_, rows_, std::max(planned_.size(), least_rows) * sizeof(LoraRow<T>));
-  if (rows_->data == before && same_rows(planned_, uploaded_)) return;
+  if (same_rows(planned_, uploaded_)) return;
   gpu_.upload(rows_->data, planned_.data(), planned_.size() * sizeof(LoraRow<T>));
   uploaded_ = planned_;
 }
