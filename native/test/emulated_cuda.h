@@ -26,6 +26,8 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
+#include "emulated_runtime.h"
+
 #define __global__
 #define __device__
 #define __host__
@@ -52,7 +54,7 @@ extern "C" void emulated_switch(Context* from, Context to);
 #if defined(__x86_64__)
 asm(R"(
 .text
-.globl emulated_switch
+.weak emulated_switch
 .type emulated_switch, @function
 emulated_switch:
   pushq %rbp
@@ -76,7 +78,7 @@ constexpr size_t saved_words = 6;
 #elif defined(__aarch64__)
 asm(R"(
 .text
-.globl emulated_switch
+.weak emulated_switch
 .type emulated_switch, %function
 emulated_switch:
   sub sp, sp, #160
@@ -268,10 +270,15 @@ inline void run_block() {
 }
 
 inline void run(dim3 grid_size, dim3 block_size, size_t shared_bytes, const std::function<void()>& body) {
+  if (capture != nullptr) {
+    queue([=] { run(grid_size, block_size, shared_bytes, body); });
+    return;
+  }
   const size_t threads = size_t{block_size.x} * block_size.y * block_size.z;
   if (threads == 0 || threads > 1024) fail("a block has " + std::to_string(threads) + " threads");
   if (shared_bytes > (size_t{227} << 10)) fail("a block asks for " + std::to_string(shared_bytes) + " bytes of shared memory");
   if (grid_size.y > 65535 || grid_size.z > 65535) fail("a grid is too large in y or z");
+  finish_copies();
   grid.body = &body;
   grid.block_size = block_size;
   grid.grid_size = grid_size;
@@ -482,33 +489,3 @@ template <class T>
 T max(T a, T b) {
   return a < b ? b : a;
 }
-
-// ---- the runtime: "device" memory is the heap, a stream runs everything at once
-
-using cudaStream_t = struct EmulatedStream*;
-enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2 };
-enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
-
-inline const char* cudaGetErrorString(cudaError_t) { return "emulated"; }
-inline cudaError_t cudaGetLastError() { return cudaSuccess; }
-inline cudaError_t cudaMalloc(void** result, size_t bytes) {
-  *result = std::malloc(std::max<size_t>(bytes, 1));
-  if (*result == nullptr) return cudaErrorMemoryAllocation;
-  std::memset(*result, 0xff, bytes);  // NaN: nothing may count on zeros
-  return cudaSuccess;
-}
-inline cudaError_t cudaFree(void* memory) {
-  std::free(memory);
-  return cudaSuccess;
-}
-inline cudaError_t cudaMallocHost(void** result, size_t bytes) { return cudaMalloc(result, bytes); }
-inline cudaError_t cudaFreeHost(void* memory) { return cudaFree(memory); }
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t = nullptr) {
-  if (bytes > 0) std::memmove(to, from, bytes);
-  return cudaSuccess;
-}
-inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t = nullptr) {
-  if (bytes > 0) std::memset(to, value, bytes);
-  return cudaSuccess;
-}
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }

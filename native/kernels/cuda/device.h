@@ -121,7 +121,7 @@ inline void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
 #if defined(LLAMA_CUDA_EMULATED)
   (void)stream;
-  ::emulated::run(grid, block, shared_bytes, [&] { kernel(static_cast<Parameters>(arguments)...); });
+  ::emulated::run(grid, block, shared_bytes, [=] { kernel(static_cast<Parameters>(arguments)...); });
 #else
   if (shared_bytes > 48 * 1024) {
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)));
