@@ -1,0 +1,228 @@
+#include <cmath>
+
+#include "attention_cached_kernels.h"
+#include "tensor_core.h"
+
+namespace llama::cuda {
+namespace {
+
+constexpr int prefill_warps = 4;
+constexpr int prefill_threads = prefill_warps * warp_size;
+constexpr int tile_rows = prefill_warps * 16;
+
+// Where pack `pack` (8 elements) of row `row` lies in a tile of rows of D elements, in elements: packs change places within
+// a row so that eight rows' packs of one column lie in different banks.
+template <int D>
+__device__ inline int swizzled(int row, int pack) {
+  const int turn = D / 8 % 8 == 0 ? row % 8 : row / 2 % 4;
+  return row * D + (pack ^ turn) * 8;
+}
+
+// body(row, pack) for every pack of `rows` rows of D elements, whole block: a thread keeps its pack and goes down the rows.
+template <int D, int rows, class Body>
+__device__ inline void each_pack(Body body) {
+  constexpr int lanes = D == 96 ? 16 : D / 8, step = prefill_threads / lanes;
+  const int pack = static_cast<int>(threadIdx.x) % lanes, first = static_cast<int>(threadIdx.x) / lanes;
+  if (pack >= D / 8) return;
+  LLAMA_UNROLL_BY(4)  // all at once would take registers that hold sums
+  for (int i = 0; i < rows / step; ++i) body(first + i * step, pack);
+}
+
+// A page's keys and values of one head into shared memory; zeros behind `last` and behind the row's end.
+template <class T, int D>
+__device__ inline void load_page(const CachedAttention<T>& a, const QueryTile& tile, int page, int last, int kv_head, T* keys, T* values) {
+  const void* from = a.plan.pages[tile.span.pages + page];
+  const T* k = head_of_page(a, from, a.keys, kv_head);
+  const int visible = last - page * page_tokens, apart = static_cast<int>(a.values - a.keys);
+  each_pack<D, page_tokens>([&](int row, int pack) {
+    const bool valid = row <= visible && pack * 8 < a.row;
+    const T* at = k + row * a.row + pack * 8;
+    const int to = swizzled<D>(row, pack);
+    copy_16(keys + to, at, valid);
+    copy_16(values + to, at + apart, valid);
+  });
+  commit_copies();
+}
+
+// The tile's queries into shared memory, zeros where there are none.
+template <class T, int D>
+__device__ inline void load_queries(const CachedAttention<T>& a, const QueryTile& tile, int rows, int kv_head, T* queries) {
+  each_pack<D, tile_rows>([&](int row, int pack) {
+    T* to = queries + swizzled<D>(row, pack);
+    const int index = min(tile.first + row, rows - 1);
+    const bool valid = tile.first + row < rows && pack * 8 < a.head_dim;
+    const T* at = a.q + (tile.span.row + index / a.group) * a.ldq +
+                  static_cast<int64_t>(kv_head * a.group + index % a.group) * a.head_dim + pack * 8;
+    if (a.packed_q) {
+      copy_16(to, at, valid);
+    } else {
+      for (int i = 0; i < 8; ++i) to[i] = valid && pack * 8 + i < a.head_dim ? at[i] : T{0};
+    }
+  });
+  commit_copies();
+}
+
+// 64 rows (queries of one span times the heads of a group) against the pages that they see, a page of 32 positions at a time:
+// scores by tensor cores in registers, softmax as the pages come, weights used from the registers that the scores were in.
+// 4 head_dim FLOPs a row and position, and 4 head_dim bytes a position for each tile: 64 FLOPs a byte, which the second-level
+// cache gives; bound by the tensor cores. One page is computed while the next one is copied.
+template <class T, int D>
+__global__ void __launch_bounds__(prefill_threads) prefill_kernel(CachedAttention<T> a) {
+  // Stages of [keys, values][page_tokens][D], and the queries [tile_rows][D]: where the stages come afterwards, or for wide
+  // heads, which have no registers for both queries and results, in front of a single stage.
+  LLAMA_SHARED(T, shared);
+  constexpr bool holds_queries = D <= 128;
+  constexpr int steps = D / 16, part = page_tokens * D, stages = holds_queries ? 2 : 1;
+  T* pages = holds_queries ? shared : shared + tile_rows * D;
+  QueryTile tile;
+  if (!find_tile(a, tile_rows, static_cast<int>(blockIdx.x), tile)) return;
+  const int kv_head = static_cast<int>(blockIdx.y);
+  const int lane = static_cast<int>(threadIdx.x) % warp_size, warp = static_cast<int>(threadIdx.x) / warp_size;
+  const int g = lane / 4, c = lane % 4;
+  const int rows = tile.span.count * a.group;
+  const auto position_of = [&](int row) { return tile.span.position + min(tile.first + row, rows - 1) / a.group; };
+  const int first = first_visible(a, position_of(0)) / page_tokens, last = position_of(tile_rows - 1);
+  const int end = last / page_tokens + 1;
+
+  load_queries<T, D>(a, tile, rows, kv_head, shared);
+  wait_for_copies<0>();
+  __syncthreads();
+  uint32_t q[holds_queries ? steps : 1][4];
+  const auto read_queries = [&](int step) {
+    load_matrices(q[holds_queries ? step : 0], shared + swizzled<D>(16 * warp + lane % 16, 2 * step + lane / 16));
+  };
+  if constexpr (holds_queries) {
+    for (int step = 0; step < steps; ++step) read_queries(step);
+    __syncthreads();
+  }
+
+  // Rows g and g + 8 of the warp's 16.
+  const int own[2] = {position_of(16 * warp + g), position_of(16 * warp + g + 8)};
+  const int least = position_of(16 * warp), largest = position_of(16 * warp + 15);
+  const int visible = first_visible(a, largest);  // to every row of the warp from here on
+  const bool idle = tile.first + 16 * warp >= rows;
+  float o[D / 8][4] = {};
+  float most[2] = {-INFINITY, -INFINITY}, sum[2] = {};
+  const auto load = [&](int page) {
+    T* to = pages + (page - first) % stages * 2 * part;
+    load_page<T, D>(a, tile, page, last, kv_head, to, to + part);
+  };
+  load(first);
+  for (int page = first; page < end; ++page) {
+    const int start = page * page_tokens;
+    const T* keys = pages + (page - first) % stages * 2 * part;
+    const T* values = keys + part;
+    if (stages == 1 && page > first) {
+      __syncthreads();
+      load(page);
+    }
+    wait_for_copies<0>();
+    __syncthreads();
+    if (stages == 2 && page + 1 < end) load(page + 1);
+    if (idle || start > largest) continue;
+
+    float s[4][4] = {};  // columns of eight positions each
+    LLAMA_UNROLL_BY(8)
+    for (int step = 0; step < steps; ++step) {
+      if constexpr (!holds_queries) read_queries(step);
+      for (int n = 0; n < 2; ++n) {
+        uint32_t k[4];
+        load_matrices(k, keys + swizzled<D>(16 * n + lane % 8 + lane / 16 * 8, 2 * step + lane / 8 % 2));
+        const uint32_t low[2] = {k[0], k[1]}, high[2] = {k[2], k[3]};
+        mma_16x8x16<T>(s[2 * n], q[holds_queries ? step : 0], low);
+        mma_16x8x16<T>(s[2 * n + 1], q[holds_queries ? step : 0], high);
+      }
+    }
+
+    const bool masked = start + page_tokens - 1 > least || start < visible;
+    LLAMA_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      float larger = most[half];
+      for (int n = 0; n < 4; ++n) {
+        for (int i = 2 * half; i < 2 * half + 2; ++i) {
+          const int position = start + 8 * n + 2 * c + i % 2;
+          s[n][i] *= a.scale;
+          if (masked && (position > own[half] || own[half] - position >= a.window)) s[n][i] = -INFINITY;
+          larger = fmaxf(larger, s[n][i]);
+        }
+      }
+      larger = fmaxf(larger, __shfl_xor_sync(all_lanes, larger, 1));
+      larger = fmaxf(larger, __shfl_xor_sync(all_lanes, larger, 2));
+      const float base = larger == -INFINITY ? 0.0f : larger;  // a row may see nothing of its first pages
+      const float shrink = exp2f(most[half] - base);
+      if (__any_sync(all_lanes, larger > most[half])) {
+        LLAMA_UNROLL
+        for (int n = 0; n < D / 8; ++n) {
+          o[n][2 * half] *= shrink;
+          o[n][2 * half + 1] *= shrink;
+        }
+      }
+      most[half] = larger;
+      sum[half] *= shrink;
+      for (int n = 0; n < 4; ++n) {
+        for (int i = 2 * half; i < 2 * half + 2; ++i) sum[half] += s[n][i] = exp2f(s[n][i] - base);
+      }
+    }
+
+    LLAMA_UNROLL
+    for (int step = 0; step < page_tokens / 16; ++step) {
+      const uint32_t p[4] = {pair_of<T>(s[2 * step][0], s[2 * step][1]), pair_of<T>(s[2 * step][2], s[2 * step][3]),
+                             pair_of<T>(s[2 * step + 1][0], s[2 * step + 1][1]),
+                             pair_of<T>(s[2 * step + 1][2], s[2 * step + 1][3])};
+      LLAMA_UNROLL
+      for (int n = 0; n < D / 16; ++n) {
+        uint32_t v[4];
+        load_matrices<true>(v, values + swizzled<D>(16 * step + lane % 16, 2 * n + lane / 16));
+        const uint32_t low[2] = {v[0], v[1]}, high[2] = {v[2], v[3]};
+        mma_16x8x16<T>(o[2 * n], p, low);
+        mma_16x8x16<T>(o[2 * n + 1], p, high);
+      }
+    }
+  }
+
+  LLAMA_UNROLL
+  for (int half = 0; half < 2; ++half) {
+    sum[half] += __shfl_xor_sync(all_lanes, sum[half], 1);
+    sum[half] += __shfl_xor_sync(all_lanes, sum[half], 2);
+    const int index = tile.first + 16 * warp + g + 8 * half;
+    if (index >= rows) continue;
+    T* to = a.o + (tile.span.row + index / a.group) * a.ldo +
+            static_cast<int64_t>(kv_head * a.group + index % a.group) * a.head_dim;
+    LLAMA_UNROLL
+    for (int n = 0; n < D / 8; ++n) {
+      const int column = 8 * n + 2 * c;
+      if (column >= a.head_dim) break;
+      const T x = from_float<T>(o[n][2 * half] / sum[half]), y = from_float<T>(o[n][2 * half + 1] / sum[half]);
+      if (a.packed_o) {
+        store_pack<T, 2>(to + column, {{x, y}});
+      } else {
+        to[column] = x;
+        to[column + 1] = y;
+      }
+    }
+  }
+}
+
+template <class T, int D>
+void launch_prefill(cudaStream_t stream, const CachedAttention<T>& a) {
+  const dim3 blocks(most_tiles(a, tile_rows), static_cast<unsigned>(a.kv_heads));
+  constexpr size_t shared_bytes = size_t{4} * page_tokens * D * sizeof(T);
+  static_assert(2 * page_tokens == tile_rows);  // a stage takes as much as the queries
+  launch(prefill_kernel<T, D>, blocks, dim3(prefill_threads), shared_bytes, stream, a);
+}
+
+}  // namespace
+
+template <class T>
+void attention_prefill(cudaStream_t stream, const CachedAttention<T>& a) {
+  if (a.head_dim <= 32) return launch_prefill<T, 32>(stream, a);
+  if (a.head_dim <= 64) return launch_prefill<T, 64>(stream, a);
+  if (a.head_dim <= 96) return launch_prefill<T, 96>(stream, a);
+  if (a.head_dim <= 128) return launch_prefill<T, 128>(stream, a);
+  launch_prefill<T, 256>(stream, a);
+}
+
+template void attention_prefill(cudaStream_t, const CachedAttention<Bf16>&);
+template void attention_prefill(cudaStream_t, const CachedAttention<Half>&);
+
+}  // namespace llama::cuda
