@@ -21,6 +21,7 @@ class Gpu final : public Device {
 
   // Aligned to 256 bytes. Memory may outlive the Gpu.
   std::unique_ptr<Memory> allocate(size_t bytes) override;
+  int64_t available() const override { return static_cast<int64_t>(free_bytes()); }
   void upload(void* to, const void* from, size_t bytes) override;
   void download(void* to, const void* from, size_t bytes) override;
   void copy(void* to, const void* from, size_t bytes) override;

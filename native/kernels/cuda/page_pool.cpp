@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "../../model/engine_error.h"
+#include "../engine_error.h"
 
 namespace llama::cuda {
 namespace {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "../../kernels/cuda/attention_plan.h"
-#include "../../model/engine_error.h"
+#include "../../kernels/engine_error.h"
 
 namespace {
 
