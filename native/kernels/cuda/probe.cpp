@@ -56,11 +56,11 @@ std::string driver_problem(const Driver& driver) {
            "NVIDIA_DRIVER_CAPABILITIES=compute,utility";
   }
   if (driver.cuda / 1000 >= CUDART_VERSION / 1000) return "";
-  const std::string found =
-      driver.release.empty()
-          ? "a driver for CUDA " + std::to_string(driver.cuda / 1000) + "." + std::to_string(driver.cuda % 1000 / 10)
-          : "driver " + driver.release.substr(0, driver.release.find('.'));
-  return found + " found, " + needed_release + " needed";
+  if (driver.release.empty()) {
+    return "a driver for CUDA " + std::to_string(driver.cuda / 1000) + "." + std::to_string(driver.cuda % 1000 / 10) +
+           " found, driver " + needed_release + " needed";
+  }
+  return "driver " + driver.release.substr(0, driver.release.find('.')) + " found, " + needed_release + " needed";
 }
 
 Probe probe() {

@@ -60,7 +60,7 @@ void test_driver() {
   expect(driver_release("").empty() && driver_release("no release here").empty(), "no release");
   expect(driver_problem({0, ""}) == "no NVIDIA driver found", "no driver");
   expect(driver_problem({12040, "550.54.15"}) == "driver 550 found, 580 needed", "an old driver is named");
-  expect(driver_problem({12040, ""}) == "a driver for CUDA 12.4 found, 580 needed", "an old driver without a release");
+  expect(driver_problem({12040, ""}) == "a driver for CUDA 12.4 found, driver 580 needed", "an old driver without a release");
   expect(driver_problem({13000, "580.65.06"}).empty() && driver_problem({14010, ""}).empty(), "a driver that is recent enough");
   expect(driver_problem({13000, "550.54.15"}).empty(), "an old kernel module under a compatible libcuda");
   expect(driver_problem({0, "580.65.06"}).find("NVIDIA_DRIVER_CAPABILITIES") != std::string::npos, "a driver without libcuda");
