@@ -2,6 +2,7 @@
 
 #include "adapter_object.h"
 #include "classes.h"
+#include "group_argument.h"
 #include "packed_forward.h"
 #include "sequence_object.h"
 #include "trainer_object.h"
@@ -160,7 +161,12 @@ Napi::Value ModelObject::create_trainer(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Adapter> adapter = adapter_of(info[0]);
   if (!adapter) refuse(info.Env(), "adapter is null");
   return handle_->executor->run(
-      info.Env(), [handle = handle_, adapter] { return std::make_shared<Trainer>(handle->model, adapter); },
+      info.Env(),
+      [handle = handle_, adapter, group = to_group(info[1], handle_->executor->stop_flag())] {
+        auto trainer = std::make_shared<Trainer>(handle->model, adapter);
+        if (group) trainer->set_communicator(join(*group));
+        return trainer;
+      },
       [handle = handle_](Napi::Env env, std::shared_ptr<Trainer>&& trainer) -> Napi::Value {
         handle->check_open(env);
         TrainerObject::Parts parts{handle, std::move(trainer)};

@@ -7,7 +7,7 @@
 namespace llama::addon {
 
 // JavaScript: accumulate(tokens, targets, offsets, gradientScale, dropout | null), evaluate(tokens, targets, offsets),
-// update(step), gradients(), close().
+// update(step), gradients(), sum(values), finish(), close().
 class TrainerObject : public Napi::ObjectWrap<TrainerObject>, public ModelChild {
  public:
   struct Parts {
@@ -26,6 +26,8 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject>, public ModelChild 
   Napi::Value evaluate(const Napi::CallbackInfo& info);
   Napi::Value update(const Napi::CallbackInfo& info);
   Napi::Value gradients(const Napi::CallbackInfo& info);
+  Napi::Value sum(const Napi::CallbackInfo& info);
+  Napi::Value finish(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info) { value_.release(info.Env()); }
   const std::shared_ptr<Trainer>& trainer(Napi::Env env) const;
 

@@ -60,6 +60,7 @@ LossSum Trainer::evaluate(const PackedBatch& batch) {
 
 double Trainer::update(const OptimizerStep& step) {
   const int64_t count = adapter_->parameter_count();
+  if (communicator_) communicator_->all_reduce_sum(gradients_.data(), count);
   const double norm = std::sqrt(model_->ops->sum_squares(gradients_.data(), count));
   if (std::isfinite(norm)) {
     const double factor = step.max_grad_norm > 0 ? std::min(1.0, step.max_grad_norm / (norm + 1e-6)) : 1.0;

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "activations.h"
+#include "communicator.h"
 #include "packed_forward.h"
 
 namespace llama {
@@ -31,6 +32,9 @@ class Trainer {
   LossSum accumulate(const PackedBatch& batch, float gradient_scale, const Dropout& dropout);
   // Forward only.
   LossSum evaluate(const PackedBatch& batch);
+  // The other ranks that train a copy of the adapter; update() then sums the gradients over all of them.
+  void set_communicator(std::shared_ptr<Communicator> communicator) { communicator_ = std::move(communicator); }
+  Communicator* communicator() const { return communicator_.get(); }  // null: one rank
   // Applies the accumulated gradients and clears them; returns their norm before clipping. Gradients whose norm is not
   // finite are cleared without being applied.
   double update(const OptimizerStep& step);
@@ -41,6 +45,7 @@ class Trainer {
  private:
   std::shared_ptr<Model> model_;
   std::shared_ptr<Adapter> adapter_;
+  std::shared_ptr<Communicator> communicator_;
   FloatBuffer gradients_, first_moment_, second_moment_;
   int64_t steps_ = 0;
   Activations activations_;

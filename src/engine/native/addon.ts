@@ -33,7 +33,7 @@ export interface AddonModel {
     samplings: readonly (Sampling | null)[],
   ): Promise<Int32Array>;
   logits(tokens: Int32Array, adapter: AddonAdapter | null): Promise<Float32Array>;
-  createTrainer(adapter: AddonAdapter): Promise<AddonTrainer>;
+  createTrainer(adapter: AddonAdapter, group: AddonGroup | null): Promise<AddonTrainer>;
   close(): Promise<void>;
 }
 
@@ -45,6 +45,20 @@ export interface AddonModule {
   readonly scale: number;
   readonly a: Float32Array;
   readonly b: Float32Array;
+}
+
+export interface AddonGroup {
+  readonly rank: number;
+  readonly size: number;
+  /** Where rank 0 listens; unused with MPI. */
+  readonly host: string;
+  readonly port: number;
+  /** The module that talks to MPI; empty: TCP. */
+  readonly mpiModule: string;
+  readonly timeoutSeconds: number;
+  readonly agreement: string;
+  /** Waits end soon after element 0 is no longer 0. */
+  readonly cancelled: Int32Array;
 }
 
 export interface AddonAdapter {
@@ -68,14 +82,16 @@ export interface AddonTrainer {
   /** The gradients' norm before clipping. */
   update(step: OptimizerStep): Promise<number>;
   gradients(): Promise<{ a: Float32Array; b: Float32Array }[]>;
+  sum(values: Float64Array): Promise<Float64Array>;
+  finish(): Promise<void>;
   close(): void;
 }
 
-/** build/native/llama_cpu.node of the project that this file belongs to, whether it runs from src/ or from dist/. */
-function findAddon(): string | null {
+/** build/native/`name` of the project that this file belongs to, whether it runs from src/ or from dist/. */
+export function findBuilt(name: string): string | null {
   let folder = dirname(fileURLToPath(import.meta.url));
   for (;;) {
-    const file = join(folder, "build", "native", "llama_cpu.node");
+    const file = join(folder, "build", "native", name);
     if (existsSync(file)) return file;
     const parent = dirname(folder);
     if (parent === folder || existsSync(join(folder, "package.json"))) return null;
@@ -86,7 +102,7 @@ function findAddon(): string | null {
 /** Throws CodedError ENGINE_UNAVAILABLE with the reason and the command that helps. */
 export function openAddon(): Addon {
   const hint = "type: npm run build";
-  const file = findAddon();
+  const file = findBuilt("llama_cpu.node");
   if (file === null) throw new CodedError("ENGINE_UNAVAILABLE", "the native engine has not been built", { hint });
   try {
     return createRequire(import.meta.url)(file) as Addon;
