@@ -4,10 +4,10 @@
 
 namespace llama {
 
-// One rank's line to the others. Every call is collective: all ranks make the same calls in the same order, each from the
-// thread that made its communicator. A rank that has gone, or keeps the others waiting for too long, is an EngineError
-// DISTRIBUTED_PEER_LOST or DISTRIBUTED_TIMEOUT on them; after an error nothing is left but to destroy the communicator,
-// which tells the others.
+// One rank's line to the others. Every call is collective: all ranks make the same calls in the same order, each from
+// the thread that made its communicator. A rank that has gone, or keeps the others waiting for too long, is an
+// EngineError DISTRIBUTED_PEER_LOST or DISTRIBUTED_TIMEOUT on them; after an error nothing is left but to destroy the
+// communicator, which tells the others.
 class Communicator {
  public:
   virtual ~Communicator() = default;

@@ -1,5 +1,5 @@
-// The messages between ranks over TCP: a head of fixed size, then `count` values where the kind has any. Nobody reserves
-// memory for what a head says: both sides know the size of what comes next.
+// The messages between ranks over TCP: a head of fixed size, then `count` values where the kind has any. Nobody
+// reserves memory for what a head says: both sides know the size of what comes next.
 #pragma once
 #include <cstdint>
 #include <type_traits>

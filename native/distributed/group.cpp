@@ -10,7 +10,9 @@ namespace {
 
 std::unique_ptr<Communicator> join_mpi(const Group& group) {
   void* const module = dlopen(group.mpi_module.c_str(), RTLD_NOW);
-  if (module == nullptr) throw EngineError("DISTRIBUTED_UNAVAILABLE", std::string("MPI cannot be loaded: ") + dlerror());
+  if (module == nullptr) {
+    throw EngineError("DISTRIBUTED_UNAVAILABLE", std::string("MPI cannot be loaded: ") + dlerror());
+  }
   const auto join = reinterpret_cast<decltype(&llama_join_mpi)>(dlsym(module, "llama_join_mpi"));
   if (join == nullptr) throw EngineError("DISTRIBUTED_UNAVAILABLE", group.mpi_module + " is not the engine's");
   return std::unique_ptr<Communicator>(join(group.rank, group.size, group.waiting));

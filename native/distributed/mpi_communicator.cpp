@@ -35,7 +35,7 @@ class MpiCommunicator final : public Communicator {
   void barrier() override {
     MPI_Request request;
     check(MPI_Ibarrier(MPI_COMM_WORLD, &request));
-    wait(request);
+    wait(request, std::chrono::microseconds(50));
   }
 
   void finish() override {
@@ -52,19 +52,21 @@ class MpiCommunicator final : public Communicator {
     });
   }
 
-  // MPI counts in int.
+  // Blocks that stay in the cache take a fifth of the time of one array of hundreds of megabytes. MPI moves data only
+  // while it is asked: asking all the time is no waste once all ranks are here.
   template <class Value, class Start>
   void in_blocks(Value* values, int64_t count, Start start) {
-    constexpr int64_t longest = 1 << 24;
+    constexpr int64_t longest = 1 << 20;
+    barrier();
     for (int64_t at = 0; at < count; at += longest) {
       MPI_Request request;
       check(start(values + at, static_cast<int>(std::min(longest, count - at)), &request));
-      wait(request);
+      wait(request, std::chrono::microseconds(0));
     }
   }
 
-  // Blocking calls of MPI would wait for ever; this one ends. MPI moves data only while it is asked.
-  void wait(MPI_Request& request) {
+  // Blocking calls of MPI would wait for ever; this one ends.
+  void wait(MPI_Request& request, std::chrono::microseconds pause) {
     const Deadline deadline(waiting_);
     for (int64_t tries = 0;; ++tries) {
       int done = 0;
@@ -73,10 +75,10 @@ class MpiCommunicator final : public Communicator {
       if (deadline.slice() == 0) {
         throw EngineError("DISTRIBUTED_TIMEOUT", "another rank has not been heard of for " + describe(waiting_));
       }
-      if (tries < 1000) {
+      if (tries < 1000 || pause.count() == 0) {
         std::this_thread::yield();
       } else {
-        std::this_thread::sleep_for(std::chrono::microseconds(50));
+        std::this_thread::sleep_for(pause);
       }
     }
   }

@@ -1,5 +1,5 @@
-// Ranks that mpirun has started. The one entry point of llama_mpi.so, which is built where MPI is installed and opened at
-// run time, so that the engine itself does not need MPI.
+// Ranks that mpirun has started. The one entry point of llama_mpi.so, which is built where MPI is installed and opened
+// at run time, so that the engine itself does not need MPI.
 #pragma once
 #include "communicator.h"
 #include "waiting.h"

@@ -34,7 +34,9 @@ void find(void* library, const char* name, Function& function) {
 
 Nccl load() {
   void* const library = dlopen("libnccl.so.2", RTLD_NOW);
-  if (library == nullptr) throw EngineError("DISTRIBUTED_UNAVAILABLE", std::string("NCCL cannot be loaded: ") + dlerror());
+  if (library == nullptr) {
+    throw EngineError("DISTRIBUTED_UNAVAILABLE", std::string("NCCL cannot be loaded: ") + dlerror());
+  }
   Nccl nccl{};
   find(library, "ncclGetVersion", nccl.get_version);
   find(library, "ncclGetUniqueId", nccl.get_unique_id);
@@ -56,19 +58,21 @@ const Nccl& library() {
   return nccl;
 }
 
-void require(int result, const char* what) {
+void require(int result, const char* what, const char* code) {
   if (result == success || result == in_progress) return;
-  throw EngineError("DISTRIBUTED_PEER_LOST", std::string(what) + ": " + library().error_string(result));
+  throw EngineError(code, std::string(what) + ": " + library().error_string(result));
 }
+
+constexpr char unavailable[] = "DISTRIBUTED_UNAVAILABLE", lost[] = "DISTRIBUTED_PEER_LOST";
 
 }  // namespace
 
 NcclCommunicator::NcclCommunicator(Communicator& host) {
   const Nccl& nccl = library();
   UniqueId id{};
-  if (host.rank() == 0) require(nccl.get_unique_id(&id), "ncclGetUniqueId");
+  if (host.rank() == 0) require(nccl.get_unique_id(&id), "ncclGetUniqueId", unavailable);
   host.broadcast(&id, sizeof id);
-  require(nccl.init_rank(&communicator_, host.size(), id, host.rank()), "ncclCommInitRank");
+  require(nccl.init_rank(&communicator_, host.size(), id, host.rank()), "ncclCommInitRank", unavailable);
 }
 
 NcclCommunicator::~NcclCommunicator() {
@@ -77,13 +81,13 @@ NcclCommunicator::~NcclCommunicator() {
 
 void NcclCommunicator::all_reduce_sum(float* values, int64_t count, void* stream) {
   require(library().all_reduce(values, values, static_cast<size_t>(count), float32, sum, communicator_, stream),
-          "ncclAllReduce");
+          "ncclAllReduce", lost);
 }
 
 void NcclCommunicator::check() {
   int state = success;
-  require(library().get_async_error(communicator_, &state), "ncclCommGetAsyncError");
-  require(state, "NCCL");
+  require(library().get_async_error(communicator_, &state), "ncclCommGetAsyncError", lost);
+  require(state, "NCCL", lost);
 }
 
 }  // namespace llama

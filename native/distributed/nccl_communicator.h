@@ -10,7 +10,7 @@ namespace llama {
 class NcclCommunicator {
  public:
   // Collective. The calling thread's current device is this rank's; no two ranks may have the same. Throws EngineError
-  // DISTRIBUTED_UNAVAILABLE when the library is missing or too old, DISTRIBUTED_PEER_LOST.
+  // DISTRIBUTED_UNAVAILABLE when the library is missing, too old, or refuses the device.
   explicit NcclCommunicator(Communicator& host);
   // Gives up what is not finished: the streams have to be waited for before.
   ~NcclCommunicator();

@@ -10,8 +10,8 @@ namespace llama {
 // group is turned away. Throws EngineError DISTRIBUTED_RENDEZVOUS naming who is missing.
 std::vector<Socket> gather_ranks(const std::string& host, int port, int size, const Waiting& waiting);
 
-// On the others: the connection to rank 0, which may start later. Throws EngineError DISTRIBUTED_RENDEZVOUS with the reason
-// of the last attempt.
+// On the others: the connection to rank 0, which may start later. Throws EngineError DISTRIBUTED_RENDEZVOUS with the
+// reason of the last attempt.
 Socket join_ranks(const std::string& host, int port, int rank, int size, const Waiting& waiting);
 
 }  // namespace llama

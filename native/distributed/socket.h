@@ -15,8 +15,8 @@ class Socket {
   Socket& operator=(Socket&& other) noexcept;
   ~Socket();
 
-  // Listens at the port; on loopback alone where the host is written as such, else on all of this machine's addresses: a
-  // host name may mean another one here than for the others. Throws EngineError DISTRIBUTED_RENDEZVOUS.
+  // Listens at the port; on loopback alone where the host is written as such, else on all of this machine's addresses:
+  // a host name may mean another one here than for the others. Throws EngineError DISTRIBUTED_RENDEZVOUS.
   static Socket listen(const std::string& host, int port);
   // One attempt at each of the host's addresses, of a second at most; the last one's failure is left in `why`.
   static std::optional<Socket> connect(const std::string& host, int port, const Deadline& deadline, std::string& why);
@@ -26,8 +26,8 @@ class Socket {
   bool is_open() const { return fd_ >= 0; }
   int fd() const { return fd_; }
 
-  // Everything, from or to `peer` ("rank 1"). Each stretch without progress has the limit of `waiting`. Throws EngineError
-  // DISTRIBUTED_PEER_LOST, DISTRIBUTED_TIMEOUT naming the peer.
+  // Everything, from or to `peer` ("rank 1"). Each stretch without progress has the limit of `waiting`. Throws
+  // EngineError DISTRIBUTED_PEER_LOST, DISTRIBUTED_TIMEOUT naming the peer.
   void read(void* bytes, size_t count, const std::string& peer, const Waiting& waiting);
   void write(const void* bytes, size_t count, const std::string& peer, const Waiting& waiting);
 

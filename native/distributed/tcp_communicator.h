@@ -1,6 +1,6 @@
-// Ranks that need nothing but a port of rank 0's machine: it adds what the others send, in the order of the ranks, and sends
-// the sum back. A step moves 2 (size - 1) times the adapter's gradients through rank 0, megabytes; for many ranks or
-// adapters of hundreds of megabytes MPI and NCCL have better roads.
+// Ranks that need nothing but a port of rank 0's machine: it adds what the others send, in the order of the ranks, and
+// sends the sum back. A step moves 2 (size - 1) times the adapter's gradients through rank 0, megabytes; for many ranks
+// or adapters of hundreds of megabytes MPI and NCCL have better roads.
 #pragma once
 #include <string>
 #include <vector>

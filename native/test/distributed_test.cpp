@@ -1,5 +1,5 @@
-// Ranks over TCP, each a thread of this process: sums and broadcasts at odd sizes, ranks that come late, go, fall silent or
-// disagree, and strangers at the door. Sums are compared exactly: they are taken in the order of the ranks.
+// Ranks over TCP, each a thread of this process: sums and broadcasts at odd sizes, ranks that come late, go, keep
+// silent or disagree, and strangers at the door. Sums are compared exactly: they are taken in the order of the ranks.
 #include <arpa/inet.h>
 #include <sys/socket.h>
 #include <unistd.h>

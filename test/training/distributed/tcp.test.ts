@@ -1,10 +1,12 @@
 import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
 import { connect } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Dropout, EngineModel, Ranks } from "../../../src/engine/engine.ts";
 import { openEngine } from "../../../src/engine/open.ts";
-import { Llama } from "../../../src/llama/index.ts";
+import { Llama, openAdapter } from "../../../src/llama/index.ts";
 import {
   type Row,
   readDataset,
@@ -12,8 +14,8 @@ import {
   type TrainingRun,
   trainLora,
 } from "../../../src/training/index.ts";
-import { resultOf } from "../../cog/cli/command.ts";
-import { weights } from "../../weights/embedded-base.ts";
+import { buildCommand, lastLine, resultOf } from "../../cog/cli/command.ts";
+import { root, weights } from "../../weights/embedded-base.ts";
 import { dataset, distances, environment, freePort, isa, settings, torchVariables } from "./launch.ts";
 
 // Each rank has a model of its own, and with it a thread of its own: several of them live in this process.
@@ -66,19 +68,23 @@ describe("ranks over TCP", () => {
     [3, { micro_batch_size: 1 }],
     // Steps of two rows leave one rank of three with none.
     [3, { batch_size: 2, num_epochs: 1 }],
-  ])("%i of them have one rank's losses and adapter, the same bits on each (%o)", async (size, changed) => {
-    const more = { rows: [...rows, ...rows.slice(0, 20)], settings: { ...changed, val_set_size: 5 } };
-    const alone = await train(bases[0]!, more);
-    expect(alone.evaluations.length).toBeGreaterThan(0);
-    const results = await resultsOnRanks(size, () => more);
-    for (const { adapter, steps, evaluations } of results) {
-      expect(adapter.modules).toEqual(results[0]!.adapter.modules);
-      expect([steps, evaluations]).toEqual([results[0]!.steps, results[0]!.evaluations]);
-    }
-    const { loss, adapter } = distances(results[0]!, alone);
-    expect(loss).toBeLessThan(close.loss);
-    expect(adapter).toBeLessThan(close.adapter);
-  }, 300_000);
+  ])(
+    "%i of them have one rank's losses and adapter, the same bits on each (%o)",
+    async (size, changed) => {
+      const more = { rows: [...rows, ...rows.slice(0, 20)], settings: { ...changed, val_set_size: 5 } };
+      const alone = await train(bases[0]!, more);
+      expect(alone.evaluations.length).toBeGreaterThan(0);
+      const results = await resultsOnRanks(size, () => more);
+      for (const { adapter, steps, evaluations } of results) {
+        expect(adapter.modules).toEqual(results[0]!.adapter.modules);
+        expect([steps, evaluations]).toEqual([results[0]!.steps, results[0]!.evaluations]);
+      }
+      const { loss, adapter } = distances(results[0]!, alone);
+      expect(loss).toBeLessThan(close.loss);
+      expect(adapter).toBeLessThan(close.adapter);
+    },
+    300_000,
+  );
 
   it("let rank 0 alone tell of the progress", async () => {
     const lines: string[][] = [[], []];
@@ -110,6 +116,35 @@ describe("ranks over TCP", () => {
   });
 });
 
+describe("`cog train` on two ranks", () => {
+  let folder: string;
+  beforeAll(() => {
+    buildCommand();
+    folder = mkdtempSync(join(tmpdir(), "tcp-ranks-"));
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it("has one log and one archive, and ends well on both", async () => {
+    const port = await freePort();
+    const archive = join(folder, "adapter.tar.gz");
+    const words = ["train", "-i", `dataset=@${dataset}`, "-i", "num_epochs=2", "-i", "batch_size=8", "-o", archive];
+    const ranks = [0, 1].map((rank) =>
+      spawn(process.execPath, [join(root, "scripts", "cog.mjs"), ...words], {
+        cwd: root,
+        env: { ...environment, ...torchVariables(rank, 2, port) },
+        stdio: ["ignore", "pipe", "pipe"],
+      }),
+    );
+    const [first, second] = await Promise.all(ranks.map(resultOf));
+    expect([first!.exit, second!.exit]).toEqual([0, 0]);
+    expect(first!.stderr.match(/^step .*/gm)).toHaveLength(10);
+    expect(first!.stderr).toContain(`Written output to: ${archive}`);
+    expect(lastLine(second!.stderr)).toBe("No output generated");
+    expect(second!.stderr).not.toContain("step");
+    expect((await openAdapter(archive, bases[0]!.model.config)).modules).toHaveLength(8);
+  });
+});
+
 describe("a training whose ranks", () => {
   const lost = (rank: number) => ({
     status: "rejected",
@@ -138,6 +173,14 @@ describe("a training whose ranks", () => {
     controller.abort(new Error("enough"));
     await expect(waiting).rejects.toThrow("enough");
     stranger.destroy();
+  });
+
+  it("do not come in time ends with an error that names them", async () => {
+    const ranks = { ...rankOf(0, 3, await freePort()), timeoutSeconds: 1 };
+    await expect(train(bases[0]!, { ranks })).rejects.toMatchObject({
+      code: "DISTRIBUTED_RENDEZVOUS",
+      message: expect.stringMatching(/^rank 0 has waited .* without these ranks: 1, 2$/),
+    });
   });
 
   it.each([0, 1])("lose rank %i by an abort ends on the others too", async (aborted) => {
