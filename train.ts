@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { defineTrainer, Input, Output, Path } from "llama-lora-cog/cog";
 import { Llama, templateNames, writeAdapterArchive } from "./src/llama/index.ts";
-import { linearNames, readDataset, trainLora } from "./src/training/index.ts";
+import { linearNames, readDataset, readRanks, trainLora } from "./src/training/index.ts";
 
 export default defineTrainer({
   // alpaca-lora's names and defaults. Those meant for 50,000 rows give way on fewer, and the log says so.
@@ -55,16 +55,21 @@ export default defineTrainer({
     weight_decay: Input.number({ description: "Of AdamW", default: 0, ge: 0 }),
     max_grad_norm: Input.number({ description: "Longer gradients are shortened to this; 0 is off", default: 1, ge: 0 }),
   },
-  output: Output.object({ weights: Output.path() }),
+  // Of several ranks only the first one answers.
+  output: Output.object({ weights: Output.path() }).optional(),
 
   setup: () => Llama.load(),
 
   async train({ dataset, ...settings }, { model, signal, tempDir, recordMetric }) {
+    const ranks = readRanks();
+    const log = ranks.rank === 0 ? console.log : () => {};
     const rows = await readDataset(dataset.path, { name: dataset.name, signal });
-    console.log(`Training on ${rows.length} rows of ${dataset.name}, base ${model.name}, ${model.engine.description}`);
-    const result = await trainLora({ base: model, rows, settings, signal, log: console.log });
+    log(`Training on ${rows.length} rows of ${dataset.name}, base ${model.name}, ${model.engine.description}`);
+    if (ranks.size > 1) log(`${ranks.size} ranks share every step`);
+    const result = await trainLora({ base: model, rows, settings, ranks, signal, log });
     recordMetric("loss", result.steps.at(-1)!.loss);
     recordMetric("tokens_per_second", result.tokensPerSecond);
+    if (ranks.rank > 0) return null;
     const archive = join(tempDir, "adapter.tar.gz");
     await writeAdapterArchive(archive, result.adapter, model.model.config);
     return { weights: new Path(archive) };

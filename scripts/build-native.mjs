@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
-import { dirname, join, relative } from "node:path";
+import { delimiter, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -28,8 +28,13 @@ function hashOfSources(tests) {
   for (const file of [...files.sort(), fileURLToPath(import.meta.url)]) {
     hash.update(`${relative(root, file)}\0`).update(createHash("sha256").update(readFileSync(file)).digest());
   }
-  // A build is also bound to the machine type and to where the project lies (CMake's cache holds absolute paths).
-  return hash.update(`${process.platform} ${process.arch} ${root}`).digest("hex");
+  // A build is also bound to the machine type and to where the project lies (CMake's cache holds absolute paths); where MPI
+  // is installed later, its module is still to be built.
+  return hash.update(`${process.platform} ${process.arch} ${root} ${hasMpi()}`).digest("hex");
+}
+
+function hasMpi() {
+  return (process.env.PATH ?? "").split(delimiter).some((folder) => existsSync(join(folder, "mpicxx")));
 }
 
 function packageFolder(name) {

@@ -37,7 +37,11 @@ const vitest = spawnSync(
   { cwd: root, stdio: "inherit" },
 );
 if (existsSync(results)) {
-  const { numPassedTests, numFailedTests, numPendingTests } = JSON.parse(readFileSync(results, "utf8"));
+  const { numPassedTests, numFailedTests, numPendingTests, testResults } = JSON.parse(readFileSync(results, "utf8"));
+  const pending = testResults.flatMap((file) => file.assertionResults.filter(({ status }) => /skip|pend/.test(status)));
+  for (const name of new Set(pending.map(({ ancestorTitles: [suite], title }) => suite ?? title))) {
+    console.log(`skipped: ${name}`);
+  }
   console.log(`\n${numPassedTests} passed, ${numFailedTests} failed, ${numPendingTests} skipped`);
 }
 process.exit(vitest.status ?? 1);

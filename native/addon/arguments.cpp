@@ -59,6 +59,14 @@ std::vector<int32_t> to_int32_vector(const Napi::Value& value, const std::string
   return {array.Data(), array.Data() + array.ElementLength()};
 }
 
+std::vector<double> to_double_vector(const Napi::Value& value, const std::string& name) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) {
+    refuse(value.Env(), name + " is not a Float64Array");
+  }
+  const auto array = value.As<Napi::Float64Array>();
+  return {array.Data(), array.Data() + array.ElementLength()};
+}
+
 Napi::Float32Array from_floats(Napi::Env env, std::vector<float>&& values) {
   if (values.empty()) return Napi::Float32Array::New(env, 0);
   auto* owner = new std::vector<float>(std::move(values));

@@ -22,6 +22,8 @@ Napi::Array to_array(const Napi::Value& value, const std::string& name);
 Napi::Float32Array to_float32_array(const Napi::Value& value, const std::string& name);
 // A copy of an Int32Array.
 std::vector<int32_t> to_int32_vector(const Napi::Value& value, const std::string& name);
+// A copy of a Float64Array.
+std::vector<double> to_double_vector(const Napi::Value& value, const std::string& name);
 
 // A Float32Array that takes the vector's memory over.
 Napi::Float32Array from_floats(Napi::Env env, std::vector<float>&& values);

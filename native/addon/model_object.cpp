@@ -2,6 +2,7 @@
 
 #include "adapter_object.h"
 #include "classes.h"
+#include "group_argument.h"
 #include "sequence_object.h"
 #include "trainer_object.h"
 
@@ -159,7 +160,12 @@ Napi::Value ModelObject::create_trainer(const Napi::CallbackInfo& info) {
   const std::shared_ptr<EngineAdapter> adapter = adapter_of(info[0]);
   if (!adapter) refuse(info.Env(), "adapter is null");
   return handle_->executor->run(
-      info.Env(), [handle = handle_, adapter] { return handle->model->make_trainer(adapter); },
+      info.Env(),
+      [handle = handle_, adapter, group = to_group(info[1], handle_->executor->stop_flag())] {
+        std::shared_ptr<EngineTrainer> trainer = handle->model->make_trainer(adapter);
+        if (group) trainer->set_communicator(join(*group));
+        return trainer;
+      },
       [handle = handle_](Napi::Env env, std::shared_ptr<EngineTrainer>&& trainer) -> Napi::Value {
         handle->check_open(env);
         TrainerObject::Parts parts{handle, std::move(trainer)};

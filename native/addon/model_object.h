@@ -6,7 +6,8 @@
 namespace llama::addon {
 
 // JavaScript: weightBytes, kernels, createAdapter(modules), createSequence(capacity, adapter | null),
-// step(sequences, positions, tokens, samplings), logits(tokens, adapter | null), createTrainer(adapter), close().
+// step(sequences, positions, tokens, samplings), logits(tokens, adapter | null), createTrainer(adapter, group | null),
+// close().
 class ModelObject : public Napi::ObjectWrap<ModelObject> {
  public:
   struct Parts {

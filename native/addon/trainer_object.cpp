@@ -49,6 +49,7 @@ Napi::Function TrainerObject::define(Napi::Env env) {
                       InstanceMethod("update", &TrainerObject::update),
                       InstanceMethod("gradients", &TrainerObject::gradients),
                       InstanceMethod("plan", &TrainerObject::plan),
+                      InstanceMethod("sum", &TrainerObject::sum), InstanceMethod("finish", &TrainerObject::finish),
                       InstanceMethod("close", &TrainerObject::close)});
 }
 
@@ -107,6 +108,31 @@ Napi::Value TrainerObject::plan(const Napi::CallbackInfo& info) {
         for (const auto& [name, value] : fields) object.Set(name, static_cast<double>(value));
         return object;
       });
+}
+
+Napi::Value TrainerObject::sum(const Napi::CallbackInfo& info) {
+  return value_.handle()->executor->run(
+      info.Env(),
+      [trainer = trainer(info.Env()), values = to_double_vector(info[0], "values")]() mutable {
+        if (Communicator* const ranks = trainer->communicator()) {
+          ranks->all_reduce_sum(values.data(), static_cast<int64_t>(values.size()));
+        }
+        return std::move(values);
+      },
+      [](Napi::Env env, std::vector<double>&& sums) {
+        Napi::Float64Array array = Napi::Float64Array::New(env, sums.size());
+        std::copy(sums.begin(), sums.end(), array.Data());
+        return array;
+      });
+}
+
+Napi::Value TrainerObject::finish(const Napi::CallbackInfo& info) {
+  return value_.handle()->executor->run(
+      info.Env(),
+      [trainer = trainer(info.Env())] {
+        if (Communicator* const ranks = trainer->communicator()) ranks->finish();
+      },
+      nullptr);
 }
 
 }  // namespace llama::addon

@@ -19,6 +19,8 @@
 
 namespace llama {
 
+class Communicator;  // ../distributed
+
 enum class StorageType { f32, f16, bf16 };
 size_t bytes_of(StorageType type);
 
@@ -222,6 +224,9 @@ class BasicOps : public Device {
   virtual double sum_squares(const float* x, int64_t n) = 0;
   virtual void adamw(float* parameter, const float* gradient, float* m, float* v, int64_t n, const AdamW& settings) = 0;
 
+  // x = the sum of all ranks' x, the same bits on all of them.
+  virtual void sum_over_ranks(Communicator& ranks, float* x, int64_t n);
+
   // ---- drawing tokens
   // logits [draws.size(), vocab] are overwritten; -1 where no token can be drawn (see sampling.h).
   virtual std::vector<int32_t> sample(float* logits, int64_t vocab, const std::vector<Draw>& draws) = 0;
@@ -234,6 +239,14 @@ class BasicOps : public Device {
     body();
   }
 };
+
+// Through the host's memory.
+void sum_over_ranks_on_host(Device& device, Communicator& ranks, float* x, int64_t n);
+
+template <class T>
+void BasicOps<T>::sum_over_ranks(Communicator& ranks, float* x, int64_t n) {
+  sum_over_ranks_on_host(*this, ranks, x, n);
+}
 
 using Ops = BasicOps<float>;
 

@@ -7,8 +7,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "communicator.h"
 #include "llama_config.h"
 #include "memory_plan.h"
 #include "packed_batch.h"
@@ -87,6 +89,13 @@ class EngineTrainer {
   // For micro-batches of so many tokens. Throws EngineError OUT_OF_MEMORY where they cannot fit.
   virtual MemoryPlan plan(int64_t tokens, bool dropout) const = 0;
   virtual size_t state_bytes() const = 0;
+
+  // The other ranks that train a copy of the adapter; update() then sums the gradients over all of them.
+  void set_communicator(std::shared_ptr<Communicator> communicator) { communicator_ = std::move(communicator); }
+  Communicator* communicator() const { return communicator_.get(); }  // null: one rank
+
+ private:
+  std::shared_ptr<Communicator> communicator_;
 };
 
 struct ModelOptions {

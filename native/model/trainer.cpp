@@ -129,6 +129,7 @@ double Trainer<T>::update(const OptimizerStep& step) {
   BasicOps<T>& ops = *model_->ops;
   const int64_t count = adapter_->layout().parameter_count();
   const double scale = loss_scale_.value();
+  if (communicator() != nullptr) ops.sum_over_ranks(*communicator(), gradients_.data(), count);
   double norm = std::sqrt(ops.sum_squares(gradients_.data(), count)) / scale;
   if (std::isfinite(norm)) {
     const double factor = step.max_grad_norm > 0 ? std::min(1.0, step.max_grad_norm / (norm + 1e-6)) : 1.0;

@@ -46,7 +46,7 @@ export interface EngineModel {
   step(requests: readonly StepRequest[]): Promise<StepResult[]>;
   /** Logits of every position, [tokens * vocabSize], float32, without a cache. For checks and evaluation. */
   logits(tokens: Int32Array, adapter?: EngineAdapter | null): Promise<Float32Array>;
-  createTrainer(adapter: EngineAdapter): Promise<EngineTrainer>;
+  createTrainer(adapter: EngineAdapter, options?: TrainerOptions): Promise<EngineTrainer>;
   /** Frees everything made from this model. */
   close(): Promise<void>;
 }
@@ -170,6 +170,33 @@ export interface MemoryPlan {
   readonly layers: number;
 }
 
+/** This process among those that train one adapter together, each on its share of the rows. */
+export interface Ranks {
+  /** 0 .. size - 1 */
+  readonly rank: number;
+  readonly size: number;
+  /** Among the ranks of this machine: it says which GPU is this one's. */
+  readonly localRank: number;
+  /** How they reach each other; null for one rank. */
+  readonly link: RankLink | null;
+  /** How long one of them may keep another waiting. */
+  readonly timeoutSeconds: number;
+}
+
+/** Through MPI, which their launcher has set up, or by TCP to where rank 0 listens. */
+export type RankLink =
+  | { readonly kind: "mpi" }
+  | { readonly kind: "tcp"; readonly host: string; readonly port: number };
+
+export interface TrainerOptions {
+  /** The trainer is made when all of them have met. Default: this process alone. */
+  readonly ranks?: Ranks;
+  /** A digest (64 hexadecimal digits) that must be the same on all ranks. */
+  readonly agreement?: string;
+  /** Ends every wait for another rank. */
+  readonly signal?: AbortSignal;
+}
+
 export interface EngineTrainer {
   /**
    * Forward and backward; adds `gradientScale` * d(sum of losses)/d(adapter) to the gradients. gradientScale is
@@ -178,11 +205,15 @@ export interface EngineTrainer {
   accumulate(batch: PackedBatch, gradientScale: number, dropout?: Dropout | null): Promise<LossSum>;
   /** Forward only, without dropout. */
   evaluate(batch: PackedBatch): Promise<LossSum>;
-  /** Applies the accumulated gradients, sets them to zero. gradNorm is before clipping. */
+  /** Applies the accumulated gradients, summed over the ranks, and sets them to zero. gradNorm is before clipping. */
   update(step: OptimizerStep): Promise<{ gradNorm: number }>;
   /** What micro-batches of so many tokens will take; null where the engine cannot tell. Throws OUT_OF_MEMORY. */
   plan?(tokens: number, dropout: boolean): Promise<MemoryPlan | null>;
   /** Copies of the accumulated gradients, in the adapter's module order. */
   gradients(): Promise<{ a: Float32Array; b: Float32Array }[]>;
+  /** Each value summed over the ranks, the same on all of them. */
+  sum(values: Float64Array): Promise<Float64Array>;
+  /** Waits until all ranks are here; after it one may close without the others taking it for lost. */
+  finish(): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,5 +1,6 @@
 export { type LinearName, linearNames } from "../engine/config.ts";
 export { type DatasetOptions, type Row, type RowSource, readDataset } from "./dataset/index.ts";
+export { readRanks } from "./distributed/ranks.ts";
 export type { Evaluation, Progress, StepRecord } from "./progress.ts";
 export type { TrainingSettings } from "./settings.ts";
 export { type TrainingResult, type TrainingRun, trainLora } from "./train-lora.ts";

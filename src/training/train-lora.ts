@@ -1,8 +1,11 @@
-import type { AdapterModule, EngineAdapter, EngineModel, EngineTrainer } from "../engine/engine.ts";
+import type { AdapterModule, EngineAdapter, EngineModel, EngineTrainer, Ranks } from "../engine/engine.ts";
 import { CodedError } from "../errors/index.ts";
 import type { AdapterToWrite } from "../llama/adapter/index.ts";
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
 import type { Row } from "./dataset/index.ts";
+import { agreementOf } from "./distributed/agreement.ts";
+import { oneRank } from "./distributed/ranks.ts";
+import { shareOf } from "./distributed/share.ts";
 import { type Example, encodeExamples } from "./examples.ts";
 import { initialAdapter } from "./initial-adapter.ts";
 import { memoryLine } from "./memory-line.ts";
@@ -21,6 +24,8 @@ export interface TrainingRun {
   readonly initial?: readonly AdapterModule[];
   /** "file": rows in the order of the file, every epoch. */
   readonly order?: "shuffled" | "file";
+  /** The processes that share the work, all given the same run; each gets the same result. Rank 0 alone logs. */
+  readonly ranks?: Ranks;
   readonly signal?: AbortSignal;
   readonly log?: (line: string) => void;
   readonly onProgress?: (progress: Progress) => void;
@@ -42,10 +47,14 @@ const adamW = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 } as const;
 
 /**
  * Fine-tunes a LoRA adapter as alpaca-lora does: AdamW, linear warm-up and decay, the loss as the mean over the learnt
- * tokens of the whole optimiser step. The same rows, settings and engine give the same adapter, bit for bit.
- * @throws TRAINING_SETTINGS, TRAINING_DIVERGED, DATASET_EMPTY, PROMPT_TEMPLATE_UNKNOWN, and the signal's reason
+ * tokens of the whole optimiser step. The same rows, settings, engine and number of ranks give the same adapter, bit for
+ * bit; another number of ranks changes the order of float32 sums and, where there is dropout, its masks.
+ * @throws TRAINING_SETTINGS, TRAINING_DIVERGED, DATASET_EMPTY, PROMPT_TEMPLATE_UNKNOWN, DISTRIBUTED_*, and the signal's
+ * reason
  */
-export async function trainLora(run: TrainingRun): Promise<TrainingResult> {
+export async function trainLora(given: TrainingRun): Promise<TrainingResult> {
+  const { ranks = oneRank } = given;
+  const run = { ...given, ranks, log: ranks.rank === 0 ? given.log : undefined };
   const { base, rows, settings, signal, log } = run;
   checkSettings(settings);
   const config = base.model.config;
@@ -55,21 +64,28 @@ export async function trainLora(run: TrainingRun): Promise<TrainingResult> {
   reportOddRows(rows, examples, plan, log);
   const { training, validation } = split(examples, plan, run);
 
-  const adapter = await base.model.createAdapter(run.initial ?? (await initialAdapter(config, settings, signal)));
+  const initial = run.initial ?? (await initialAdapter(config, settings, signal));
+  const agreement = ranks.size > 1 ? agreementOf({ training, validation, settings, config, initial }) : "";
+  const adapter = await base.model.createAdapter(initial);
   try {
-    const trainer = await base.model.createTrainer(adapter);
+    const trainer = await base.model.createTrainer(adapter, { ranks, agreement, signal });
     try {
       const all = training.reduce((sum, { tokens }) => sum + tokens.length, 0);
       const largest = Math.min(plan.cutoff * settings.micro_batch_size, all);
       const memory = await trainer.plan?.(Math.max(1, largest), settings.lora_dropout > 0);
       if (memory) log?.(memoryLine(memory));
       const outcome = await new Loop(run, plan, adapter, trainer).run(training, validation);
+      await trainer.finish();
       const { lora_r: rank, lora_alpha: alpha, lora_dropout: dropout, lora_target_modules: targetModules } = settings;
       const { modules, ...records } = outcome;
       return { adapter: { modules, rank, alpha, dropout, targetModules, baseModel: base.name }, plan, ...records };
     } finally {
       await trainer.close();
     }
+  } catch (error) {
+    // A wait for another rank that an abort has ended fails with an error of the engine.
+    signal?.throwIfAborted();
+    throw error;
   } finally {
     await adapter.close();
   }
@@ -104,9 +120,11 @@ interface Outcome {
   readonly tokensPerSecond: number;
 }
 
-/** The steps of one run, in order. */
+type RankedRun = TrainingRun & { readonly ranks: Ranks };
+
+/** The steps of one run, in order. With several ranks each does its share of a step; what is recorded is of all. */
 class Loop {
-  readonly #run: TrainingRun;
+  readonly #run: RankedRun;
   readonly #plan: Plan;
   readonly #adapter: EngineAdapter;
   readonly #trainer: EngineTrainer;
@@ -118,7 +136,7 @@ class Loop {
   #tokens = 0;
   #seconds = 0;
 
-  constructor(run: TrainingRun, plan: Plan, adapter: EngineAdapter, trainer: EngineTrainer) {
+  constructor(run: RankedRun, plan: Plan, adapter: EngineAdapter, trainer: EngineTrainer) {
     this.#run = run;
     this.#plan = plan;
     this.#adapter = adapter;
@@ -144,15 +162,16 @@ class Loop {
   }
 
   async #step(examples: readonly Example[]): Promise<void> {
-    const { settings, signal, log, onProgress } = this.#run;
+    const { settings, ranks, signal, log, onProgress } = this.#run;
     const started = performance.now();
     const done = this.#steps.length;
     const targets = examples.reduce((sum, example) => sum + example.targets, 0);
     const dropout = { probability: settings.lora_dropout, seed: settings.seed };
     let [lossSum, tokens, gradNorm] = [0, 0, 0];
-    for (const batch of packExamples(examples, this.#maxTokens)) {
+    for (const batch of packExamples(shareOf(examples, ranks), this.#maxTokens)) {
       signal?.throwIfAborted();
-      const step = this.#microBatches++;
+      // No two ranks draw the same mask.
+      const step = this.#microBatches++ * ranks.size + ranks.rank;
       const { loss } = await this.#trainer.accumulate(
         batch,
         1 / targets,
@@ -162,6 +181,7 @@ class Loop {
       tokens += batch.tokens.length;
     }
     signal?.throwIfAborted();
+    [lossSum, tokens] = await this.#sum(lossSum, tokens);
     const loss = targets > 0 ? lossSum / targets : 0;
     this.#checkFinite("loss", loss);
     const rate = learningRate(done, this.#plan, settings.learning_rate);
@@ -177,6 +197,11 @@ class Loop {
     const progress = this.#progress(record);
     onProgress?.(progress);
     if (isWorthPrinting(progress)) log?.(progressLine(progress));
+  }
+
+  async #sum(first: number, second: number): Promise<[number, number]> {
+    const [a, b] = await this.#trainer.sum(Float64Array.of(first, second));
+    return [a!, b!];
   }
 
   #progress(record: StepRecord): Progress {
@@ -195,12 +220,13 @@ class Loop {
 
   async #evaluate(validation: readonly Example[]): Promise<void> {
     let [lossSum, targets] = [0, 0];
-    for (const batch of packExamples(validation, this.#maxTokens)) {
+    for (const batch of packExamples(shareOf(validation, this.#run.ranks), this.#maxTokens)) {
       this.#run.signal?.throwIfAborted();
       const sum = await this.#trainer.evaluate(batch);
       lossSum += sum.loss;
       targets += sum.targets;
     }
+    [lossSum, targets] = await this.#sum(lossSum, targets);
     if (targets === 0) return;
     const evaluation = { step: this.#steps.length, loss: lossSum / targets };
     this.#checkFinite("validation loss", evaluation.loss);

@@ -90,6 +90,15 @@ describe("the TensorFlow engine", () => {
     }
   });
 
+  it("refuses to be one of several ranks", async () => {
+    const adapter = await model.createAdapter(randomAdapter(config, 7, ["v_proj"]));
+    const link = { kind: "tcp", host: "127.0.0.1", port: 1 } as const;
+    const ranks = { rank: 0, size: 2, localRank: 0, link, timeoutSeconds: 1 };
+    const refused = { code: "DISTRIBUTED_UNAVAILABLE" };
+    await expect(model.createTrainer(adapter, { ranks })).rejects.toMatchObject(refused);
+    await adapter.close();
+  });
+
   it("lowers the loss by updating the adapter, and starts each step from zero gradients", async () => {
     const adapter = await model.createAdapter(randomAdapter(config, 7, ["v_proj"]));
     const trainer = await model.createTrainer(adapter);

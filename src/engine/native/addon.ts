@@ -61,7 +61,7 @@ export interface AddonModel {
     samplings: readonly (Sampling | null)[],
   ): Promise<Int32Array>;
   logits(tokens: Int32Array, adapter: AddonAdapter | null): Promise<Float32Array>;
-  createTrainer(adapter: AddonAdapter): Promise<AddonTrainer>;
+  createTrainer(adapter: AddonAdapter, group: AddonGroup | null): Promise<AddonTrainer>;
   close(): Promise<void>;
 }
 
@@ -73,6 +73,20 @@ export interface AddonModule {
   readonly scale: number;
   readonly a: Float32Array;
   readonly b: Float32Array;
+}
+
+export interface AddonGroup {
+  readonly rank: number;
+  readonly size: number;
+  /** Where rank 0 listens; unused with MPI. */
+  readonly host: string;
+  readonly port: number;
+  /** The module that talks to MPI; empty: TCP. */
+  readonly mpiModule: string;
+  readonly timeoutSeconds: number;
+  readonly agreement: string;
+  /** Waits end soon after element 0 is no longer 0. */
+  readonly cancelled: Int32Array;
 }
 
 export interface AddonAdapter {
@@ -97,10 +111,12 @@ export interface AddonTrainer {
   update(step: OptimizerStep): Promise<number>;
   gradients(): Promise<{ a: Float32Array; b: Float32Array }[]>;
   plan(tokens: number, dropout: boolean): Promise<MemoryPlan>;
+  sum(values: Float64Array): Promise<Float64Array>;
+  finish(): Promise<void>;
   close(): void;
 }
 
-/** A file in build/native of the project that this file belongs to, whether it runs from src/ or from dist/. */
+/** build/native/`name` of the project that this file belongs to, whether it runs from src/ or from dist/. */
 export function findBuilt(name: string): string | null {
   let folder = dirname(fileURLToPath(import.meta.url));
   for (;;) {

@@ -8,11 +8,13 @@ import type {
   EngineTrainer,
   StepRequest,
   StepResult,
+  TrainerOptions,
 } from "../engine.ts";
 import { NativeAdapter } from "./adapter.ts";
 import type { AddonModel } from "./addon.ts";
 import { checkInteger, checkModule, checkSampling, checkTokens } from "./arguments.ts";
 import { settle } from "./failure.ts";
+import { toAddonGroup } from "./group.ts";
 import { NativeSequence } from "./sequence.ts";
 import { NativeTrainer } from "./trainer.ts";
 
@@ -78,8 +80,9 @@ export class NativeModel implements EngineModel {
     return settle(() => this.#addon.logits(tokens, nativeAdapter(adapter)));
   }
 
-  async createTrainer(adapter: EngineAdapter): Promise<EngineTrainer> {
-    const addon = await settle(() => this.#addon.createTrainer(nativeAdapter(adapter)!));
+  async createTrainer(adapter: EngineAdapter, options: TrainerOptions = {}): Promise<EngineTrainer> {
+    const group = toAddonGroup(options);
+    const addon = await settle(() => this.#addon.createTrainer(nativeAdapter(adapter)!, group));
     return new NativeTrainer(addon, this.config);
   }
 

@@ -40,6 +40,14 @@ export class NativeTrainer implements EngineTrainer {
     return settle(() => this.#addon.plan(tokens, dropout));
   }
 
+  async sum(values: Float64Array): Promise<Float64Array> {
+    return settle(() => this.#addon.sum(values));
+  }
+
+  async finish(): Promise<void> {
+    await settle(() => this.#addon.finish());
+  }
+
   async close(): Promise<void> {
     this.#addon.close();
   }

@@ -10,6 +10,7 @@ import type {
   PackedBatch,
   StepRequest,
   StepResult,
+  TrainerOptions,
 } from "../engine.ts";
 import { sampleToken } from "../sampling.ts";
 import { TensorflowAdapter } from "./adapter.ts";
@@ -131,8 +132,12 @@ export class TensorflowModel implements EngineModel {
     });
   }
 
-  createTrainer(adapter: EngineAdapter): Promise<EngineTrainer> {
+  createTrainer(adapter: EngineAdapter, { ranks }: TrainerOptions = {}): Promise<EngineTrainer> {
     return this.#queue(async () => {
+      if (ranks !== undefined && ranks.size > 1) {
+        const hint = "Leave LLAMA_ENGINE out, or set LLAMA_DISTRIBUTED=off.";
+        throw new CodedError("DISTRIBUTED_UNAVAILABLE", "the TensorFlow engine trains on one rank only", { hint });
+      }
       const own = adapter as TensorflowAdapter;
       const loss = (batch: PackedBatch, labelled: Int32Array, dropout: Dropout | null): Tensor =>
         this.#lossSum(own, batch, labelled, dropout);

@@ -83,6 +83,9 @@ export function createTrainer(
         ),
       ),
 
+    sum: async (values) => values,
+    finish: async () => {},
+
     close: () =>
       queue(async () => {
         if (closed) return;

@@ -118,6 +118,19 @@ describe("cog train", () => {
     expect(project.read("adapter.tar.gz").toString()).toBe("xxx");
   });
 
+  it("names no next command where a training answers nothing", async () => {
+    const trainer = `import { defineTrainer, Input, Output } from "llama-lora-cog/cog";
+      export default defineTrainer({
+        inputs: { dataset: Input.path() },
+        output: Output.object({ weights: Output.path() }).optional(),
+        train: () => null,
+      });`;
+    const project = open("tuned", { ...dataset, "train.ts": trainer });
+    const result = await project.run(["train", "-i", "dataset=@d.json"]);
+    expect([result.exit, result.stdout, lastLine(result.stderr)]).toEqual([0, "", "No output generated"]);
+    expect(project.written()).toEqual([]);
+  });
+
   it("writes it to where -o says, never into weights/", async () => {
     const project = open("tuned", { ...dataset, "weights/base.bin": "base" });
     await project.run(["train", "-i", "dataset=@d.json", "-o", "mine"]);

@@ -113,8 +113,8 @@ async function runOnce(client: ModelClient, document: ModelDocument, body: RunBo
   const answer = await client.run(plan.route, body, plan.signal);
   if (plan.json !== undefined) return printRecord(answer, schema, plan.to);
   requireSuccess(answer);
-  await deliver(answer.output, schema, plan.to);
-  if (plan.to.archive !== undefined) say(nextCommand(document, plan.to.archive));
+  const written = await deliver(answer.output, schema, plan.to);
+  if (plan.to.archive !== undefined && written.length > 0) say(nextCommand(document, plan.to.archive));
 }
 
 function wantsStream(document: ModelDocument, schema: Schema | undefined, plan: RunPlan): boolean {

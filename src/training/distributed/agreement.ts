@@ -1,0 +1,24 @@
+import { createHash } from "node:crypto";
+import type { LlamaConfig } from "../../engine/config.ts";
+import type { AdapterModule } from "../../engine/engine.ts";
+import type { Example } from "../examples.ts";
+import type { TrainingSettings } from "../settings.ts";
+
+/** What ranks must have in common to train one adapter. */
+export interface Common {
+  readonly training: readonly Example[];
+  readonly validation: readonly Example[];
+  readonly settings: TrainingSettings;
+  /** The base's shape. */
+  readonly config: LlamaConfig;
+  readonly initial: readonly AdapterModule[];
+}
+
+/** A digest of it, 64 hexadecimal digits: ranks that were given other files or inputs are found before the first step. */
+export function agreementOf({ training, validation, settings, config, initial }: Common): string {
+  const hash = createHash("sha256").update(JSON.stringify([settings, config, training.length]));
+  for (const { tokens, masked } of [...training, ...validation])
+    hash.update(`${tokens.length} ${masked} `).update(tokens);
+  for (const { layer, linear, scale, a, b } of initial) hash.update(`${layer} ${linear} ${scale} `).update(a).update(b);
+  return hash.digest("hex");
+}
