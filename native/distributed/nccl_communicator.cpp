@@ -67,6 +67,15 @@ constexpr char unavailable[] = "DISTRIBUTED_UNAVAILABLE", lost[] = "DISTRIBUTED_
 
 }  // namespace
 
+bool NcclCommunicator::is_available() {
+  try {
+    library();
+    return true;
+  } catch (const EngineError&) {
+    return false;
+  }
+}
+
 NcclCommunicator::NcclCommunicator(Communicator& host) {
   const Nccl& nccl = library();
   UniqueId id{};

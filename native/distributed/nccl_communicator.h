@@ -9,6 +9,9 @@ namespace llama {
 // The ranks' second line beside the one they have already: what lies in the devices' memory is added there.
 class NcclCommunicator {
  public:
+  // Whether the library is there and new enough.
+  static bool is_available();
+
   // Collective. The calling thread's current device is this rank's; no two ranks may have the same. Throws EngineError
   // DISTRIBUTED_UNAVAILABLE when the library is missing, too old, or refuses the device.
   explicit NcclCommunicator(Communicator& host);

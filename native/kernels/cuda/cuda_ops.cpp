@@ -5,8 +5,10 @@
 
 #include "attention_cached.h"
 #include "attention_packed.h"
+#include "communicator.h"
 #include "dropout.h"
 #include "loss.h"
+#include "nccl_communicator.h"
 #include "norm.h"
 #include "optimisation.h"
 #include "rows.h"
@@ -288,6 +290,19 @@ double CudaOps<T>::sum_squares(const float* x, int64_t n) {
 template <class T>
 void CudaOps<T>::adamw(float* parameter, const float* gradient, float* m, float* v, int64_t n, const AdamW& settings) {
   cuda::adamw(stream(), parameter, gradient, m, v, n, settings);
+}
+
+template <class T>
+void CudaOps<T>::sum_over_ranks(Communicator& ranks, float* x, int64_t n) {
+  if (!ranks_have_met_) {
+    double have_nccl = NcclCommunicator::is_available() ? 1 : 0;
+    ranks.all_reduce_sum(&have_nccl, 1);
+    if (have_nccl == ranks.size()) nccl_ = std::make_unique<NcclCommunicator>(ranks);
+    ranks_have_met_ = true;
+  }
+  if (!nccl_) return sum_over_ranks_on_host(*this, ranks, x, n);
+  nccl_->all_reduce_sum(x, n, stream());
+  gpu_.synchronize([this] { nccl_->check(); });
 }
 
 // ---- drawing

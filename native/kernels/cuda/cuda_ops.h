@@ -14,6 +14,10 @@
 #include "page_pool.h"
 #include "scratch.h"
 
+namespace llama {
+class NcclCommunicator;
+}
+
 namespace llama::cuda {
 
 struct CudaSettings {
@@ -81,6 +85,8 @@ class CudaOps final : public BasicOps<T> {
   void cross_entropy(float* logits, int64_t ld, int64_t rows, int64_t vocab, const int32_t* targets, float gradient_scale, T* gradient, int64_t ldg, double* loss) override;
   double sum_squares(const float* x, int64_t n) override;
   void adamw(float* parameter, const float* gradient, float* m, float* v, int64_t n, const AdamW& settings) override;
+  // By NCCL where every rank has it, else through the hosts.
+  void sum_over_ranks(Communicator& ranks, float* x, int64_t n) override;
   std::vector<int32_t> sample(float* logits, int64_t vocab, const std::vector<Draw>& draws) override;
   void replay(const std::vector<int64_t>& key, const std::function<void()>& body) override;
 
@@ -94,6 +100,9 @@ class CudaOps final : public BasicOps<T> {
   GraphCache graphs_;
   FrozenWeights<T> weights_;
   LoraPass<T> lora_;
+
+  bool ranks_have_met_ = false;
+  std::unique_ptr<NcclCommunicator> nccl_;
 
   std::shared_ptr<PagePool> pages_;
   std::vector<unsigned char> plan_;  // host

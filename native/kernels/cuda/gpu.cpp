@@ -1,5 +1,7 @@
 #include "gpu.h"
 
+#include <chrono>
+#include <thread>
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -97,6 +99,15 @@ void Gpu::copy(void* to, const void* from, size_t bytes) {
 void Gpu::clear(void* to, size_t bytes) {
   make_current();
   check(cudaMemsetAsync(to, 0, bytes, stream()));
+}
+
+void Gpu::synchronize(const std::function<void()>& check_others) {
+  for (;;) {
+    const cudaError_t state = cudaStreamQuery(stream());
+    if (state != cudaErrorNotReady) return check(state);
+    check_others();
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
 }
 
 void Gpu::synchronize() {

@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "../memory.h"
@@ -29,6 +30,8 @@ class Gpu final : public Device {
 
   // Waits for everything before it; faults of kernels are reported here at the latest.
   void synchronize();
+  // The same, asking `check` every now and then, which may throw.
+  void synchronize(const std::function<void()>& check);
   // CUDA keeps the current card per host thread: called before anything is queued from another thread.
   void make_current() const;
   // Whether what is queued now is recorded into a graph.
