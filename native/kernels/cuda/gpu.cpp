@@ -1,12 +1,12 @@
 #include "gpu.h"
 
-#include <chrono>
-#include <thread>
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 namespace llama::cuda {
 namespace {
