@@ -2,7 +2,7 @@
 # Tests and benchmarks on a GPU, without Node: a CUDA toolkit (12 or 13), cmake, a C++ compiler and a driver are enough.
 #   scripts/gpu.sh test     every kernel's tests on the card, then the whole engine beside the CPU's reference
 #   scripts/gpu.sh bench    JSON on standard output; beside it torch + PEFT where PYTHON (default python3) has them
-# CUDA_HOME names the toolkit where nvcc is not on the PATH; CUBLAS a folder that holds libcublasLt.so where the loader does
+# CUDA_HOME names the toolkit where nvcc is not on the PATH; LLAMA_CUBLAS a folder that holds libcublasLt.so where the loader does
 # not find it. Both say so and stop where there is no card.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -30,7 +30,7 @@ folder=$root/build/gpu
 cmake -S "$root/native" -B "$folder" -DCMAKE_BUILD_TYPE=Release -DLLAMA_CUDA=ON -DLLAMA_GPU_PROGRAMS=ON \
   -DCMAKE_CUDA_COMPILER="$(command -v nvcc)" -DLLAMA_CUDA_LIBRARIES="$libraries" -DLLAMA_CUBLAS_INCLUDE="$toolkit/include" \
   -DCMAKE_CUDA_ARCHITECTURES="$capability-real" >&2
-export LD_LIBRARY_PATH=$libraries${CUBLAS:+:$CUBLAS}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
 case $what in
   test)

@@ -41,6 +41,7 @@ export const errorCodes = {
   OUTPUT_UPLOAD: "An output file cannot be uploaded",
   METRIC_INVALID: "A metric's name, value or mode breaks the rules for metrics",
   WORKER_DIED: "The process that runs the model ended unexpectedly",
+  DEVICE_FAILED: "The GPU or its driver reports a fault",
   OUT_OF_MEMORY: "The model, its cache or the training state does not fit into memory",
 } as const;
 

@@ -4,10 +4,13 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "../engine_error.h"
 #include "../matrix_sources.h"
+#include "batch_linear.h"
 #include "quantize.h"
+#include "tensor_core.h"
 
 namespace llama::cuda {
 namespace {
@@ -148,14 +151,78 @@ const T* FrozenWeights<T>::elements_of(const PackedMatrix& w) {
 }
 
 template <class T>
+WeightView FrozenWeights<T>::view_of(const PackedMatrix& w) const {
+  const auto& matrix = static_cast<const CardMatrix<T>&>(w);
+  if (matrix.elements == nullptr) return WeightView::of(matrix.quantized);
+  return WeightView::plain(storage_of<T>, matrix.elements, w.rows, w.cols);
+}
+
+namespace {
+
+template <class T, class Y>
+ProductOutput<T> output_to(Y* y, int64_t ldy, bool accumulate) {
+  if constexpr (std::is_same_v<Y, float>) return ProductOutput<T>::f32(y, ldy, accumulate);
+  else return ProductOutput<T>::of(y, ldy);
+}
+
+}  // namespace
+
+template <class T>
+template <class Y>
+void FrozenWeights<T>::multiply(const PackedMatrix& w, const Rows<T>& x, int64_t tokens, Y* y, int64_t ldy,
+                                bool accumulate) {
+  const WeightView view = view_of(w);
+  const ProductOutput<T> output = output_to<T>(y, ldy, accumulate);
+  if (tokens <= most_decode_tokens) {
+    decode_linear(gpu_.stream(), view, DecodeInput<T>::plain(x.data, x.ld), static_cast<int>(tokens), output, limits_);
+    return;
+  }
+  if constexpr (is_16_bit<T>) {
+    if (view.values == nullptr && tokens <= most_batch_tokens) {
+      const auto count = static_cast<int>(tokens);
+      void* scratch = products_.reserve(gpu_, batch_linear_scratch_bytes(view.quantized, count, limits_));
+      if (batch_linear(gpu_.stream(), view.quantized, x.data, x.ld, count, output, limits_, scratch)) return;
+    }
+  }
+  gemm_.template multiply<T, Y>({x.data, x.ld}, {elements_of(w), w.cols, true}, y, ldy, tokens, w.rows, w.cols, 1,
+                                accumulate ? 1.0f : 0.0f);
+}
+
+template <class T>
+bool FrozenWeights<T>::norm_multiply(const PackedMatrix& w, const float* x, int64_t ldx, const float* norm, float eps,
+                                     int64_t tokens, T* normed, int64_t ldn, float* inverse_rms, T* y, int64_t ldy) {
+  if (tokens > most_decode_tokens) return false;
+  decode_linear(gpu_.stream(), view_of(w), DecodeInput<T>::rms_norm(x, ldx, norm, eps, normed, ldn, inverse_rms),
+                static_cast<int>(tokens), ProductOutput<T>::of(y, ldy), limits_);
+  return true;
+}
+
+template <class T>
+bool FrozenWeights<T>::swiglu_multiply(const PackedMatrix& w, const T* gate, const T* up, int64_t ld, int64_t tokens,
+                                       T* h, int64_t ldh, float* y, int64_t ldy) {
+  if (tokens > most_decode_tokens) return false;
+  decode_linear(gpu_.stream(), view_of(w), DecodeInput<T>::swiglu(gate, up, ld, h, ldh), static_cast<int>(tokens),
+                ProductOutput<T>::f32(y, ldy, true), limits_);
+  return true;
+}
+
+template <class T>
 void FrozenWeights<T>::multiply_backward(const PackedMatrix& w, const T* g, int64_t ldg, int64_t tokens, T* dx,
                                          int64_t lddx, bool accumulate) {
   gemm_.template multiply<T, T>({g, ldg}, {elements_of(w), w.cols}, dx, lddx, tokens, w.cols, w.rows, 1,
                                 accumulate ? 1.0f : 0.0f);
 }
 
+#define LLAMA_INSTANTIATE_MULTIPLY(T, Y) \
+  template void FrozenWeights<T>::multiply<Y>(const PackedMatrix&, const Rows<T>&, int64_t, Y*, int64_t, bool);
 template class FrozenWeights<float>;
 template class FrozenWeights<Bf16>;
 template class FrozenWeights<Half>;
+LLAMA_INSTANTIATE_MULTIPLY(float, float)
+LLAMA_INSTANTIATE_MULTIPLY(Bf16, Bf16)
+LLAMA_INSTANTIATE_MULTIPLY(Bf16, float)
+LLAMA_INSTANTIATE_MULTIPLY(Half, Half)
+LLAMA_INSTANTIATE_MULTIPLY(Half, float)
+#undef LLAMA_INSTANTIATE_MULTIPLY
 
 }  // namespace llama::cuda

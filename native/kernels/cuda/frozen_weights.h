@@ -5,6 +5,7 @@
 
 #include "../ops.h"
 #include "../quantization.h"
+#include "decode_linear.h"
 #include "gemm.h"
 #include "gpu.h"
 #include "scratch.h"
@@ -21,7 +22,11 @@ template <class T>
 class FrozenWeights {
  public:
   FrozenWeights(Gpu& gpu, Gemm& gemm, Quantization quantization, int loading_threads)
-      : gpu_(gpu), gemm_(gemm), quantization_(quantization), loading_threads_(loading_threads) {}
+      : gpu_(gpu),
+        gemm_(gemm),
+        limits_(limits_of(gpu.card().major, gpu.card().minor, gpu.card().multiprocessors)),
+        quantization_(quantization),
+        loading_threads_(loading_threads) {}
 
   // Stacked and, where the settings say so, quantised. Throws EngineError OUT_OF_MEMORY, and CHECKPOINT_UNSUPPORTED where a
   // weight does not fit into T.
@@ -48,12 +53,14 @@ class FrozenWeights {
                        float* y, int64_t ldy);
 
  private:
+  WeightView view_of(const PackedMatrix& w) const;
   // W as T, dequantised into the workspace where it has to be.
   const T* elements_of(const PackedMatrix& w);
   void upload(T* to, const MatrixSource& source);
 
   Gpu& gpu_;
   Gemm& gemm_;
+  DeviceLimits limits_;
   Quantization quantization_;
   int loading_threads_;
   std::unique_ptr<PinnedRing> ring_;  // while weights are loaded
