@@ -105,7 +105,8 @@ function buildAddon() {
 function buildAndRunTests() {
   const folder = join(root, "build", "native-tests");
   unlessUnchanged(join(folder, "CTestTestfile.cmake"), true, () => build(folder, ["-DLLAMA_TESTS=ON"]));
-  const { status } = spawnSync("ctest", ["--test-dir", folder, "--output-on-failure"], { stdio: "inherit" });
+  const options = ["--output-on-failure", "--parallel", String(availableParallelism())];
+  const { status } = spawnSync("ctest", ["--test-dir", folder, ...options], { stdio: "inherit" });
   if (status !== 0) fail("a native test failed");
 }
 

@@ -451,6 +451,12 @@ T atomicMin(T* to, T value) {
   *to = std::min(before, value);
   return before;
 }
+template <class T>
+T atomicOr(T* to, T value) {
+  const T before = *to;
+  *to |= value;
+  return before;
+}
 inline unsigned atomicCAS(unsigned* to, unsigned expected, unsigned value) {
   const unsigned before = *to;
   if (before == expected) *to = value;
