@@ -26,7 +26,6 @@ MappedFile::MappedFile(const std::string& path) {
   close(descriptor);
   if (address == MAP_FAILED) throw EngineError("CHECKPOINT_NOT_FOUND", path + ": " + std::strerror(error));
   data_ = static_cast<unsigned char*>(address);
-  if (data_) madvise(data_, size_, MADV_SEQUENTIAL);
 }
 
 MappedFile::~MappedFile() {
@@ -34,7 +33,7 @@ MappedFile::~MappedFile() {
 }
 
 void MappedFile::expect_random_reads() {
-  if (data_) madvise(data_, size_, MADV_NORMAL);
+  if (data_) madvise(data_, size_, MADV_RANDOM);
 }
 
 }  // namespace llama
