@@ -52,7 +52,7 @@ extern "C" void emulated_switch(Context* from, Context to);
 #if defined(__x86_64__)
 asm(R"(
 .text
-.globl emulated_switch
+.weak emulated_switch
 .type emulated_switch, @function
 emulated_switch:
   pushq %rbp
@@ -76,7 +76,7 @@ constexpr size_t saved_words = 6;
 #elif defined(__aarch64__)
 asm(R"(
 .text
-.globl emulated_switch
+.weak emulated_switch
 .type emulated_switch, %function
 emulated_switch:
   sub sp, sp, #160
