@@ -1,0 +1,211 @@
+#include "decode_tensor.h"
+
+#include <algorithm>
+
+#include "weight_fragments.h"
+
+namespace llama::cuda {
+
+namespace {
+
+constexpr int warps = 16;
+constexpr int threads = warps * warp_size;
+constexpr int tile_rows = 16;
+constexpr int depth = 4;  // rounds of weights under way in every lane
+constexpr int partial_size = tile_rows * most_decode_tokens;
+
+// Packs of eight elements of x in shared memory: two tokens read at once must not meet in a bank.
+template <class Fragments>
+__device__ inline int place_of(int pack, int token) {
+  return pack ^ (token & 1) * (Fragments::each == 8 ? 4 : 1);
+}
+
+// How many elements of x a token takes in shared memory.
+inline int64_t staged_width(int64_t cols) { return (cols + 63) / 64 * 64; }
+
+// All of x, made if need be, as T. Every block does so for itself; block 0 also keeps what was made.
+template <class T, class Fragments>
+__device__ inline void stage(const DecodeInput<T>& input, int cols, int width, int tokens, float* scratch, T* staged) {
+  __shared__ float inverse[most_decode_tokens];
+  const bool keeps = blockIdx.x == 0 && input.made != nullptr;
+  if (input.prologue == Prologue::rms_norm) find_inverse_rms(input, cols, tokens, blockIdx.x == 0, scratch, inverse);
+  const int packs = width / group_width;
+  for (int i = static_cast<int>(threadIdx.x); i < tokens * packs; i += threads) {
+    const int token = i / packs, pack = i % packs, k = pack * group_width;
+    float values[group_width] = {};
+    if (k < cols) {
+      input_group(input, cols, token, k, inverse[token], values);
+      if (keeps) keep_group(input, cols, token, k, values);
+    }
+    store_group(staged + static_cast<int64_t>(token) * width + place_of<Fragments>(pack, token) * group_width, group_width, true, values);
+  }
+}
+
+// W [rows, cols] (its bytes once), x [tokens, cols] (once per multiprocessor), y [tokens, rows]: bound by memory. A block
+// takes tiles of 16 rows in turn, its 16 warps interleaved shares of k: round r of warp w is span (r * 16 + w). While a round is
+// multiplied, the next three are on their way, across the ends of tiles, and the first are asked for before x is made.
+// The shares are summed in the order of the warps.
+template <class T, class Fragments, bool staged>
+__global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int64_t rows, int cols, int width, DecodeInput<T> input, int tokens, ProductOutput<T> output) {
+  LLAMA_SHARED(uint32_t, table);
+  float* partials = reinterpret_cast<float*>(table + Fragments::table_words);  // [2][warps][16 rows][8 tokens]
+  T* x = reinterpret_cast<T*>(partials + 2 * warps * partial_size);            // [tokens][width]
+  const int lane = static_cast<int>(threadIdx.x) % warp_size, warp = static_cast<int>(threadIdx.x) / warp_size;
+  const int g = lane / 4, c = lane % 4;
+  const int token = min(g, tokens - 1);  // columns past the last token repeat it and are not read
+  constexpr int round = warps * Fragments::span;
+  const int groups = (cols + depth * round - 1) / (depth * round);
+  const int64_t tiles = (rows + tile_rows - 1) / tile_rows;
+
+  typename Fragments::Row low[depth], high[depth];
+  // In groups of eight elements.
+  const auto start_of = [&](int64_t tile, int row) { return static_cast<int>(min(tile * tile_rows + row, rows - 1)) * (cols / group_width); };
+  const auto position = [&](int group, int j) { return ((group * depth + j) * warps + warp) * Fragments::span; };
+
+  int64_t tile = blockIdx.x;
+#pragma unroll
+  for (int j = 0; j < depth; ++j) {
+    const int k = position(0, j);
+    const bool valid = k + c * Fragments::each < cols;
+    low[j] = w.load(start_of(tile, g) + k / group_width, c, valid);
+    high[j] = w.load(start_of(tile, g + 8) + k / group_width, c, valid);
+  }
+  w.fill_table(table);
+  if constexpr (staged) stage<T, Fragments>(input, cols, width, tokens, partials, x);
+  __syncthreads();
+
+  for (int parity = 0; tile < tiles; tile += gridDim.x, parity ^= 1) {
+    float sums[4] = {};
+    for (int group = 0; group < groups; ++group) {
+      const bool last = group + 1 == groups;
+      const int64_t next_tile = last ? tile + gridDim.x : tile;
+      const int next_group = last ? 0 : group + 1;
+      const bool more = next_tile < tiles;
+      const int next_low = start_of(next_tile, g), next_high = start_of(next_tile, g + 8);
+#pragma unroll
+      for (int j = 0; j < depth; ++j) {
+        const int k = position(group, j);
+        if (k < cols) {
+          uint32_t pairs[Fragments::each / 2];
+#pragma unroll
+          for (int i = 0; i < Fragments::each / group_width; ++i) {
+            const int first = k + c * Fragments::each + i * group_width;
+            Pack<uint32_t, 4> pack{};
+            if constexpr (staged) {
+              pack = load_pack<uint32_t, 4>(reinterpret_cast<const uint32_t*>(x + token * width + place_of<Fragments>(first / group_width, token) * group_width));
+            } else if (first < cols) {
+              pack = load_pack<uint32_t, 4>(reinterpret_cast<const uint32_t*>(input.x + token * input.ld + first));
+            }
+#pragma unroll
+            for (int p = 0; p < 4; ++p) pairs[4 * i + p] = pack.at[p];
+          }
+          float block[4] = {};
+#pragma unroll
+          for (int step = 0; step < Fragments::steps; ++step) {
+            uint32_t a[4];
+            w.pairs(low[j], step, table, a[0], a[2]);
+            w.pairs(high[j], step, table, a[1], a[3]);
+            const uint32_t b[2] = {pairs[2 * step], pairs[2 * step + 1]};
+            mma_16x8x16<T>(Fragments::block_scales ? block : sums, a, b);
+          }
+          if constexpr (Fragments::block_scales) {
+            const float low_scale = w.block_scale(low[j]), high_scale = w.block_scale(high[j]);
+            for (int i = 0; i < 4; ++i) sums[i] += block[i] * (i < 2 ? low_scale : high_scale);
+          }
+        }
+        const int next = position(next_group, j);
+        const bool valid = more && next + c * Fragments::each < cols;
+        low[j] = w.load(next_low + next / group_width, c, valid);
+        high[j] = w.load(next_high + next / group_width, c, valid);
+      }
+    }
+    // Two tiles' partial sums alternate, so that one barrier a tile is enough.
+    float* tile_partials = partials + parity * warps * partial_size;
+    float* mine = tile_partials + warp * partial_size + 2 * c;
+    store_pack<float, 2>(mine + g * most_decode_tokens, {sums[0], sums[1]});
+    store_pack<float, 2>(mine + (g + 8) * most_decode_tokens, {sums[2], sums[3]});
+    __syncthreads();
+    const int row = static_cast<int>(threadIdx.x) / most_decode_tokens, column = static_cast<int>(threadIdx.x) % most_decode_tokens;
+    const int64_t out = tile * tile_rows + row;
+    if (row < tile_rows && column < tokens && out < rows) {
+      float sum = 0.0f;
+      for (int i = 0; i < warps; ++i) sum += tile_partials[i * partial_size + static_cast<int>(threadIdx.x)];
+      output.put(column, out, sum * w.row_scale(out));
+    }
+  }
+}
+
+// The rows alone, one block per token, where a block has no room for all of them.
+template <class T>
+__global__ void __launch_bounds__(threads) make_rows(DecodeInput<T> input, int cols) {
+  __shared__ float scratch[warps * most_decode_tokens];
+  __shared__ float inverse[most_decode_tokens];
+  const int64_t token = blockIdx.x;
+  if (input.prologue == Prologue::rms_norm) {
+    input.residual += token * input.ld;
+    if (input.inverse_rms != nullptr) input.inverse_rms += token;
+    find_inverse_rms(input, cols, 1, true, scratch, inverse);
+  } else {
+    input.x += token * input.ld;
+    input.up += token * input.ld;
+  }
+  input.made += token * input.ld_made;
+  for (int k = static_cast<int>(threadIdx.x) * group_width; k < cols; k += threads * group_width) {
+    float values[group_width];
+    input_group(input, cols, 0, k, inverse[0], values);
+    keep_group(input, cols, 0, k, values);
+  }
+}
+
+template <class T, class Fragments>
+bool launch_decode(cudaStream_t stream, const Fragments& fragments, const WeightView& w, DecodeInput<T> input, int tokens, const ProductOutput<T>& output, const DeviceLimits& limits) {
+  input.packed = input.packable();
+  const auto cols = static_cast<int>(w.cols);
+  const int64_t width = staged_width(w.cols);
+  const size_t fixed = Fragments::table_words * sizeof(uint32_t) + 2 * warps * partial_size * sizeof(float);
+  const size_t bytes = fixed + static_cast<size_t>(tokens * width) * sizeof(T);
+  const int64_t tiles = (w.rows + tile_rows - 1) / tile_rows;
+  const dim3 grid(static_cast<unsigned>(std::min<int64_t>(tiles, limits.multiprocessors)));
+  constexpr size_t static_bytes = 1024;  // the kernel's own, and what the driver keeps
+  if (bytes + static_bytes <= limits.shared_bytes) {
+    launch(decode_tiles<T, Fragments, true>, grid, dim3(threads), bytes, stream, fragments, w.rows, cols, static_cast<int>(width), input, tokens, output);
+    return true;
+  }
+  DecodeInput<T> made = input;
+  if (input.prologue != Prologue::none) {
+    if (input.made == nullptr) return false;
+    made = DecodeInput<T>::plain(input.made, input.ld_made);
+  }
+  if (!groups_packable(made.x, made.ld)) return false;
+  if (input.prologue != Prologue::none) launch(make_rows<T>, dim3(static_cast<unsigned>(tokens)), dim3(threads), 0, stream, input, cols);
+  launch(decode_tiles<T, Fragments, false>, grid, dim3(threads), fixed, stream, fragments, w.rows, cols, 0, made, tokens, output);
+  return true;
+}
+
+}  // namespace
+
+template <class T>
+bool decode_tensor(cudaStream_t stream, const WeightView& w, const DecodeInput<T>& input, int tokens, const ProductOutput<T>& output, const DeviceLimits& limits) {
+  const QuantizedView& matrix = w.quantized;
+  const auto run = [&](const auto& fragments) { return launch_decode(stream, fragments, w, input, tokens, output, limits); };
+  switch (matrix.kind) {
+    case Quantization::none: {
+      const auto* values = static_cast<const T*>(w.values);
+      return w.type == storage_of<T> && packable(values, w.cols, w.cols, group_width) && run(PlainFragments<T>{values});
+    }
+    case Quantization::int8:
+      return packable(matrix.codes, w.cols, w.cols, 16) && run(Int8Fragments<T>{matrix.codes, matrix.scales});
+    case Quantization::int4:
+      if (w.cols % weights_per_scale != 0) return false;
+      return matrix.double_quantized() ? run(FourBitFragments<T, Quantization::int4, true>{matrix}) : run(FourBitFragments<T, Quantization::int4, false>{matrix});
+    case Quantization::nf4:
+      if (w.cols % weights_per_scale != 0) return false;
+      return matrix.double_quantized() ? run(FourBitFragments<T, Quantization::nf4, true>{matrix}) : run(FourBitFragments<T, Quantization::nf4, false>{matrix});
+  }
+  return false;
+}
+
+template bool decode_tensor(cudaStream_t, const WeightView&, const DecodeInput<Bf16>&, int, const ProductOutput<Bf16>&, const DeviceLimits&);
+template bool decode_tensor(cudaStream_t, const WeightView&, const DecodeInput<Half>&, int, const ProductOutput<Half>&, const DeviceLimits&);
+
+}  // namespace llama::cuda

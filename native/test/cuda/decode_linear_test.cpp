@@ -1,0 +1,298 @@
+// Products of 1 to 8 tokens with every kind of frozen weights, prologue and layout, against sums in double.
+//
+// The numbers that a product is compared on are exactly its operands: x as T (of a prologue: the rows it kept, which are
+// compared by themselves), weights as the kernel multiplies them (NF4's values rounded to T on tensor cores). What remains are
+// float32 sums, off by 2e-6 of the sum of magnitudes at most, and the rounding of the result to T. A missed or misplaced
+// element is a thousandth of that sum and more.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "../../kernels/cuda/decode_linear.h"
+#include "../../kernels/reference/quantized.h"
+
+namespace {
+
+using namespace llama;
+using namespace llama::cuda;
+using Floats = std::vector<float>;
+
+int failures = 0;
+int checks = 0;
+
+void expect(bool holds, const std::string& what) {
+  ++checks;
+  if (holds) return;
+  ++failures;
+  std::printf("FAILED %s\n", what.c_str());
+}
+
+std::mt19937 generator(1);
+
+Floats random_floats(int64_t count, float scale = 1) {
+  std::normal_distribution<float> normal(0, scale);
+  Floats values(static_cast<size_t>(count));
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+template <class T>
+std::vector<T> rounded(const Floats& values) {
+  std::vector<T> result(values.size());
+  for (size_t i = 0; i < values.size(); ++i) result[i] = from_float<T>(values[i]);
+  return result;
+}
+
+template <class T>
+bool same(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+}
+
+// Half a unit in the last place of T, and a little for float32.
+template <class T>
+constexpr double rounding = 0x1p-22;
+template <>
+constexpr double rounding<Bf16> = 0x1.01p-8;
+template <>
+constexpr double rounding<Half> = 0x1.01p-11;
+
+enum class Kind { f32, f16, bf16, int8, int4, int4_twice, nf4, nf4_twice };
+constexpr Kind all_kinds[] = {Kind::f32, Kind::f16, Kind::bf16, Kind::int8, Kind::int4, Kind::int4_twice, Kind::nf4, Kind::nf4_twice};
+const char* name_of(Kind kind) {
+  constexpr const char* names[] = {"f32", "f16", "bf16", "int8", "int4", "int4 twice", "nf4", "nf4 twice"};
+  return names[static_cast<int>(kind)];
+}
+
+struct Weights {
+  WeightView view;
+  std::vector<double> values;  // as they are multiplied
+  std::vector<unsigned char> plain;
+  reference::QuantizedMatrix quantized;
+
+  // nf4 values are those of `Value` where the matrix is read by tensor cores.
+  template <class T>
+  static std::unique_ptr<Weights> make(Kind kind, int64_t rows, int64_t cols, bool shifted) {
+    auto w = std::make_unique<Weights>();
+    Floats floats = random_floats(rows * cols, 0.5f);
+    for (size_t i = 64; i < std::min<size_t>(floats.size(), 128); ++i) floats[i] = 0;  // a block of zeros
+    w->values.resize(floats.size());
+    if (kind == Kind::f32 || kind == Kind::f16 || kind == Kind::bf16) {
+      const StorageType type = kind == Kind::f32 ? StorageType::f32 : kind == Kind::f16 ? StorageType::f16 : StorageType::bf16;
+      const size_t element = type == StorageType::f32 ? 4 : 2, start = shifted ? element : 0;
+      w->plain.resize(floats.size() * element + start);
+      for (size_t i = 0; i < floats.size(); ++i) {
+        const uint16_t half = kind == Kind::f16 ? f16_from_f32(floats[i]) : bf16_from_f32(floats[i]);
+        if (element == 4) std::memcpy(&w->plain[start + i * 4], &floats[i], 4);
+        if (element == 2) std::memcpy(&w->plain[start + i * 2], &half, 2);
+        w->values[i] = load_element(w->plain.data() + start, type, static_cast<int64_t>(i));
+      }
+      w->view = WeightView::plain(type, w->plain.data() + start, rows, cols);
+      return w;
+    }
+    const Quantization quantization = kind == Kind::int8 ? Quantization::int8 : kind == Kind::int4 || kind == Kind::int4_twice ? Quantization::int4 : Quantization::nf4;
+    const bool twice = kind == Kind::int4_twice || kind == Kind::nf4_twice;
+    reference::QuantizedMatrix& matrix = w->quantized = reference::quantize(floats.data(), rows, cols, quantization, twice);
+    QuantizedView view;
+    view.kind = quantization;
+    view.rows = rows;
+    view.cols = cols;
+    view.codes = matrix.codes.data();
+    if (twice) {
+      view.scale_codes = matrix.scale_codes.data();
+      view.nested_scales = matrix.nested_scales.data();
+      view.scale_offset = &matrix.scale_offset;
+    } else {
+      view.scales = matrix.scales.data();
+    }
+    w->view = WeightView::of(view);
+    const bool tensor = sizeof(T) == 2 && cols % 64 == 0 && quantization == Quantization::nf4;
+    for (int64_t i = 0; i < rows * cols; ++i) {
+      double value = weight_at(view, i / cols, i % cols);
+      if (tensor) {
+        const int byte = view.codes[i / 2], code = i % 2 == 0 ? byte >> 4 : byte & 15;
+        value = static_cast<double>(to_float(from_float<T>(nf4_codebook.at[code]))) * scale_of(view, i / 64);
+      }
+      w->values[static_cast<size_t>(i)] = value;
+    }
+    return w;
+  }
+};
+
+constexpr DeviceLimits usual{4, size_t{64} << 10};
+constexpr DeviceLimits cramped{3, size_t{17} << 10};  // no room for x beside the partial sums
+
+template <class T>
+struct Case {
+  std::string what;
+  const Weights& w;
+  int64_t rows, cols;
+  int tokens;
+  Prologue prologue;
+  int64_t gap;
+  bool shifted;
+  std::vector<T> a, b;  // x, or gate and up
+  Floats residual, norm;
+  int64_t ld;
+
+  Case(std::string what_, const Weights& w_, int tokens_, Prologue prologue_, int64_t gap_, bool shifted_)
+      : what(std::move(what_)), w(w_), rows(w_.view.rows), cols(w_.view.cols), tokens(tokens_), prologue(prologue_), gap(gap_), shifted(shifted_), ld(cols + gap_) {
+    const int64_t size = (tokens - 1) * ld + cols + (shifted ? 1 : 0);
+    a = rounded<T>(random_floats(size));
+    b = rounded<T>(random_floats(size));
+    residual = random_floats(size, 3);
+    norm = random_floats(cols + (shifted ? 1 : 0));
+    what += " " + std::to_string(rows) + "x" + std::to_string(cols) + " tokens " + std::to_string(tokens) + (shifted ? " shifted" : "");
+  }
+
+  DecodeInput<T> input(T* made, float* inverse, int token = 0) const {
+    const int64_t at = (shifted ? 1 : 0) + token * ld;
+    if (prologue == Prologue::none) return DecodeInput<T>::plain(a.data() + at, ld);
+    if (prologue == Prologue::swiglu) return DecodeInput<T>::swiglu(a.data() + at, b.data() + at, ld, made, ld);
+    return DecodeInput<T>::rms_norm(residual.data() + at, ld, norm.data() + (shifted ? 1 : 0), 1e-5f, made, ld, inverse);
+  }
+
+  void check_made(const std::vector<T>& made, const Floats& inverse) const {
+    double worst = 0;
+    for (int token = 0; token < tokens; ++token) {
+      const size_t first = static_cast<size_t>(token * ld + (shifted ? 1 : 0));
+      double squares = 0;
+      for (int64_t k = 0; k < cols; ++k) squares += static_cast<double>(residual[first + k]) * residual[first + k];
+      const double r = 1 / std::sqrt(squares / static_cast<double>(cols) + 1e-5);
+      if (prologue == Prologue::rms_norm) worst = std::max(worst, std::abs(inverse[token] - r) / r / 4e-6);
+      for (int64_t k = 0; k < cols; ++k) {
+        const double gate = to_float(a[first + k]);
+        const double right = prologue == Prologue::rms_norm ? residual[first + k] * r * norm[k + (shifted ? 1 : 0)] : gate / (1 + std::exp(-gate)) * to_float(b[first + k]);
+        worst = std::max(worst, std::abs(to_float(made[first + k]) - right) / ((rounding<T> + 4e-6) * std::abs(right) + 1e-7));
+      }
+    }
+    expect(worst <= 1, what + ": made rows are off by " + std::to_string(worst) + " of the tolerance");
+  }
+
+  // y [tokens, rows] against x [tokens, cols] (in the layout of a).
+  template <class Y>
+  void check_product(const std::vector<Y>& y, int64_t ldy, const std::vector<T>& x, const std::vector<Y>& before, bool accumulate, const std::string& how, double of_weights = 0) const {
+    double worst = 0;
+    std::vector<Y> rest = y;
+    for (int token = 0; token < tokens; ++token) {
+      for (int64_t row = 0; row < rows; ++row) {
+        double sum = accumulate ? to_float(before[token * ldy + row]) : 0.0, magnitude = std::abs(sum);
+        for (int64_t k = 0; k < cols; ++k) {
+          const double product = w.values[row * cols + k] * to_float(x[static_cast<size_t>(token * ld + (shifted ? 1 : 0) + k)]);
+          sum += product;
+          magnitude += std::abs(product);
+        }
+        const double gap_here = std::abs(to_float(y[token * ldy + row]) - sum) / ((2e-6 + of_weights) * magnitude + rounding<Y> * std::abs(sum) + 1e-7);
+        if (!(gap_here <= worst)) worst = gap_here;
+        rest[token * ldy + row] = before[token * ldy + row];
+      }
+    }
+    expect(worst <= 1, what + how + ": off by " + std::to_string(worst) + " of the tolerance");
+    expect(same(rest, before), what + how + ": wrote between the rows");
+  }
+
+  void run() const {
+    const int64_t ldy = rows + 3;
+    const std::vector<T> start_rounded = rounded<T>(random_floats((tokens - 1) * ldy + rows));
+    const Floats start = random_floats((tokens - 1) * ldy + rows);
+    std::vector<T> made(a.size()), y = start_rounded;
+    Floats inverse(static_cast<size_t>(tokens));
+    const DecodeInput<T> kept = input(made.data() + (shifted ? 1 : 0), inverse.data());
+    decode_linear(nullptr, w.view, kept, tokens, ProductOutput<T>::of(y.data(), ldy), usual);
+    if (prologue != Prologue::none) check_made(made, inverse);
+    const std::vector<T>& x = prologue == Prologue::none ? a : made;
+    check_product(y, ldy, x, start_rounded, false, "");
+
+    Floats sums = start, over = start;
+    decode_linear(nullptr, w.view, kept, tokens, ProductOutput<T>::f32(sums.data(), ldy, true), usual);
+    check_product(sums, ldy, x, start, true, ", accumulated");
+    decode_linear(nullptr, w.view, kept, tokens, ProductOutput<T>::f32(over.data(), ldy, false), usual);
+    check_product(over, ldy, x, start, false, ", float32");
+
+    // Nothing kept, other grids, x from global memory, a token alone: the same bits.
+    Floats again = start;
+    decode_linear(nullptr, w.view, input(nullptr, nullptr), tokens, ProductOutput<T>::f32(again.data(), ldy, false), {1, size_t{227} << 10});
+    expect(same(again, over), what + ": differs where rows are not kept");
+    again = start;
+    std::vector<T> made_again(a.size());
+    decode_linear(nullptr, w.view, input(made_again.data() + (shifted ? 1 : 0), inverse.data()), tokens, ProductOutput<T>::f32(again.data(), ldy, false), cramped);
+    // Rows that cannot be read in packs go another way then, where NF4's values are not rounded.
+    if (shifted || gap % 8 != 0) {
+      check_product(again, ldy, x, start, false, ", cramped", sizeof(T) == 2 ? rounding<T> : 0);
+    } else {
+      expect(same(again, over), what + ": differs where x is read from global memory");
+    }
+    expect(prologue == Prologue::none || same(made_again, made), what + ": made differently");
+    if (tokens == 1) return;
+    const int last = tokens - 1;
+    Floats alone = start;
+    decode_linear(nullptr, w.view, input(nullptr, nullptr, last), 1, ProductOutput<T>::f32(alone.data() + last * ldy, ldy, false), usual);
+    expect(std::memcmp(alone.data() + last * ldy, over.data() + last * ldy, static_cast<size_t>(rows) * 4) == 0, what + ": a token alone differs");
+  }
+};
+
+constexpr const char* prologue_names[] = {"", " norm", " swiglu"};
+
+template <class T>
+void test_shape(const char* type, int64_t rows, int64_t cols, int tokens, Kind kind, int64_t gap, bool shifted) {
+  const auto w = Weights::make<T>(kind, rows, cols, shifted);
+  for (const Prologue prologue : {Prologue::none, Prologue::rms_norm, Prologue::swiglu}) {
+    Case<T>(std::string(type) + " on " + name_of(kind) + prologue_names[static_cast<int>(prologue)], *w, tokens, prologue, gap, shifted).run();
+  }
+}
+
+template <class T>
+void test_type(const char* type, Kind own) {
+  int i = 0;
+  for (const Kind kind : all_kinds) {
+    if (kind < Kind::int8 && kind != own) {
+      test_shape<T>(type, 5, 40, 2, kind, 1, false);
+      continue;
+    }
+    constexpr int tokens[] = {1, 2, 3, 5, 8};
+    const auto next = [&] { return tokens[i++ % 5]; };
+    test_shape<T>(type, 1, 1, next(), kind, 0, false);
+    test_shape<T>(type, 9, 77, next(), kind, 2, true);
+    test_shape<T>(type, 37, 64, next(), kind, 8, false);
+    test_shape<T>(type, 16, 192, next(), kind, 3, i % 2 == 0);
+    test_shape<T>(type, 33, 1088, next(), kind, 0, false);
+    test_shape<T>(type, 17, 72, next(), kind, 0, false);
+  }
+}
+
+// Several rounds of every warp, tiles that follow one another, and every order of threads.
+template <class T>
+void test_large(const char* type, Kind kind) {
+  test_shape<T>(type, 20, 4480, 3, kind, 0, false);
+  for (const auto order : {emulated::Order::reverse, emulated::Order::shuffled}) {
+    emulated::order = order;
+    test_shape<T>(type, 90, 256, 5, kind, 0, false);
+  }
+  emulated::order = emulated::Order::forward;
+}
+
+void test_limits() {
+  expect(limits_of(7, 5, 40).shared_bytes == 65536 && limits_of(8, 0, 108).shared_bytes == 166912, "shared memory of 7.5 and 8.0");
+  expect(limits_of(8, 9, 128).shared_bytes == 101376 && limits_of(9, 0, 132).shared_bytes == 232448, "shared memory of 8.9 and 9.0");
+}
+
+}  // namespace
+
+int main() {
+  test_type<float>("f32", Kind::f32);
+  test_type<Bf16>("bf16", Kind::bf16);
+  test_type<Half>("f16", Kind::f16);
+  test_large<float>("f32", Kind::f32);
+  test_large<Bf16>("bf16", Kind::bf16);
+  test_large<Half>("f16", Kind::int8);
+  test_large<Bf16>("bf16", Kind::int4_twice);
+  test_large<Half>("f16", Kind::nf4);
+  test_limits();
+  std::printf("%d checks, %d failed\n", checks, failures);
+  return failures == 0 ? 0 : 1;
+}
