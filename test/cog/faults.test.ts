@@ -44,15 +44,15 @@ describe("author code that misbehaves", () => {
   });
 
   it("does not keep health checks waiting while it spins", async () => {
-    const spinning = predict({ mode: "spin", ms: 1500 });
+    const spinning = predict({ mode: "spin", ms: 3000 });
     await server.until("BUSY");
     expect((await server.health()).status).toBe("BUSY");
     expect(await spinning).toMatchObject({ output: "spun" });
   });
 
   it("keeps its slot when it ignores a cancel, and is reported canceled", async () => {
-    await call("PUT", "/predictions/stubborn", { input: { mode: "stubborn", ms: 1500 } }, { prefer: "respond-async" });
-    await sleep(100);
+    await call("PUT", "/predictions/stubborn", { input: { mode: "stubborn", ms: 4000 } }, { prefer: "respond-async" });
+    await server.until("BUSY");
     expect((await call("POST", "/predictions/stubborn/cancel")).status).toBe(200);
     expect((await call("POST", "/predictions", { input: {} })).status).toBe(409);
     await server.until("READY");
@@ -198,7 +198,7 @@ describe("a worker that dies", () => {
     expect(status).toBe(200);
     expect(json).toMatchObject({ status: "failed" });
     expect(json.error).toContain("[WORKER_DIED]");
-    expect(await sink.until((received) => received.length === 1, 10_000)).toBe(true);
+    expect(await sink.until((received) => received.length === 1, 30_000)).toBe(true);
     expect(sink.bodies[0]).toMatchObject({ status: "failed" });
     sink.close();
     await server.until("READY");

@@ -191,8 +191,8 @@ describe("the webhook's token", () => {
     });
     await server.until("READY");
     for (const { url } of [allowed, other, moving]) await predict(server, {}, { webhook: `${url}/`, ...events });
-    expect(await allowed.until((received) => received.length === 2, 10_000)).toBe(true);
-    expect(await other.until((received) => received.length === 1, 10_000)).toBe(true);
+    expect(await allowed.until((received) => received.length === 2, 30_000)).toBe(true);
+    expect(await other.until((received) => received.length === 1, 30_000)).toBe(true);
     for (const receiver of [allowed, other, moving]) receiver.close();
     await server.kill();
     const seen = [allowed, other, moving].map(({ received }) => received.map(({ headers }) => headers.authorization));

@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { type ChildProcess, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { addressOf, buildCommand, lastLine, ProjectFolder, resultOf } from "./command.ts";
@@ -84,7 +84,7 @@ describe("cog predict", () => {
   it("is canceled by Ctrl-C: the model sees it, no process stays, exit 130", async () => {
     const child = open("talk").start(["predict", "--stream", "--debug", "-i", "hold=true"]);
     const result = resultOf(child);
-    await once(child.stdout!, "data");
+    await said(child, "word2");
     const processes = descendants(child.pid!);
     expect(processes.length).toBeGreaterThan(0);
     child.kill("SIGINT");
@@ -92,7 +92,7 @@ describe("cog predict", () => {
     expect((await result).stdout).toBe("word0 word1 word2\n");
     expect((await result).stderr).toContain("let go");
     // A helper of a helper may need a moment more to notice.
-    await expect.poll(() => processes.filter(isAlive), { timeout: 10_000 }).toEqual([]);
+    await expect.poll(() => processes.filter(isAlive)).toEqual([]);
   });
 
   it("leaves no process behind when it is killed", async () => {
@@ -101,7 +101,7 @@ describe("cog predict", () => {
     const processes = descendants(child.pid!);
     child.kill("SIGKILL");
     await once(child, "exit");
-    await expect.poll(() => processes.filter(isAlive), { timeout: 10_000 }).toEqual([]);
+    await expect.poll(() => processes.filter(isAlive)).toEqual([]);
   });
 });
 
@@ -159,6 +159,17 @@ describe("cog serve", () => {
     expect((await ended).exit).toBe(0);
   });
 });
+
+/** Resolves when standard output holds the text. */
+function said(child: ChildProcess, text: string): Promise<void> {
+  let all = "";
+  return new Promise((resolve) =>
+    child.stdout!.on("data", (chunk) => {
+      all += chunk;
+      if (all.includes(text)) resolve();
+    }),
+  );
+}
 
 function descendants(pid: number): number[] {
   const { stdout } = spawnSync("ps", ["-eo", "pid=,ppid="], { encoding: "utf8" });
