@@ -113,6 +113,17 @@ describe("a server as it comes", () => {
     expect((await send(server, "/predictions", { method: "POST", headers, body })).status).toBe(413);
   });
 
+  it("lets no error's text forge its log", async () => {
+    await predict(server, { mode: "echo", text: "x\n[other] forged" }, { id: "honest" });
+    await expect.poll(() => server.log()).toContain("[honest] [other] forged");
+    expect(
+      server
+        .log()
+        .split("\n")
+        .filter((line) => line.startsWith("[other]")),
+    ).toEqual([]);
+  });
+
   it("lets no id forge or flood its log", async () => {
     const id = `x\n[other] forged ${"y".repeat(5000)}`;
     await predict(server, { mode: "print", token: "four" }, { id });
