@@ -7,7 +7,7 @@ import { originOf, type Settings } from "../settings.ts";
 import { EventStream } from "./event-stream.ts";
 import { logFieldsOf } from "./log-fields.ts";
 import { type Family, Run, type RunOptions } from "./run.ts";
-import { Webhook, type WebhookEvent } from "./webhook.ts";
+import { type Backlog, Webhook, type WebhookEvent } from "./webhook.ts";
 
 /** A request that has passed all checks but those of readiness and capacity. */
 export interface RunRequest {
@@ -37,6 +37,7 @@ export class NewRuns {
   readonly #outputFetch;
   readonly #webhookFetch;
   readonly #folders = join(tmpdir(), `cog-${randomBytes(6).toString("hex")}`);
+  readonly #backlog: Backlog = { size: 0 };
   #count = 0;
   #lastId = 0n;
 
@@ -96,6 +97,7 @@ export class NewRuns {
       fetch: this.#webhookFetch,
       log,
       logFields,
+      backlog: this.#backlog,
     });
   }
 

@@ -194,8 +194,7 @@ export class Predictions {
     // `closed` is set, and the stream's last event published, after this call.
     queueMicrotask(() => {
       this.#finished.add({ id: run.id, view: run.view(), stream: run.stream });
-      this.#closing.add(run.closed);
-      void run.closed.finally(() => this.#closing.delete(run.closed));
+      this.#awaitAtClose(run.closed);
       const trainer = this.#trainer;
       if (trainer === null || run.supervisor !== trainer || trainer.taken > 0) return;
       this.#releaseTrainer(trainer);
@@ -215,9 +214,13 @@ export class Predictions {
 
   #releaseTrainer(supervisor: Supervisor): void {
     this.#trainer = null;
-    const stopped = supervisor.stop(teardownLimitMs);
-    this.#closing.add(stopped);
-    void stopped.finally(() => this.#closing.delete(stopped));
+    this.#awaitAtClose(supervisor.stop(teardownLimitMs));
+  }
+
+  /** In a function of its own, so that nothing else is kept for as long as it takes. */
+  #awaitAtClose(work: Promise<void>): void {
+    this.#closing.add(work);
+    void work.finally(() => this.#closing.delete(work));
   }
 
   #supervisor(role: "predict" | "train", holdSetup = false): Supervisor {
