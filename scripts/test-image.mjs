@@ -120,6 +120,9 @@ async function checkServing() {
     const input = { prompt: "Tell me something about alpacas.", temperature: 0, max_new_tokens: 16 };
     const { status, output, error } = await ask(`${url}/predictions`, { input });
     check("a prediction over HTTP succeeds", status === "succeeded" && output.join("").length > 0, error);
+    const words = ["node", "scripts/cog.mjs", "predict", "-i", "prompt=Hello", "-i", "max_new_tokens=2"];
+    const other = outcome("docker", ["exec", "--env", "LLAMA_ENGINE=tensorflow", id, ...words]);
+    check("the TensorFlow engine works too", other.exit === 0 && other.stdout.startsWith("["), other.stderr);
     const stopping = Date.now();
     docker("stop", "--time", "10", id);
     check(`docker stop ends it (${((Date.now() - stopping) / 1000).toFixed(1)} s)`, Date.now() - stopping < 9000);
