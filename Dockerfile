@@ -18,10 +18,12 @@ RUN node scripts/build-native.mjs
 
 FROM engine AS build
 COPY . .
-# Source maps of packages are half of their size, and for debuggers only.
+# Most of the packages' size is source maps, which are for debuggers, and bundles for browsers.
 RUN node scripts/build-dist.mjs \
   && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
-  && find node_modules -name '*.map' -delete
+  && find node_modules -type f -name '*.map' -delete \
+  && find node_modules/@tensorflow -type f \
+    \( -name '*.min.js*' -o -name '*fesm*' -o -name '*es2017*' -o -name '*_test.js' \) -delete
 
 FROM ${BASE_IMAGE} AS cpu
 # The init process; Node itself brings the C++ runtime that the engine needs.

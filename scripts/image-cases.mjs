@@ -139,5 +139,5 @@ function comparable(text) {
 
 /** The server's own part of a failure only needs to hold the author's words. */
 function fromServer(text) {
-  return comparable(text).replace(/Prediction failed: .*?(bad apple)?("?,?)$/gm, "Prediction failed: $1$2");
+  return comparable(text).replace(/(status "failed": |"error": ")(?:.*(bad apple)|[^"\n]*)("?,?)$/gm, "$1$2$3");
 }
