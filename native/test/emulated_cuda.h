@@ -52,7 +52,7 @@ extern "C" void emulated_switch(Context* from, Context to);
 #if defined(__x86_64__)
 asm(R"(
 .text
-.globl emulated_switch
+.weak emulated_switch
 .type emulated_switch, @function
 emulated_switch:
   pushq %rbp
@@ -76,7 +76,7 @@ constexpr size_t saved_words = 6;
 #elif defined(__aarch64__)
 asm(R"(
 .text
-.globl emulated_switch
+.weak emulated_switch
 .type emulated_switch, %function
 emulated_switch:
   sub sp, sp, #160
@@ -442,6 +442,12 @@ template <class T>
 T atomicMin(T* to, T value) {
   const T before = *to;
   *to = std::min(before, value);
+  return before;
+}
+template <class T>
+T atomicOr(T* to, T value) {
+  const T before = *to;
+  *to |= value;
   return before;
 }
 inline unsigned atomicCAS(unsigned* to, unsigned expected, unsigned value) {
