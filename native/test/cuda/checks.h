@@ -1,0 +1,107 @@
+// What the tests of the emulated kernels share: checks that count, random operands of every element type, and memory that
+// is exactly as long as its contents, so that the address sanitizer sees an access past the end.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "../../kernels/cuda/device.h"
+
+namespace llama::checks {
+
+inline int count = 0;
+inline int failures = 0;
+inline std::string current;
+
+inline void expect(bool holds, const std::string& what) {
+  ++count;
+  if (holds) return;
+  ++failures;
+  std::printf("FAILED %s: %s\n", current.c_str(), what.c_str());
+}
+
+inline int report() {
+  std::printf("%d checks, %d failed\n", count, failures);
+  return failures == 0 ? 0 : 1;
+}
+
+inline std::mt19937 generator(1);
+
+inline int64_t random_int(int64_t least, int64_t most) { return std::uniform_int_distribution<int64_t>(least, most)(generator); }
+
+template <class T>
+constexpr const char* name_of = "float";
+template <>
+inline constexpr const char* name_of<Bf16> = "bf16";
+template <>
+inline constexpr const char* name_of<Half> = "half";
+
+// The relative error of rounding to T, twice over: results next to a tie may round either way.
+template <class T>
+constexpr double rounding = 0;
+template <>
+inline constexpr double rounding<Bf16> = 0x1p-8;
+template <>
+inline constexpr double rounding<Half> = 0x1p-10;
+
+// A matrix with a gap between its rows and, if shifted, a start that no pack is aligned to.
+template <class T>
+struct Matrix {
+  int64_t rows, width, ld;
+  std::vector<T> memory;
+  T* data;
+
+  Matrix(int64_t rows_, int64_t width_, int64_t gap = 0, bool shifted = false)
+      : rows(rows_), width(width_), ld(width_ + gap), memory(static_cast<size_t>(rows > 0 ? (rows - 1) * ld + width : 0) + (shifted ? 1 : 0)), data(memory.data() + (shifted ? 1 : 0)) {}
+  Matrix(const Matrix& other) : rows(other.rows), width(other.width), ld(other.ld), memory(other.memory), data(memory.data() + (other.data - other.memory.data())) {}
+  Matrix& operator=(const Matrix&) = delete;
+
+  T& at(int64_t row, int64_t column) { return data[row * ld + column]; }
+  double value(int64_t row, int64_t column) const { return static_cast<double>(cuda::to_float(data[row * ld + column])); }
+
+  // Gaps too: what is written there by mistake shows.
+  Matrix& fill(float scale = 1) {
+    std::normal_distribution<float> normal(0, scale);
+    for (T& element : memory) element = cuda::from_float<T>(normal(generator));
+    return *this;
+  }
+};
+
+template <class T>
+bool same_bits(const Matrix<T>& a, const Matrix<T>& b) {
+  return a.memory.size() == b.memory.size() && (a.memory.empty() || std::memcmp(a.memory.data(), b.memory.data(), a.memory.size() * sizeof(T)) == 0);
+}
+
+// |actual - expected(row, column)| <= tolerance + (tolerance + rounding to T) |expected|; gaps as they were in `before`.
+template <class T, class Expected>
+void expect_close(const Matrix<T>& actual, const Matrix<T>& before, double tolerance, Expected expected, const std::string& what) {
+  double worst = 0;
+  int64_t at = -1;
+  Matrix<T> rest = actual;
+  for (int64_t row = 0; row < actual.rows; ++row) {
+    for (int64_t column = 0; column < actual.width; ++column) {
+      const double right = expected(row, column), gap = std::abs(actual.value(row, column) - right);
+      const double excess = gap / (tolerance + (tolerance + rounding<T>) * std::abs(right));
+      if (!(excess <= worst)) worst = excess, at = row * actual.width + column;
+      rest.at(row, column) = before.data[row * before.ld + column];
+    }
+  }
+  expect(worst <= 1, what + " " + name_of<T> + ": error is " + std::to_string(worst) + " of the tolerance at " + std::to_string(at));
+  expect(same_bits(rest, before), what + " " + name_of<T> + ": wrote between the rows");
+}
+
+// Calls body once for each order in which a block's threads can run.
+template <class Body>
+void in_every_order(Body body) {
+  for (const auto order : {emulated::Order::forward, emulated::Order::reverse, emulated::Order::shuffled}) {
+    emulated::order = order;
+    body();
+  }
+  emulated::order = emulated::Order::forward;
+}
+
+}  // namespace llama::checks
