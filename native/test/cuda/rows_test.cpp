@@ -1,7 +1,7 @@
 // Row operations, norms and dropout of the CUDA kernels, emulated, against double-precision loops.
 //
 // Tolerances: operands are of order one and the float32 arithmetic between loading and storing is a few operations or a sum
-// of at most 20,000 products in a tree, so 2e-5 is rounding; results in 16 bits are rounded once more (checks.h). A wrong
+// of at most 20,000 products in a tree, so 2e-5 is rounding; results in 16 bits are rounded once more (matrix_checks.h). A wrong
 // index or element is 1e-2 and more. Copies, casts, sums of two and dropout are exact.
 #include <type_traits>
 
