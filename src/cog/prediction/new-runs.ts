@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createFetch, isPublicAddress } from "../files/network.ts";
-import type { Log, LogFields } from "../log.ts";
+import type { Log } from "../log.ts";
 import { originOf, type Settings } from "../settings.ts";
 import { EventStream } from "./event-stream.ts";
 import { logFieldsOf } from "./log-fields.ts";
@@ -51,20 +51,21 @@ export class NewRuns {
     this.#webhookFetch = createFetch({ isAllowed, silenceMs: 30_000 });
   }
 
-  make(family: Family, request: RunRequest, { isStreamed, ...declared }: Declared): Run {
+  make(family: Family, request: RunRequest, declared: Declared): Run {
     const { settings, uploadUrl, log } = this.#options;
+    const { traceparent } = request.traceHeaders;
     this.#count += 1;
     const id = request.id ?? this.#newId();
-    const logFields = logFieldsOf(id, request.traceHeaders.traceparent);
     return new Run({
-      ...declared,
       id,
       number: this.#count,
       family,
       input: request.input,
       context: request.context,
-      stream: isStreamed ? new EventStream(settings.streamHistory) : null,
-      webhook: request.webhook === null ? null : this.#webhook(request.webhook, request, logFields),
+      schema: declared.schema,
+      isArrayOutput: declared.isArrayOutput,
+      stream: declared.isStreamed ? new EventStream(settings.streamHistory) : null,
+      webhook: request.webhook === null ? null : this.#webhook(request.webhook, id, request),
       folder: `${this.#folders}-${this.#count}`,
       uploadUrl,
       inputFetch: this.#inputFetch,
@@ -72,7 +73,8 @@ export class NewRuns {
       userAgent: settings.userAgent,
       maxDownloadBytes: settings.maxDownloadBytes,
       log,
-      logFields,
+      traceparent,
+      onEnd: declared.onEnd,
     });
   }
 
@@ -81,7 +83,7 @@ export class NewRuns {
     for (const fetch of [this.#inputFetch, this.#outputFetch, this.#webhookFetch]) fetch.close();
   }
 
-  #webhook(url: string, request: RunRequest, logFields: LogFields): Webhook {
+  #webhook(url: string, id: string, request: RunRequest): Webhook {
     const { settings, userAgent, log } = this.#options;
     const { webhookToken, webhookOrigins } = settings;
     const hasToken = webhookToken !== null && (webhookOrigins === null || webhookOrigins.has(originOf(url) ?? ""));
@@ -96,7 +98,7 @@ export class NewRuns {
       },
       fetch: this.#webhookFetch,
       log,
-      logFields,
+      logFields: logFieldsOf(id, request.traceHeaders.traceparent),
       backlog: this.#backlog,
     });
   }
