@@ -39,6 +39,7 @@ class HeapDevice final : public Device {
     ++allocations;
     return std::make_unique<Block>(*this, bytes);
   }
+  int64_t available() const override { return static_cast<int64_t>(std::min<size_t>(left, INT64_MAX)); }
   void upload(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   void copy(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
