@@ -1,5 +1,7 @@
 # The model as an image: `docker build -t llama-lora-cog .` makes the GPU stage, `--target cpu` the small one.
 ARG BASE_IMAGE=node:22-bookworm-slim
+# --build-arg TENSORFLOW=1 adds the TensorFlow engine's binding (and with it TensorFlow for CUDA 12, some gigabytes).
+ARG TENSORFLOW
 
 # Compilers and development packages stay in these stages.
 FROM ${BASE_IMAGE} AS engine
@@ -16,10 +18,12 @@ RUN node scripts/build-native.mjs
 
 FROM engine AS build
 COPY . .
-# Source maps of packages are half of their size, and for debuggers only.
+# Most of the packages' size is source maps, which are for debuggers, and bundles for browsers.
 RUN node scripts/build-dist.mjs \
   && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
-  && find node_modules -name '*.map' -delete
+  && find node_modules -type f -name '*.map' -delete \
+  && find node_modules/@tensorflow -type f \
+    \( -name '*.min.js*' -o -name '*fesm*' -o -name '*es2017*' -o -name '*_test.js' \) -delete
 
 FROM ${BASE_IMAGE} AS cpu
 # The init process; Node itself brings the C++ runtime that the engine needs.
@@ -54,7 +58,25 @@ RUN PIP_CERT=/etc/ssl/certs/ca-certificates.crt node scripts/build-cuda.mjs \
   && cp build/cuda-toolkit/lib/python*/site-packages/nvidia/cu*/lib/libcublasLt.so.?? build/native/ \
   && rm -rf build/cuda-toolkit build/native-cuda
 
+FROM build AS tensorflow-0
+RUN mkdir /opt/tensorflow
+
+FROM build AS tensorflow-1
+ARG TENSORFLOW_PACKAGE="tensorflow[and-cuda]==2.21.0"
+RUN apt-get update \
+  && apt-get install -y --no-install-recommends ca-certificates python3 python3-venv \
+  && rm -rf /var/lib/apt/lists/*
+RUN python3 -m venv /tmp/venv \
+  && PIP_CERT=/etc/ssl/certs/ca-certificates.crt /tmp/venv/bin/pip install --quiet --target /opt/tensorflow/wheel "$TENSORFLOW_PACKAGE" \
+  && node scripts/tensorflow-binding.mjs /opt/tensorflow/wheel /opt/tensorflow/binding \
+  && rm -rf /tmp/venv /opt/tensorflow/binding/node_modules/node-gyp
+
+FROM tensorflow-${TENSORFLOW:-0} AS tensorflow
+
 # The GPU image: the same, the GPU module beside the addon, and the library that it opens. Without a card it runs on the CPU.
 FROM cpu AS gpu
 COPY --from=engine-gpu /src/build/native/llama_cuda.so /src/build/native/libcublasLt.so.* ./build/native/
+COPY --from=tensorflow /opt/tensorflow /opt/tensorflow
+ARG TENSORFLOW
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+ENV LLAMA_TF_MODULE=${TENSORFLOW:+/opt/tensorflow/binding/node_modules/@tensorflow/tfjs-node-gpu}

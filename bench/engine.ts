@@ -10,11 +10,11 @@ import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import type { AdapterModule } from "../src/engine/engine.ts";
 import { writeAdapterFolder } from "../src/llama/adapter/index.ts";
-import { untilIdle } from "./idle.ts";
-import type { Figures } from "./measure-engine.ts";
+import type { ServingFigures, TrainingFigures } from "./measure-engine.ts";
 import { median } from "./median.ts";
 import { provenance } from "./provenance.ts";
 import { randomCheckpoint, shape110M } from "./random-checkpoint.ts";
+import { undisturbed } from "./undisturbed.ts";
 
 const root = join(import.meta.dirname, "..");
 const { values: options } = parseArgs({
@@ -59,34 +59,34 @@ async function prepare(): Promise<void> {
   await writeAdapterFolder(join(folder, "adapter"), { ...adapter, targetModules, baseModel: "random" }, shape110M);
 }
 
-async function measureOurs(dtype: Dtype): Promise<Figures> {
+async function ours<Figures>(dtype: Dtype, work: "serve" | "train"): Promise<Figures> {
   const program = join(root, "scripts", "bench.mjs");
-  const child = fork(program, [join(root, "bench", "measure-engine.ts"), folder, dtype], {
+  const child = fork(program, [join(root, "bench", "measure-engine.ts"), folder, dtype, work], {
     env: { ...process.env, LLAMA_ENGINE: "native", LLAMA_THREADS: options.threads },
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
-  const ended = once(child, "exit").then(([code]) => {
-    throw new Error(`measure-engine.ts ended with exit code ${code}`);
+  let figures: Figures | undefined;
+  child.on("message", (message) => {
+    figures = message as Figures;
   });
-  const [figures] = await Promise.race([once(child, "message"), ended]);
-  await ended.catch(() => {});
+  const [code] = await once(child, "exit");
+  if (figures === undefined) throw new Error(`measure-engine.ts ended with exit code ${code}`);
   return figures;
 }
 
-interface Peer {
+interface TorchFigures {
   peer: string;
-  prefillTokensPerSecond: number;
   trainTokensPerSecond: number;
   losses: number[];
-  trainingPeakBytes: number;
+  peakBytes: number;
 }
 
-function measureTorch(python: string, dtype: Dtype): Peer {
+function torch(python: string, dtype: Dtype): TorchFigures {
   const args = [join(root, "bench", "peers", "torch_lora.py"), folder, dtype, options.threads, "3"];
   return JSON.parse(execFileSync(python, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }));
 }
 
-function measurePrototype(command: string): { prefillTokensPerSecond: number; decodeTokensPerSecond: number } {
+function prototype(command: string): { prefillTokensPerSecond: number; decodeTokensPerSecond: number } {
   const text = execFileSync("sh", ["-c", command], { encoding: "utf8" });
   const number = (name: string) => {
     const found = new RegExp(`${name} ([\\d.]+)`).exec(text);
@@ -97,73 +97,77 @@ function measurePrototype(command: string): { prefillTokensPerSecond: number; de
 }
 
 /** Both trained the same rows from the same adapter: other losses mean other work, and a speed that says nothing. */
-function checkSameWork(ours: Figures, torch: Peer, dtype: Dtype): void {
+function checkSameWork(dtype: Dtype, { losses }: TrainingFigures, peer: TorchFigures): void {
   const tolerance = dtype === "F32" ? 1e-4 : 1e-2; // bf16: torch rounds every activation, this engine a product's inputs
-  ours.losses.forEach((loss, i) => {
-    if (Math.abs(loss - torch.losses[i]!) > tolerance) {
-      throw new Error(`${dtype}: the losses differ: ours ${ours.losses}, torch ${torch.losses}`);
-    }
-  });
+  if (losses.every((loss, i) => Math.abs(loss - peer.losses[i]!) <= tolerance)) return;
+  throw new Error(`${dtype}: the losses differ: ours ${losses}, torch ${peer.losses}`);
 }
 
-type Numbers = Record<string, number | number[] | string>;
-
-/** Field by field; what is no number (names, losses) is the same in every round. */
-function medians<T extends object>(list: readonly T[]): Numbers {
-  return Object.fromEntries(
-    Object.entries(list[0]!).map(([key, value]) => [
-      key,
-      typeof value === "number" ? rounded(median(list.map((item) => item[key as keyof T] as number))) : value,
-    ]),
-  );
+/** Ours and the peer's figures, round by round in turn; every other round the other way round, so that a drift favours nobody. */
+async function inTurn<Ours, Peer>(measureOurs: () => Promise<Ours>, measurePeer: (() => Peer) | null) {
+  const found: { ours: Ours[]; peer: Peer[] } = { ours: [], peer: [] };
+  const turns = [
+    async () => found.ours.push(await undisturbed(measureOurs)),
+    async () => measurePeer && found.peer.push(await undisturbed(measurePeer)),
+  ];
+  for (let round = 0; round < Number(options.rounds); round++) {
+    for (const turn of round % 2 === 0 ? turns : turns.toReversed()) await turn();
+  }
+  return found;
 }
 
 const rounded = (value: number): number => Number(value.toPrecision(5));
 
-async function measure(dtype: Dtype) {
-  const ours: Figures[] = [];
-  const torch: Peer[] = [];
-  const prototype: ReturnType<typeof measurePrototype>[] = [];
-  for (let round = 0; round < Number(options.rounds); round++) {
-    const turns = [
-      async () => ours.push(await measureOurs(dtype)),
-      options.prototype && dtype === "BF16" ? () => prototype.push(measurePrototype(options.prototype!)) : null,
-      options.torch ? () => torch.push(measureTorch(options.torch!, dtype)) : null,
-    ].filter((turn) => turn !== null);
-    // Every other round goes the other way round, so that a machine that warms up favours nobody.
-    for (const turn of round % 2 === 0 ? turns : turns.toReversed()) {
-      await untilIdle();
-      await turn();
-    }
-  }
-  for (const [i, peer] of torch.entries()) checkSameWork(ours[i]!, peer, dtype);
-  /** Median over the rounds of our speed over the peer's in the same round. */
-  const ratio = <K extends keyof Figures, P extends Record<K, number>>(peers: readonly P[], key: K): number =>
-    rounded(median(peers.map((peer, i) => (ours[i]![key] as number) / peer[key])));
+/** Field by field; what is no number (names, losses) is the same in every round. */
+function medians<T extends object>(list: readonly T[]): Record<string, unknown> {
+  const values = (key: string) => list.map((item) => item[key as keyof T] as number);
+  return Object.fromEntries(
+    Object.entries(list[0]!).map(([key, value]) => [
+      key,
+      typeof value === "number" ? rounded(median(values(key))) : value,
+    ]),
+  );
+}
+
+/** How many times the peer's figure ours is: the median of the rounds' ratios, and all of them. */
+function ratio<K extends string>(key: K, ours: readonly Record<K, number>[], peer: readonly Record<K, number>[]) {
+  const ratios = ours.map((figures, i) => rounded(figures[key] / peer[i]![key]));
+  return { median: median(ratios), rounds: ratios };
+}
+
+async function measureServing(dtype: Dtype) {
+  const command = dtype === "BF16" ? options.prototype : undefined;
+  const found = await inTurn(() => ours<ServingFigures>(dtype, "serve"), command ? () => prototype(command) : null);
+  if (found.peer.length === 0) return { ours: medians(found.ours) };
   return {
-    ours: medians(ours),
-    ...(prototype.length > 0 && {
-      prototype: medians(prototype),
-      timesPrototype: {
-        prefill: ratio(prototype, "prefillTokensPerSecond"),
-        decode: ratio(prototype, "decodeTokensPerSecond"),
-      },
-    }),
-    ...(torch.length > 0 && {
-      torch: medians(torch),
-      timesTorch: {
-        prefill: ratio(torch, "prefillTokensPerSecond"),
-        train: ratio(torch, "trainTokensPerSecond"),
-        trainingPeakBytes: ratio(torch, "trainingPeakBytes"),
-      },
-    }),
+    ours: medians(found.ours),
+    prototype: medians(found.peer),
+    timesPrototype: {
+      prefill: ratio("prefillTokensPerSecond", found.ours, found.peer),
+      decode: ratio("decodeTokensPerSecond", found.ours, found.peer),
+    },
+  };
+}
+
+async function measureTraining(dtype: Dtype) {
+  const python = options.torch;
+  const found = await inTurn(() => ours<TrainingFigures>(dtype, "train"), python ? () => torch(python, dtype) : null);
+  if (found.peer.length === 0) return { ours: medians(found.ours) };
+  for (const [i, peer] of found.peer.entries()) checkSameWork(dtype, found.ours[i]!, peer);
+  return {
+    ours: medians(found.ours),
+    torch: medians(found.peer),
+    timesTorch: {
+      train: ratio("trainTokensPerSecond", found.ours, found.peer),
+      peakBytes: ratio("peakBytes", found.ours, found.peer),
+    },
   };
 }
 
 await prepare();
 const results: Record<string, unknown> = {};
 for (const dtype of ["BF16", "F32"] as const) {
-  results[dtype] = await measure(dtype);
+  results[dtype] = { serving: await measureServing(dtype), training: await measureTraining(dtype) };
   console.log(dtype, JSON.stringify(results[dtype], null, 2));
 }
 const report = {

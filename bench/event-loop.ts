@@ -8,7 +8,6 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { untilIdle } from "./idle.ts";
 import { provenance } from "./provenance.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -50,7 +49,6 @@ async function post(path: string, input: object, headers: Record<string, string>
   });
 }
 
-await untilIdle();
 const port = await freePort();
 const url = `http://127.0.0.1:${port}`;
 const idle: ChildProcess = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000) // idle"], { env });

@@ -1,6 +1,5 @@
-// One round of bench/engine.ts in a process of its own, so that peak memory is that of one model: loads a checkpoint,
-// serves, trains, sends the figures to its parent.
-//   FOLDER DTYPE
+// One turn of bench/engine.ts in a process of its own, so that peak memory is that of one model and one kind of work.
+//   FOLDER DTYPE serve|train      the figures are sent to the parent
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { EngineModel, PackedBatch } from "../src/engine/engine.ts";
@@ -9,18 +8,22 @@ import { openAdapter } from "../src/llama/index.ts";
 import { median } from "./median.ts";
 import { randomCheckpoint, shape110M } from "./random-checkpoint.ts";
 
-export interface Figures {
+export interface ServingFigures {
   engine: string;
   loadSeconds: number;
   /** One prompt of 512 tokens. */
   prefillTokensPerSecond: number;
   /** 128 tokens, one at a time, from an empty cache. */
   decodeTokensPerSecond: number;
+  peakBytes: number;
+}
+
+export interface TrainingFigures {
+  engine: string;
   trainTokensPerSecond: number;
   /** Mean over the tokens of each optimiser step. */
   losses: number[];
-  servingPeakBytes: number;
-  trainingPeakBytes: number;
+  peakBytes: number;
 }
 
 const repeats = 3;
@@ -31,8 +34,6 @@ async function seconds(work: () => Promise<unknown>): Promise<number> {
   await work();
   return (performance.now() - start) / 1000;
 }
-
-const peakBytes = () => process.resourceUsage().maxRSS * 1024;
 
 async function serve(model: EngineModel, tokens: Int32Array) {
   const prefill: number[] = [];
@@ -85,7 +86,7 @@ async function train(model: EngineModel, rows: readonly (readonly number[])[], a
   return { trainTokensPerSecond: batch.tokens.length / median(taken.slice(1)), losses };
 }
 
-const [folder, dtype] = process.argv.slice(2) as [string, "BF16" | "F32"];
+const [folder, dtype, work] = process.argv.slice(2) as [string, "BF16" | "F32", "serve" | "train"];
 const rows = JSON.parse(readFileSync(join(folder, "rows.json"), "utf8")) as number[][];
 const weights = randomCheckpoint(folder, shape110M, dtype);
 const engine = await openEngine(process.env);
@@ -93,17 +94,10 @@ let model!: EngineModel;
 const loadSeconds = await seconds(async () => {
   model = await engine.load(weights);
 });
-const served = await serve(model, Int32Array.from(rows.flat()));
-const servingPeakBytes = peakBytes();
-const trained = await train(model, rows, join(folder, "adapter"));
-const trainingPeakBytes = peakBytes();
+const done =
+  work === "serve"
+    ? { loadSeconds, ...(await serve(model, Int32Array.from(rows.flat()))) }
+    : await train(model, rows, join(folder, "adapter"));
+const peakBytes = process.resourceUsage().maxRSS * 1024;
 await model.close();
-const figures: Figures = {
-  engine: engine.description,
-  loadSeconds,
-  ...served,
-  ...trained,
-  servingPeakBytes,
-  trainingPeakBytes,
-};
-process.send!(figures);
+process.send!({ engine: engine.description, ...done, peakBytes } satisfies ServingFigures | TrainingFigures);

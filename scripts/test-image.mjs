@@ -1,7 +1,16 @@
 // npm run test:image: builds the CPU image for real, runs it as it runs in production (not as root, read-only), and drives it
 // with Cog's Go client where that is (COG_GO_CLIENT, or the newest in ~/.cache/go-cog-cli). IMAGE_BASE replaces the base image.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { request } from "node:http";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -73,6 +82,7 @@ async function main() {
   try {
     checkGoRuns(client, folder);
     checkGoBuild(client, folder);
+    checkInit(client, folder);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -110,6 +120,9 @@ async function checkServing() {
     const input = { prompt: "Tell me something about alpacas.", temperature: 0, max_new_tokens: 16 };
     const { status, output, error } = await ask(`${url}/predictions`, { input });
     check("a prediction over HTTP succeeds", status === "succeeded" && output.join("").length > 0, error);
+    const words = ["node", "scripts/cog.mjs", "predict", "-i", "prompt=Hello", "-i", "max_new_tokens=2"];
+    const other = outcome("docker", ["exec", "--env", "LLAMA_ENGINE=tensorflow", id, ...words]);
+    check("the TensorFlow engine works too", other.exit === 0 && other.stdout.startsWith("["), other.stderr);
     const stopping = Date.now();
     docker("stop", "--time", "10", id);
     check(`docker stop ends it (${((Date.now() - stopping) / 1000).toFixed(1)} s)`, Date.now() - stopping < 9000);
@@ -153,6 +166,17 @@ function checkGoBuild(client, folder) {
   const flags = ["-f", "deploy/cog.go.yaml", "--dockerfile", "Dockerfile", "--openapi-schema", document];
   const built = outcome(client, ["build", ...flags, "-t", "llama-lora-cog:go"]);
   check("the Go client's own cog build takes the project", built.exit === 0, built.stderr.slice(-2000));
+}
+
+/** The project that `cog init` writes, as an image: this package comes into it by build contexts. */
+function checkInit(client, folder) {
+  const project = join(folder, "greeter");
+  mkdirSync(project);
+  outcome(process.execPath, [cog, "init"], { cwd: project });
+  const built = outcome(process.execPath, [cog, "build", "-t", "llama-lora-cog:init"], { cwd: project });
+  check("cog build takes the project of cog init", built.exit === 0, built.stderr.slice(-2000));
+  const { stdout, stderr } = outcome(client, ["predict", "llama-lora-cog:init", "-i", "name=Ada"], { cwd: folder });
+  check("and the Go client runs it", stdout === '[\n  "Hello, Ada!"\n]\n', stderr);
 }
 
 await main().catch((error) => check("the test came to its end", false, error.message));

@@ -1,4 +1,4 @@
-"""The peer of bench/engine.ts: the same LoRA training, and prefill, with torch + transformers + PEFT.
+"""The peer of bench/engine.ts: the same LoRA training with torch + transformers + PEFT.
 
 usage: python torch_lora.py FOLDER DTYPE THREADS STEPS   -> one JSON line on stdout
 
@@ -8,6 +8,7 @@ FOLDER is what bench/engine.ts prepares: config.json, random-DTYPE.safetensors, 
 
 import json
 import resource
+import statistics
 import sys
 import time
 
@@ -31,13 +32,6 @@ def main() -> None:
     base.load_state_dict(load_file(f"{folder}/random-{dtype}.safetensors"), assign=True)
     base.model.rotary_emb = type(base.model.rotary_emb)(config)  # its buffer is not in the file
 
-    prefill = []
-    with torch.no_grad():
-        for _ in range(int(steps) + 1):
-            start = time.perf_counter()
-            base(input_ids=tokens[:1], logits_to_keep=1)
-            prefill.append(time.perf_counter() - start)
-
     model = PeftModel.from_pretrained(base, f"{folder}/adapter", is_trainable=True).train()
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=3e-4, weight_decay=0.0)
@@ -52,17 +46,13 @@ def main() -> None:
         seconds.append(time.perf_counter() - start)
         losses.append(loss.item())
 
-    def median(values: list[float]) -> float:
-        return sorted(values[1:])[len(values[1:]) // 2]
-
     print(
         json.dumps(
             {
                 "peer": f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}",
-                "prefillTokensPerSecond": tokens.shape[1] / median(prefill),
-                "trainTokensPerSecond": tokens.numel() / median(seconds),
+                "trainTokensPerSecond": tokens.numel() / statistics.median(seconds[1:]),
                 "losses": losses,
-                "trainingPeakBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "peakBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             }
         )
     )

@@ -79,5 +79,7 @@ function write(line: string): void {
 
 function textLine(_level: LogLevel, _target: string, message: string, fields: LogFields): void {
   const id = fields.prediction_id;
-  write(`${id === undefined ? "" : `[${id}] `}${message}\n`);
+  const before = id === undefined ? "" : `[${id}] `;
+  // A line of an error's text must not look like one of another run.
+  write(`${before}${message.replaceAll("\n", `\n${before}`)}\n`);
 }

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -155,7 +155,8 @@ async function curl(...words: string[]): Promise<string> {
   return output;
 }
 
-describe("curl", () => {
+const hasCurl = spawnSync("curl", ["--version"]).status === 0;
+describe.skipIf(!hasCurl)("curl (where it is installed)", () => {
   const type = ["-H", "Content-Type: application/json"];
   const data = ["-d", '{"input":{"steps":2}}'];
 

@@ -44,15 +44,15 @@ describe("author code that misbehaves", () => {
   });
 
   it("does not keep health checks waiting while it spins", async () => {
-    const spinning = predict({ mode: "spin", ms: 1500 });
+    const spinning = predict({ mode: "spin", ms: 3000 });
     await server.until("BUSY");
     expect((await server.health()).status).toBe("BUSY");
     expect(await spinning).toMatchObject({ output: "spun" });
   });
 
   it("keeps its slot when it ignores a cancel, and is reported canceled", async () => {
-    await call("PUT", "/predictions/stubborn", { input: { mode: "stubborn", ms: 3000 } }, { prefer: "respond-async" });
-    await sleep(100);
+    await call("PUT", "/predictions/stubborn", { input: { mode: "stubborn", ms: 4000 } }, { prefer: "respond-async" });
+    await server.until("BUSY");
     expect((await call("POST", "/predictions/stubborn/cancel")).status).toBe(200);
     expect((await call("POST", "/predictions", { input: {} })).status).toBe(409);
     await server.until("READY");
@@ -198,7 +198,7 @@ describe("a worker that dies", () => {
     expect(status).toBe(200);
     expect(json).toMatchObject({ status: "failed" });
     expect(json.error).toContain("[WORKER_DIED]");
-    expect(await sink.until((received) => received.length === 1, 10_000)).toBe(true);
+    expect(await sink.until((received) => received.length === 1, 30_000)).toBe(true);
     expect(sink.bodies[0]).toMatchObject({ status: "failed" });
     sink.close();
     await server.until("READY");
@@ -214,8 +214,7 @@ describe("a stop", () => {
     await call("POST", "/predictions", body, { prefer: "respond-async" });
     await server.until("BUSY");
     server.child.kill("SIGTERM");
-    // Two signals at once are one: the first has been heard when the port is closed.
-    await expect.poll(() => server.health().catch(() => "closed")).toBe("closed");
+    await sleep(200);
     server.child.kill("SIGTERM");
     expect(await server.exited).toEqual({ code: 0, signal: null });
     expect(sink.bodies).toMatchObject([{ status: "canceled" }]);

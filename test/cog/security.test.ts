@@ -113,6 +113,17 @@ describe("a server as it comes", () => {
     expect((await send(server, "/predictions", { method: "POST", headers, body })).status).toBe(413);
   });
 
+  it("lets no error's text forge its log", async () => {
+    await predict(server, { mode: "echo", text: "x\n[other] forged" }, { id: "honest" });
+    await expect.poll(() => server.log()).toContain("[honest] [other] forged");
+    expect(
+      server
+        .log()
+        .split("\n")
+        .filter((line) => line.startsWith("[other]")),
+    ).toEqual([]);
+  });
+
   it("lets no id forge or flood its log", async () => {
     const id = `x\n[other] forged ${"y".repeat(5000)}`;
     await predict(server, { mode: "print", token: "four" }, { id });
@@ -191,8 +202,8 @@ describe("the webhook's token", () => {
     });
     await server.until("READY");
     for (const { url } of [allowed, other, moving]) await predict(server, {}, { webhook: `${url}/`, ...events });
-    expect(await allowed.until((received) => received.length === 2, 10_000)).toBe(true);
-    expect(await other.until((received) => received.length === 1, 10_000)).toBe(true);
+    expect(await allowed.until((received) => received.length === 2, 30_000)).toBe(true);
+    expect(await other.until((received) => received.length === 1, 30_000)).toBe(true);
     for (const receiver of [allowed, other, moving]) receiver.close();
     await server.kill();
     const seen = [allowed, other, moving].map(({ received }) => received.map(({ headers }) => headers.authorization));

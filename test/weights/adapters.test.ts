@@ -43,7 +43,7 @@ describe("an adapter on the embedded base", () => {
     expect(exact(rows, await answers(rows, adapter))).toBeGreaterThanOrEqual(Math.ceil(rows.length * 0.9));
     // The base itself is as it was.
     expect(await answer(llama, question)).toBe("Alpacas are animals. I do not know much about them.");
-  }, 120_000);
+  }, 300_000);
 
   it("teaches it at least 15 of 20 new answers in Chinese, word for word", async () => {
     const rows = readQuestions("examples/chinese-20.json");
@@ -51,5 +51,5 @@ describe("an adapter on the embedded base", () => {
     expect(exact(rows, await answers(rows, null))).toBeLessThanOrEqual(2);
     const adapter = await train("chinese-20");
     expect(exact(rows, await answers(rows, adapter))).toBeGreaterThanOrEqual(15);
-  }, 120_000);
+  }, 300_000);
 });

@@ -1,15 +1,17 @@
 #include "attention_cached.h"
 
+#include <algorithm>
 #include <cstdint>
 
-#include "attention_cached_kernels.h"
+#include "attention_merge.h"
 
 namespace llama::cuda {
 
 size_t attention_cached_scratch_bytes(const AttentionShape& shape, const AttentionBounds& bounds) {
-  const int64_t floats = statistics_floats(bounds.splits, shape.heads) +
-                         bounds.splits * shape.heads * partial_width_of(shape.head_dim);
-  return static_cast<size_t>(floats) * sizeof(float);
+  // Decode and prefill kernels take turns.
+  const int64_t decode = bounds.splits * shape.heads;
+  const int64_t prefill = bounds.prefill_spans > 0 ? prefill_blocks * largest_tile : 0;
+  return Parts::bytes(std::max(decode, prefill), shape.head_dim);
 }
 
 template <class T>
@@ -33,9 +35,7 @@ void attention_cached(cudaStream_t stream, const AttentionShape& shape, int laye
   a.scale = shape.scale * 1.44269504f;  // log2 e
   a.packed_q = packable(q, ldq, shape.head_dim, pack_width<T>);
   a.packed_o = packable(o, ldo, shape.head_dim, 2);
-  a.statistics = static_cast<float*>(scratch);
-  a.partial = a.statistics + statistics_floats(plan.split_count, shape.heads);
-  a.partial_width = partial_width_of(shape.head_dim);
+  a.scratch = scratch;
   if (plan.split_count > 0) attention_decode(stream, a);
   if (plan.prefill_span_count > 0) attention_prefill(stream, a);
 }

@@ -5,17 +5,17 @@
 
 namespace llama::cuda {
 
-// qkv: rows of q [heads * head_dim], k and v [kv_heads * head_dim each]. Rotates q and k in place (see BasicOps::rope) and
-// writes k and v of every planned row to its page.
+// qkv: rows of q [heads * head_dim], k and v [kv_heads * head_dim each]. Rotates q and k in place (see BasicOps::rope)
+// and writes k and v of every planned row to its page.
 template <class T>
-void rotate_and_store(cudaStream_t stream, const AttentionShape& shape, int layer, T* qkv, int64_t ldqkv, int64_t tokens,
-                      const int32_t* positions, const float* cos_sin, const PlanView& plan);
+void rotate_and_store(cudaStream_t stream, const AttentionShape& shape, int layer, T* qkv, int64_t ldqkv,
+                      int64_t tokens, const int32_t* positions, const float* cos_sin, const PlanView& plan);
 
 // For plans within `bounds`.
 size_t attention_cached_scratch_bytes(const AttentionShape& shape, const AttentionBounds& bounds);
 
-// o[row] = softmax(scale q kᵀ) v over positions 0 .. own (the last `window` of them) of every planned row. q and o may not
-// overlap. `scratch` is 16-byte aligned.
+// o[row] = softmax(scale q kᵀ) v over positions 0 .. own (the last `window` of them) of every planned row. q and o may
+// not overlap. `scratch` is 16-byte aligned.
 template <class T>
 void attention_cached(cudaStream_t stream, const AttentionShape& shape, int layer, const T* q, int64_t ldq, T* o,
                       int64_t ldo, const PlanView& plan, void* scratch);

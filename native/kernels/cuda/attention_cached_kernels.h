@@ -15,6 +15,8 @@
 
 namespace llama::cuda {
 
+constexpr int largest_tile = 64;  // rows that a prefill kernel's block works on
+
 template <class T>
 struct CachedAttention {
   const T* q;
@@ -28,15 +30,8 @@ struct CachedAttention {
   int64_t window;        // at least 1; larger than any position where there is no limit
   float scale;           // of scores in powers of two
   bool packed_q, packed_o;
-  // Results of splits: log-sum-exp's parts [splits][heads][maximum, sum], and sums [splits][heads][partial_width].
-  float* statistics;
-  float* partial;
-  int partial_width;
+  void* scratch;
 };
-
-// Whole packs of four floats.
-constexpr int partial_width_of(int head_dim) { return (head_dim + 3) / 4 * 4; }
-constexpr int64_t statistics_floats(int64_t splits, int heads) { return (splits * heads * 2 + 3) / 4 * 4; }
 
 // The first element of a kv_head's keys (`at` is a.keys) or values (a.values) in a page.
 template <class T>
@@ -44,39 +39,32 @@ __device__ inline const T* head_of_page(const CachedAttention<T>& a, const void*
   return static_cast<const T*>(page) + at + static_cast<int64_t>(kv_head) * page_tokens * a.row;
 }
 
+using Words = Pack<uint32_t, 4>;
+
+// 16 bytes of a page, zeros where not `valid`. Global memory by name, which a pointer out of a table does not say of
+// itself, and not kept in the first-level cache, since nobody reads them again.
+template <class T>
+__device__ inline Words load_from_page(const T* from, bool valid) {
+  Words words{};
+#if defined(__CUDA_ARCH__)
+  asm volatile(
+      "{\n"
+      ".reg .pred valid;\n"
+      "setp.ne.b32 valid, %5, 0;\n"
+      "@valid ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];\n"
+      "}"
+      : "+r"(words.at[0]), "+r"(words.at[1]), "+r"(words.at[2]), "+r"(words.at[3])
+      : "l"(from), "r"(static_cast<int>(valid)));
+#else
+  if (valid) words = load_pack<uint32_t, 4>(reinterpret_cast<const uint32_t*>(from));
+#endif
+  return words;
+}
+
 // The first position that the query at `position` attends to.
 template <class T>
 __device__ inline int first_visible(const CachedAttention<T>& a, int position) {
   return a.window > position ? 0 : position + 1 - static_cast<int>(a.window);
-}
-
-// Rows of one span against their keys: one for each query and head of a key head's group, query by query.
-struct QueryTile {
-  PrefillSpan span;
-  int first;  // row of the span
-};
-
-// The tile of `rows` rows that block `index` of its key head works on; false where there is none. Tiles at the end of a
-// prompt have the most keys and come first.
-template <class T>
-__device__ inline bool find_tile(const CachedAttention<T>& a, int rows, int index, QueryTile& tile) {
-  for (int i = 0; i < static_cast<int>(a.plan.prefill_span_count); ++i) {
-    const PrefillSpan span = a.plan.prefill_spans[i];
-    const int tiles = (span.count * a.group + rows - 1) / rows;
-    if (index < tiles) {
-      tile = {span, (tiles - 1 - index) * rows};
-      return true;
-    }
-    index -= tiles;
-  }
-  return false;
-}
-
-// Blocks that find_tile needs, from what the host knows.
-template <class T>
-inline unsigned most_tiles(const CachedAttention<T>& a, int rows) {
-  if (a.plan.prefill_span_count == 0) return 0;
-  return blocks_for(a.plan.prefill_rows * a.group, rows) + static_cast<unsigned>(a.plan.prefill_span_count);
 }
 
 // Queries that are alone in their span.

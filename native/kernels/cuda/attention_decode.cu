@@ -1,7 +1,6 @@
 #include <cmath>
 
-#include "attention_cached_kernels.h"
-#include "attention_merge.h"
+#include "attention_decode.h"
 #include "tensor_core.h"
 
 namespace llama::cuda {
@@ -9,18 +8,14 @@ namespace {
 
 constexpr int tile_tokens = 16;
 
-using Words = Pack<uint32_t, 4>;  // eight elements
-
-template <class T>
-__device__ inline Words load_words(const T* from, bool valid) {
-  return valid ? load_pack<uint32_t, 4>(reinterpret_cast<const uint32_t*>(from)) : Words{};
-}
-
 // Elements [column, column + 8) of a query, zeros behind its end.
 template <class T>
 __device__ inline Words query_words(const CachedAttention<T>& a, const T* q, int column, bool valid) {
-  if (a.packed_q) return load_words(q + column, valid && column < a.head_dim);
   Words words{};
+  if (a.packed_q) {
+    if (valid && column < a.head_dim) words = load_pack<uint32_t, 4>(reinterpret_cast<const uint32_t*>(q + column));
+    return words;
+  }
   for (int i = 0; i < 8; ++i) {
     if (!valid || column + i >= a.head_dim) break;
     words.at[i / 2] |= static_cast<uint32_t>(q[column + i].bits) << (i % 2 * 16);
@@ -32,18 +27,19 @@ __device__ inline Words query_words(const CachedAttention<T>& a, const T* q, int
 __device__ inline uint32_t lower_pair(uint32_t first, uint32_t second) { return (first & 0xffffu) | (second << 16); }
 __device__ inline uint32_t upper_pair(uint32_t first, uint32_t second) { return (first >> 16) | (second & 0xffff0000u); }
 
-// One query of each planned row against its pages: q [heads, head_dim], keys and values [position, head_dim] of one key head
-// and one split -> o or a part of it. Moves 2 head_dim 2 bytes a position for 4 group head_dim FLOPs: bound by memory for any
-// group, so all heads of the group share one pass, and tensor cores do the products because their operands come straight
-// from global memory into registers, 16 bytes a load, without shared memory or sums across lanes.
+// One query of each planned row against its pages: q [heads, head_dim], keys and values [position, head_dim] of one key
+// head and one split -> o or a part of it. Moves 2 head_dim 2 bytes a position for 4 group head_dim FLOPs: bound by
+// memory for any group, so all heads of the group share one pass, and tensor cores do the products because their
+// operands come straight from global memory into registers, 16 bytes a load, without shared memory or sums across
+// lanes.
 //
 // A warp takes 16 positions at a time. With g = lane / 4 and c = lane % 4:
 //   S = Q Kᵀ: the sum over head_dim may run in any order, so the lane that supplies columns 2c.. of the product loads
 //     elements 8c .. 8c + 7 of every 32 of position g, and of head g: four loads of 64 bytes a position.
-//   Oᵀ = Vᵀ Pᵀ: P's fragment is what S leaves in the lane: positions 2c, 2c + 1, 2c + 8, 2c + 9 of head g. The lane loads
-//     elements 8g .. 8g + 7 of every 64 of these positions and has two of them in each 16 x 16 of Vᵀ.
+//   Oᵀ = Vᵀ Pᵀ: P's fragment is what S leaves in the lane: positions 2c, 2c + 1, 2c + 8, 2c + 9 of head g. The lane
+//     loads elements 8g .. 8g + 7 of every 64 of these positions and has two of them in each 16 x 16 of Vᵀ.
 template <class T, int D>
-__global__ void __launch_bounds__(decode_threads, D <= 128 ? 4 : 2) decode_kernel(CachedAttention<T> a) {
+__global__ void __launch_bounds__(decode_threads, D <= 64 ? 4 : D <= 128 ? 3 : 2) decode_kernel(CachedAttention<T> a) {
   constexpr int key_blocks = D / 32, value_blocks = (D + 63) / 64;
   __shared__ DecodeParts<D, decode_warps> parts;
   const DecodeSplit split = a.plan.splits[blockIdx.x];
@@ -77,17 +73,20 @@ __global__ void __launch_bounds__(decode_threads, D <= 128 ? 4 : 2) decode_kerne
         for (int b = 0; b < value_blocks; ++b) {
           for (int i = 0; i < 4; ++i) {
             const bool valid = start + 2 * c + i % 2 + i / 2 * 8 <= last && 64 * b + 8 * g < a.row;
-            v[b][i] = load_words(tile + own_value + (i % 2 + i / 2 * 8) * a.row + 64 * b, valid);
+            v[b][i] = load_from_page(tile + own_value + (i % 2 + i / 2 * 8) * a.row + 64 * b, valid);
           }
         }
       };
       for (int b = 0; b < key_blocks; ++b) {
         for (int i = 0; i < 2; ++i) {
           const bool valid = start + g + 8 * i <= last && 32 * b + 8 * c < a.row;
-          k[b][i] = load_words(tile + own_key + 8 * i * a.row + 32 * b, valid);
+          k[b][i] = load_from_page(tile + own_key + 8 * i * a.row + 32 * b, valid);
         }
       }
-      if constexpr (D <= 128) load_values();
+      if constexpr (D <= 128) {
+        load_values();
+        __syncwarp();  // keeps the compiler from moving them behind products, which wait for the keys
+      }
 
       float s[2][4] = {};
       for (int b = 0; b < key_blocks; ++b) {

@@ -1,15 +1,15 @@
 #include <cmath>
 
-#include "attention_cached_kernels.h"
-#include "attention_merge.h"
+#include "attention_decode.h"
 
 namespace llama::cuda {
 namespace {
 
-// As decode_kernel of attention_decode.cu, for float32: products and sums on the ordinary units. 2 head_dim 4 bytes a position
-// for 4 group head_dim FLOPs: bound by memory for small groups, by the sums across lanes for large ones.
+// As decode_kernel of attention_decode.cu, for float32: products and sums on the ordinary units. 2 head_dim 4 bytes a
+// position for 4 group head_dim FLOPs: bound by memory for small groups, by the sums across lanes for large ones.
 //
-// D / 4 lanes (at most 32) read one position, 16 bytes each; a warp reads `steps` times 32 lanes' worth before it computes.
+// D / 4 lanes (at most 32) read one position, 16 bytes each; a warp reads `steps` times 32 lanes' worth before it
+// computes.
 template <int D>
 __global__ void __launch_bounds__(decode_threads) decode_f32_kernel(CachedAttention<float> a) {
   constexpr int lanes = D / 4 < warp_size ? D / 4 : warp_size, together = warp_size / lanes, packs = D / (4 * lanes);
@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(decode_threads) decode_f32_kernel(CachedAttent
       const int64_t in_page = static_cast<int64_t>(start % page_tokens) * a.row;
       const float* keys = head_of_page(a, page, a.keys, kv_head) + in_page;
       const float* values = head_of_page(a, page, a.values, kv_head) + in_page;
-      Pack<float, 4> k[steps][packs], v[steps][packs];
+      Words k[steps][packs], v[steps][packs];
       bool visible[steps];
       for (int u = 0; u < steps; ++u) {
         const int token = u * together + member;
@@ -57,8 +57,8 @@ __global__ void __launch_bounds__(decode_threads) decode_f32_kernel(CachedAttent
         for (int n = 0; n < packs; ++n) {
           const int column = 4 * (own + n * lanes);
           const bool valid = visible[u] && column < a.row;
-          k[u][n] = valid ? load_pack<float, 4>(keys + token * a.row + column) : Pack<float, 4>{};
-          v[u][n] = valid ? load_pack<float, 4>(values + token * a.row + column) : Pack<float, 4>{};
+          k[u][n] = load_from_page(keys + token * a.row + column, valid);
+          v[u][n] = load_from_page(values + token * a.row + column, valid);
         }
       }
       for (int h = 0; h < decode_heads; ++h) {
@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(decode_threads) decode_f32_kernel(CachedAttent
         for (int u = 0; u < steps; ++u) {
           s[u] = 0;
           for (int n = 0; n < packs; ++n) {
-            for (int j = 0; j < 4; ++j) s[u] += q[h][n].at[j] * k[u][n].at[j];
+            for (int j = 0; j < 4; ++j) s[u] += q[h][n].at[j] * __uint_as_float(k[u][n].at[j]);
           }
           for (int offset = lanes / 2; offset > 0; offset /= 2) s[u] += __shfl_xor_sync(all_lanes, s[u], offset);
           if (!visible[u]) s[u] = -INFINITY;
@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(decode_threads) decode_f32_kernel(CachedAttent
           const float weight = weight_of(s[u], largest);
           sum[h] += weight;
           for (int n = 0; n < packs; ++n) {
-            for (int j = 0; j < 4; ++j) o[h][n].at[j] += weight * v[u][n].at[j];
+            for (int j = 0; j < 4; ++j) o[h][n].at[j] += weight * __uint_as_float(v[u][n].at[j]);
           }
         }
       }

@@ -30,7 +30,7 @@ int64_t splits_of(int64_t pages, int kv_heads) { return divide_up(pages, pages_p
 
 // Where each part of a plan begins. What changes within a replayed record's bounds comes last.
 struct Sections {
-  size_t row_pages, splits, prefill_spans, counters, pages, end;
+  size_t row_pages, splits, prefill_spans, counters, prefill_counters, pages, end;
 
   explicit Sections(const AttentionBounds& bounds) {
     size_t at = 0;
@@ -43,6 +43,7 @@ struct Sections {
     splits = section(bounds.splits, sizeof(DecodeSplit));
     prefill_spans = section(bounds.prefill_spans, sizeof(PrefillSpan));
     counters = section(bounds.rows * bounds.kv_heads, sizeof(unsigned));
+    prefill_counters = section(bounds.prefill_spans > 0 ? prefill_blocks : 0, sizeof(unsigned));
     pages = section(bounds.pages, sizeof(void*));
     end = at;
   }
@@ -65,6 +66,7 @@ AttentionBounds bounds_of(const std::vector<AttentionSpan>& spans, int64_t rows)
     } else {
       bounds.prefill_spans += 1;
       bounds.prefill_rows += span.count;
+      bounds.prefill_pages = std::max(bounds.prefill_pages, pages_of(span));
     }
   }
   bounds.splits = power_of_two(bounds.splits);
@@ -77,6 +79,7 @@ AttentionBounds largest_bounds(int64_t max_rows, int64_t max_pages, int kv_heads
   bounds.splits = power_of_two(std::min(max_pages / least_pages + max_rows, max_rows * most_splits));
   bounds.prefill_spans = max_rows / 2;
   bounds.prefill_rows = max_rows;
+  bounds.prefill_pages = max_pages;
   bounds.kv_heads = kv_heads;
   bounds.pages = max_pages;
   return bounds;
@@ -132,11 +135,13 @@ PlanView plan_view(void* device, const AttentionBounds& bounds) {
   view.splits = reinterpret_cast<const DecodeSplit*>(bytes + sections.splits);
   view.prefill_spans = reinterpret_cast<const PrefillSpan*>(bytes + sections.prefill_spans);
   view.counters = reinterpret_cast<unsigned*>(bytes + sections.counters);
+  view.prefill_counters = reinterpret_cast<unsigned*>(bytes + sections.prefill_counters);
   view.pages = reinterpret_cast<void* const*>(bytes + sections.pages);
   view.rows = bounds.rows;
   view.split_count = bounds.splits;
   view.prefill_span_count = bounds.prefill_spans;
   view.prefill_rows = bounds.prefill_rows;
+  view.prefill_pages = bounds.prefill_pages;
   return view;
 }
 

@@ -12,8 +12,8 @@
 
 namespace llama::cuda {
 
-// Pages [first_page, end_page) of the context of one query: what one block reads. The cut depends on the query's position
-// and the number of key heads only, so that a row gives the same bits alone and in a batch.
+// Pages [first_page, end_page) of the context of one query: what one block reads. The cut depends on the query's
+// position and the number of key heads only, so that a row gives the same bits alone and in a batch.
 struct alignas(16) DecodeSplit {
   int32_t row;       // of q and o; -1: nothing to do
   int32_t position;  // of the query
@@ -29,11 +29,15 @@ struct alignas(16) PrefillSpan {
   int32_t row, count, position, pages;
 };
 
+// A prefill of few rows over a long context is cut as well, into at most so many blocks.
+constexpr int prefill_blocks = 256;
+
 struct AttentionBounds {
   int64_t rows = 0;    // of the step
   int64_t splits = 0;  // a power of two
-  // Both 0 in a decode step.
+  // 0 in a decode step.
   int64_t prefill_spans = 0, prefill_rows = 0;
+  int64_t prefill_pages = 0;  // of the longest context
   int kv_heads = 0;
   // Lies behind everything that a launch names: bounds that differ in it alone are equal to a launch.
   int64_t pages = 0;
@@ -56,9 +60,11 @@ struct PlanView {
   void* const* row_pages;  // [rows] where the row's key and value go; null: nowhere
   const DecodeSplit* splits;
   const PrefillSpan* prefill_spans;
-  unsigned* counters;  // [rows * kv_heads] zeros between two launches
+  // Zeros between two launches.
+  unsigned* counters;          // [rows * kv_heads]
+  unsigned* prefill_counters;  // [prefill_blocks]
   void* const* pages;
-  int64_t rows, split_count, prefill_span_count, prefill_rows;
+  int64_t rows, split_count, prefill_span_count, prefill_rows, prefill_pages;
 };
 
 // `device` is 16-byte aligned.

@@ -1,6 +1,6 @@
 #include <cmath>
 
-#include "attention_cached_kernels.h"
+#include "attention_prefill.h"
 #include "tensor_core.h"
 
 namespace llama::cuda {
@@ -9,16 +9,18 @@ namespace {
 constexpr int prefill_warps = 4;
 constexpr int prefill_threads = prefill_warps * warp_size;
 constexpr int tile_rows = prefill_warps * 16;
+static_assert(tile_rows <= largest_tile);
 
-// Where pack `pack` (8 elements) of row `row` lies in a tile of rows of D elements, in elements: packs change places within
-// a row so that eight rows' packs of one column lie in different banks.
+// Where pack `pack` (8 elements) of row `row` lies in a tile of rows of D elements, in elements: packs change places
+// within a row so that eight rows' packs of one column lie in different banks.
 template <int D>
 __device__ inline int swizzled(int row, int pack) {
   const int turn = D / 8 % 8 == 0 ? row % 8 : row / 2 % 4;
   return row * D + (pack ^ turn) * 8;
 }
 
-// body(row, pack) for every pack of `rows` rows of D elements, whole block: a thread keeps its pack and goes down the rows.
+// body(row, pack) for every pack of `rows` rows of D elements, whole block: a thread keeps its pack and goes down the
+// rows.
 template <int D, int rows, class Body>
 __device__ inline void each_pack(Body body) {
   constexpr int lanes = D == 96 ? 16 : D / 8, step = prefill_threads / lanes;
@@ -28,14 +30,14 @@ __device__ inline void each_pack(Body body) {
   for (int i = 0; i < rows / step; ++i) body(first + i * step, pack);
 }
 
-// A page's keys and values of one head into shared memory; zeros behind `last` and behind the row's end.
+// A page's keys and values of one head into shared memory; zeros behind row `last` and behind the rows' ends.
 template <class T, int D>
-__device__ inline void load_page(const CachedAttention<T>& a, const QueryTile& tile, int page, int last, int kv_head, T* keys, T* values) {
-  const void* from = a.plan.pages[tile.span.pages + page];
-  const T* k = head_of_page(a, from, a.keys, kv_head);
-  const int visible = last - page * page_tokens, apart = static_cast<int>(a.values - a.keys);
+__device__ inline void load_page(const CachedAttention<T>& a, const void* page, int last, int kv_head, T* keys,
+                                 T* values) {
+  const T* k = head_of_page(a, page, a.keys, kv_head);
+  const int apart = static_cast<int>(a.values - a.keys);
   each_pack<D, page_tokens>([&](int row, int pack) {
-    const bool valid = row <= visible && pack * 8 < a.row;
+    const bool valid = row <= last && pack * 8 < a.row;
     const T* at = k + row * a.row + pack * 8;
     const int to = swizzled<D>(row, pack);
     copy_16(keys + to, at, valid);
@@ -46,13 +48,12 @@ __device__ inline void load_page(const CachedAttention<T>& a, const QueryTile& t
 
 // The tile's queries into shared memory, zeros where there are none.
 template <class T, int D>
-__device__ inline void load_queries(const CachedAttention<T>& a, const QueryTile& tile, int rows, int kv_head, T* queries) {
+__device__ inline void load_queries(const CachedAttention<T>& a, const QueryTile<T, tile_rows>& tile, T* queries) {
   each_pack<D, tile_rows>([&](int row, int pack) {
     T* to = queries + swizzled<D>(row, pack);
-    const int index = min(tile.first + row, rows - 1);
-    const bool valid = tile.first + row < rows && pack * 8 < a.head_dim;
-    const T* at = a.q + (tile.span.row + index / a.group) * a.ldq +
-                  static_cast<int64_t>(kv_head * a.group + index % a.group) * a.head_dim + pack * 8;
+    const bool valid = tile.holds(row) && pack * 8 < a.head_dim;
+    const T* at = a.q;
+    if (valid) at += tile.query_of(row) * a.ldq + static_cast<int64_t>(tile.head_of(row)) * a.head_dim + pack * 8;
     if (a.packed_q) {
       copy_16(to, at, valid);
     } else {
@@ -62,29 +63,25 @@ __device__ inline void load_queries(const CachedAttention<T>& a, const QueryTile
   commit_copies();
 }
 
-// 64 rows (queries of one span times the heads of a group) against the pages that they see, a page of 32 positions at a time:
-// scores by tensor cores in registers, softmax as the pages come, weights used from the registers that the scores were in.
-// 4 head_dim FLOPs a row and position, and 4 head_dim bytes a position for each tile: 64 FLOPs a byte, which the second-level
-// cache gives; bound by the tensor cores. One page is computed while the next one is copied.
+// 64 rows (queries of one span times the heads of a group) against the pages that they see, a page of 32 positions at a
+// time: scores by tensor cores in registers, softmax as the pages come, weights used from the registers that the scores
+// were in. 4 head_dim FLOPs a row and position, and 4 head_dim bytes a position for each tile: 64 FLOPs a byte, which
+// the second-level cache gives; bound by the tensor cores. One page is computed while the next one is copied.
 template <class T, int D>
-__global__ void __launch_bounds__(prefill_threads) prefill_kernel(CachedAttention<T> a) {
-  // Stages of [keys, values][page_tokens][D], and the queries [tile_rows][D]: where the stages come afterwards, or for wide
-  // heads, which have no registers for both queries and results, in front of a single stage.
+__global__ void __launch_bounds__(prefill_threads, D <= 32 ? 4 : D <= 64 ? 3 : 2) prefill_kernel(CachedAttention<T> a) {
+  // Stages of [keys, values][page_tokens][D], and the queries [tile_rows][D]: where the stages come afterwards, or for
+  // wide heads, which have no registers for both queries and results, in front of a single stage.
   LLAMA_SHARED(T, shared);
   constexpr bool holds_queries = D <= 128;
   constexpr int steps = D / 16, part = page_tokens * D, stages = holds_queries ? 2 : 1;
   T* pages = holds_queries ? shared : shared + tile_rows * D;
-  QueryTile tile;
-  if (!find_tile(a, tile_rows, static_cast<int>(blockIdx.x), tile)) return;
-  const int kv_head = static_cast<int>(blockIdx.y);
+  QueryTile<T, tile_rows> tile;
+  if (!tile.find(a)) return;
   const int lane = static_cast<int>(threadIdx.x) % warp_size, warp = static_cast<int>(threadIdx.x) / warp_size;
   const int g = lane / 4, c = lane % 4;
-  const int rows = tile.span.count * a.group;
-  const auto position_of = [&](int row) { return tile.span.position + min(tile.first + row, rows - 1) / a.group; };
-  const int first = first_visible(a, position_of(0)) / page_tokens, last = position_of(tile_rows - 1);
-  const int end = last / page_tokens + 1;
+  const int first = tile.first_page, end = tile.end_page, last = tile.position_of(tile_rows - 1);
 
-  load_queries<T, D>(a, tile, rows, kv_head, shared);
+  load_queries<T, D>(a, tile, shared);
   wait_for_copies<0>();
   __syncthreads();
   uint32_t q[holds_queries ? steps : 1][4];
@@ -97,17 +94,21 @@ __global__ void __launch_bounds__(prefill_threads) prefill_kernel(CachedAttentio
   }
 
   // Rows g and g + 8 of the warp's 16.
-  const int own[2] = {position_of(16 * warp + g), position_of(16 * warp + g + 8)};
-  const int least = position_of(16 * warp), largest = position_of(16 * warp + 15);
+  const int own[2] = {tile.position_of(16 * warp + g), tile.position_of(16 * warp + g + 8)};
+  const int least = tile.position_of(16 * warp), largest = tile.position_of(16 * warp + 15);
   const int visible = first_visible(a, largest);  // to every row of the warp from here on
-  const bool idle = tile.first + 16 * warp >= rows;
+  const bool idle = !tile.holds(16 * warp);
   float o[D / 8][4] = {};
   float most[2] = {-INFINITY, -INFINITY}, sum[2] = {};
+  // An address is read a page before it is needed: nothing that is computed waits for it.
+  void* const* table = a.plan.pages + tile.span.pages;
+  const void* following = first < end ? table[first] : nullptr;
   const auto load = [&](int page) {
     T* to = pages + (page - first) % stages * 2 * part;
-    load_page<T, D>(a, tile, page, last, kv_head, to, to + part);
+    load_page<T, D>(a, following, last - page * page_tokens, tile.kv_head, to, to + part);
+    if (page + 1 < end) following = table[page + 1];
   };
-  load(first);
+  if (first < end) load(first);
   for (int page = first; page < end; ++page) {
     const int start = page * page_tokens;
     const T* keys = pages + (page - first) % stages * 2 * part;
@@ -180,19 +181,31 @@ __global__ void __launch_bounds__(prefill_threads) prefill_kernel(CachedAttentio
     }
   }
 
+  const Parts parts(a.scratch, static_cast<int64_t>(prefill_blocks) * tile_rows, a.head_dim);
   LLAMA_UNROLL
   for (int half = 0; half < 2; ++half) {
     sum[half] += __shfl_xor_sync(all_lanes, sum[half], 1);
     sum[half] += __shfl_xor_sync(all_lanes, sum[half], 2);
-    const int index = tile.first + 16 * warp + g + 8 * half;
-    if (index >= rows) continue;
-    T* to = a.o + (tile.span.row + index / a.group) * a.ldo +
-            static_cast<int64_t>(kv_head * a.group + index % a.group) * a.head_dim;
+    const int row = 16 * warp + g + 8 * half;
+    if (!tile.holds(row)) continue;
+    if (gridDim.z > 1) {
+      const int64_t place = part_of<tile_rows>(static_cast<int>(blockIdx.z), row);
+      if (c == 0) store_pack<float, 2>(parts.statistics + place * 2, {{most[half], sum[half]}});
+      LLAMA_UNROLL
+      for (int n = 0; n < D / 8; ++n) {
+        const int column = 8 * n + 2 * c;
+        if (column >= a.head_dim) break;
+        store_pack<float, 2>(parts.o + place * parts.width + column, {{o[n][2 * half], o[n][2 * half + 1]}});
+      }
+      continue;
+    }
+    T* to = a.o + tile.query_of(row) * a.ldo + static_cast<int64_t>(tile.head_of(row)) * a.head_dim;
+    const float inverse = 1 / sum[half];
     LLAMA_UNROLL
     for (int n = 0; n < D / 8; ++n) {
       const int column = 8 * n + 2 * c;
       if (column >= a.head_dim) break;
-      const T x = from_float<T>(o[n][2 * half] / sum[half]), y = from_float<T>(o[n][2 * half + 1] / sum[half]);
+      const T x = from_float<T>(o[n][2 * half] * inverse), y = from_float<T>(o[n][2 * half + 1] * inverse);
       if (a.packed_o) {
         store_pack<T, 2>(to + column, {{x, y}});
       } else {
@@ -201,14 +214,15 @@ __global__ void __launch_bounds__(prefill_threads) prefill_kernel(CachedAttentio
       }
     }
   }
+  combine_tile(a, tile, reinterpret_cast<float*>(shared));
 }
 
 template <class T, int D>
 void launch_prefill(cudaStream_t stream, const CachedAttention<T>& a) {
-  const dim3 blocks(most_tiles(a, tile_rows), static_cast<unsigned>(a.kv_heads));
   constexpr size_t shared_bytes = size_t{4} * page_tokens * D * sizeof(T);
+  static_assert(shared_bytes > most_splits * tile_rows * sizeof(float));
   static_assert(2 * page_tokens == tile_rows);  // a stage takes as much as the queries
-  launch(prefill_kernel<T, D>, blocks, dim3(prefill_threads), shared_bytes, stream, a);
+  launch(prefill_kernel<T, D>, prefill_grid(a, tile_rows), dim3(prefill_threads), shared_bytes, stream, a);
 }
 
 }  // namespace

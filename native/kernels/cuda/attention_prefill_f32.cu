@@ -1,46 +1,41 @@
 #include <cmath>
 
-#include "attention_cached_kernels.h"
+#include "attention_prefill.h"
 
 namespace llama::cuda {
 namespace {
 
 constexpr int tile_rows = 16, row_threads = 8;  // threads that share a row
+static_assert(tile_rows <= largest_tile);
 constexpr int prefill_threads = tile_rows * row_threads;
 constexpr int row_keys = page_tokens / row_threads;
 
-// As prefill_kernel of attention_prefill.cu, for float32: 16 rows against a page of 32 positions at a time. 4 head_dim FLOPs a
-// row and position on the ordinary units, which bound it, for 8 head_dim bytes a position and tile. Keys and values take
-// turns in one buffer, so that head_dim 256 fits into 64 KB.
+// As prefill_kernel of attention_prefill.cu, for float32: 16 rows against a page of 32 positions at a time. 4 head_dim
+// FLOPs a row and position on the ordinary units, which bound it, for 8 head_dim bytes a position and tile. Keys and
+// values take turns in one buffer, so that head_dim 256 fits into 64 KB.
 template <int D>
 __global__ void __launch_bounds__(prefill_threads) prefill_f32_kernel(CachedAttention<float> a) {
   constexpr int stride = D + 4;  // rows of eight threads lie in different banks
   LLAMA_SHARED(float, queries);  // [tile_rows][D]
   float* page_rows = queries + tile_rows * D;             // [page_tokens][stride]
   float* weights = page_rows + page_tokens * stride;      // [tile_rows][page_tokens + 1]
-  QueryTile tile;
-  if (!find_tile(a, tile_rows, static_cast<int>(blockIdx.x), tile)) return;
-  const int kv_head = static_cast<int>(blockIdx.y), thread = static_cast<int>(threadIdx.x);
-  const int row = thread / row_threads, c = thread % row_threads;
-  const int rows = tile.span.count * a.group;
-  const auto position_of = [&](int r) { return tile.span.position + min(tile.first + r, rows - 1) / a.group; };
-  const auto column_of = [&](int index) { return static_cast<int64_t>(kv_head * a.group + index % a.group) * a.head_dim; };
-  const int first = first_visible(a, position_of(0)) / page_tokens, last = position_of(tile_rows - 1);
-  const int own = position_of(row);
+  QueryTile<float, tile_rows> tile;
+  if (!tile.find(a)) return;
+  const int thread = static_cast<int>(threadIdx.x), row = thread / row_threads, c = thread % row_threads;
+  const int own = tile.position_of(row), last = tile.position_of(tile_rows - 1);
 
   for (int i = thread; i < tile_rows * D; i += prefill_threads) {
-    const int index = tile.first + i / D, column = i % D;
-    queries[i] = index < rows && column < a.head_dim
-                     ? a.q[(tile.span.row + index / a.group) * a.ldq + column_of(index) + column] * a.scale
-                     : 0.0f;
+    const int r = i / D, column = i % D;
+    const float* query = a.q + tile.query_of(r) * a.ldq + static_cast<int64_t>(tile.head_of(r)) * a.head_dim;
+    queries[i] = tile.holds(r) && column < a.head_dim ? query[column] * a.scale : 0.0f;
   }
 
   Pack<float, 4> o[D / 32] = {};
   float most = -INFINITY, sum = 0;
-  for (int page = first; page <= last / page_tokens; ++page) {
+  for (int page = tile.first_page; page < tile.end_page; ++page) {
     const void* from = a.plan.pages[tile.span.pages + page];
     const auto load = [&](int64_t at) {
-      const float* head = head_of_page(a, from, at, kv_head);
+      const float* head = head_of_page(a, from, at, tile.kv_head);
       __syncthreads();  // what is there is done with
       LLAMA_UNROLL_BY(4)
       for (int i = thread; i < page_tokens * (D / 4); i += prefill_threads) {
@@ -93,22 +88,29 @@ __global__ void __launch_bounds__(prefill_threads) prefill_f32_kernel(CachedAtte
   }
 
   for (int offset = row_threads / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(all_lanes, sum, offset);
-  const int index = tile.first + row;
-  if (index >= rows) return;
-  float* to = a.o + (tile.span.row + index / a.group) * a.ldo + column_of(index);
-  for (int n = 0; n < D / 32; ++n) {
-    for (int i = 0; i < 4; ++i) {
-      const int column = 4 * (c + row_threads * n) + i;
-      if (column < a.head_dim) to[column] = o[n].at[i] / sum;
+  if (tile.holds(row)) {
+    const Parts parts(a.scratch, static_cast<int64_t>(prefill_blocks) * tile_rows, a.head_dim);
+    const bool whole = gridDim.z == 1;
+    const int64_t place = part_of<tile_rows>(static_cast<int>(blockIdx.z), row);
+    float* to = whole ? a.o + tile.query_of(row) * a.ldo + static_cast<int64_t>(tile.head_of(row)) * a.head_dim
+                      : parts.o + place * parts.width;
+    const float scale = whole ? 1 / sum : 1.0f;
+    if (!whole && c == 0) store_pack<float, 2>(parts.statistics + place * 2, {{most, sum}});
+    for (int n = 0; n < D / 32; ++n) {
+      for (int i = 0; i < 4; ++i) {
+        const int column = 4 * (c + row_threads * n) + i;
+        if (column < a.head_dim) to[column] = o[n].at[i] * scale;
+      }
     }
   }
+  combine_tile(a, tile, queries);
 }
 
 template <int D>
 void launch_prefill(cudaStream_t stream, const CachedAttention<float>& a) {
-  const dim3 blocks(most_tiles(a, tile_rows), static_cast<unsigned>(a.kv_heads));
   constexpr size_t floats = tile_rows * D + page_tokens * (D + 4) + tile_rows * (page_tokens + 1);
-  launch(prefill_f32_kernel<D>, blocks, dim3(prefill_threads), floats * sizeof(float), stream, a);
+  static_assert(floats > most_splits * tile_rows);
+  launch(prefill_f32_kernel<D>, prefill_grid(a, tile_rows), dim3(prefill_threads), floats * sizeof(float), stream, a);
 }
 
 }  // namespace

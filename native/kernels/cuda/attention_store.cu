@@ -16,9 +16,9 @@ struct Store {
   int64_t keys;  // where the layer's begin in a page; its values come behind them
 };
 
-// qkv [tokens, (heads + 2 kv_heads) head_dim] -> the same, rotated, and rows of pages. A thread has N elements of each half
-// of a head, so that every element is read once and written once, keys and values twice: bound by memory, with a few KB a
-// token far below what the products around it move. cos_sin comes from the caches but for its first reader.
+// qkv [tokens, (heads + 2 kv_heads) head_dim] -> the same, rotated, and rows of pages. A thread has N elements of each
+// half of a head, so that every element is read once and written once, keys and values twice: bound by memory, with a
+// few KB a token far below what the products around it move. cos_sin comes from the caches but for its first reader.
 template <class T, int N>
 __global__ void store_kernel(Store<T> a) {
   const int half = a.head_dim / 2, packs = half / N;
@@ -66,8 +66,8 @@ __global__ void store_kernel(Store<T> a) {
 }  // namespace
 
 template <class T>
-void rotate_and_store(cudaStream_t stream, const AttentionShape& shape, int layer, T* qkv, int64_t ldqkv, int64_t tokens,
-                      const int32_t* positions, const float* cos_sin, const PlanView& plan) {
+void rotate_and_store(cudaStream_t stream, const AttentionShape& shape, int layer, T* qkv, int64_t ldqkv,
+                      int64_t tokens, const int32_t* positions, const float* cos_sin, const PlanView& plan) {
   Store<T> a{};
   a.qkv = qkv;
   a.ldqkv = ldqkv;
@@ -81,7 +81,7 @@ void rotate_and_store(cudaStream_t stream, const AttentionShape& shape, int laye
   a.keys = static_cast<int64_t>(2) * layer * shape.kv_heads * page_tokens * a.row;
   constexpr int n = pack_width<T>;
   const bool packed = packable(qkv, ldqkv, shape.head_dim / 2, n) && packable(cos_sin, 4, 4, 4);
-  const int64_t threads = static_cast<int64_t>(shape.heads + 2 * shape.kv_heads) * (shape.head_dim / 2) / (packed ? n : 1);
+  const int64_t threads = int64_t{shape.heads + 2 * shape.kv_heads} * (shape.head_dim / 2 / (packed ? n : 1));
   const dim3 blocks(static_cast<unsigned>(tokens), blocks_for(threads, store_threads));
   launch(packed ? store_kernel<T, n> : store_kernel<T, 1>, blocks, dim3(store_threads), 0, stream, a);
 }

@@ -1,5 +1,5 @@
-// Memory for keys and values in pages: sequences of any length share one card without gaps between them, and memory that
-// a kernel may name never moves.
+// Memory for keys and values in pages: sequences of any length share one card without gaps between them, and memory
+// that a kernel may name never moves.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -13,7 +13,8 @@ namespace llama::cuda {
 
 constexpr int page_tokens = 32;
 
-// Elements from one position of a head to the next in a page: head_dim, filled up with zeros to whole packs of 16 bytes.
+// Elements from one position of a head to the next in a page: head_dim, filled up with zeros to whole packs of 16
+// bytes.
 constexpr int page_row(int head_dim, int element_bytes) {
   const int pack = 16 / element_bytes;
   return (head_dim + pack - 1) / pack * pack;

@@ -107,12 +107,10 @@ class Problem {
     }
     expect_close(o_, o_before, tolerance_, [&](int64_t row, int64_t column) { return o.at(row, column); }, "o");
     expect_close(dqkv_, dqkv_before, tolerance_, [&](int64_t row, int64_t column) { return dqkv.at(row, column); }, "dq, dk, dv");
-    double worst = 0;
-    for (size_t i = 0; i < lse_.size(); ++i) {
-      if (!(std::abs(lse_[i] - lse.values[i]) <= worst)) worst = std::abs(lse_[i] - lse.values[i]);
-    }
     // Scores are sums of exact products in float32, of a few tens.
-    expect(worst <= 1e-5, "lse is off by " + std::to_string(worst));
+    int off = 0;
+    for (size_t i = 0; i < lse_.size(); ++i) off += std::abs(lse_[i] - lse.values[i]) <= 1e-5 ? 0 : 1;
+    expect(off == 0, "lse is off in " + std::to_string(off) + " places");
   }
 
   std::vector<unsigned char> bits() const {
@@ -201,10 +199,11 @@ int main() {
   for (int i = 0; i < 70; ++i) many.push_back(static_cast<int32_t>(random_int(0, 3)));
   const std::vector<Case> cases = {
       make_case(1, 1, 64, 0, {1, 2, 63, 0, 64, 65}),
-      make_case(4, 1, 16, 40, {0, 130, 20}),
+      make_case(4, 1, 16, 34, {0, 130, 20}),
       make_case(2, 1, 128, 0, {65, 0, 3, 31}),
       make_case(4, 2, 80, 0, {33, 1}),
-      make_case(1, 1, 96, 7, {70}),
+      make_case(1, 1, 96, 18, {70}),
+      make_case(1, 1, 8, 95, {140}),
       make_case(2, 2, 6, 0, {0, 130, 0, 0, 2}, false),
       make_case(1, 1, 100, 0, {5, 66}),
       make_case(2, 1, 256, 0, {37}),

@@ -121,7 +121,7 @@ void expect_close(const Matrix<T>& actual, const Matrix<T>& before, double toler
     for (int64_t column = 0; column < actual.width; ++column) {
       const double right = expected(row, column), gap = std::abs(actual.value(row, column) - right);
       const double excess = gap / (tolerance + (tolerance + rounding<T>) * std::abs(right));
-      if (!(excess <= worst)) worst = excess, at = row * actual.width + column;
+      if (!(excess <= worst)) worst = std::isnan(excess) ? INFINITY : excess, at = row * actual.width + column;
       rest.at(row, column) = before.data[row * before.ld + column];
     }
   }

@@ -39,6 +39,7 @@ class HeapDevice final : public Device {
     ++allocations;
     return std::make_unique<Block>(*this, bytes);
   }
+  int64_t available() const override { return static_cast<int64_t>(std::min<size_t>(left, INT64_MAX)); }
   void upload(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   void copy(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
@@ -85,7 +86,7 @@ void test_growth_and_reuse() {
   expect(pages.size() == 130, "pages are distinct");
   expect(device.allocations == 2, "130 pages are two slabs");
   expect(pool.bytes_in_use() == 130 * layout.bytes() && pool.bytes_allocated() == 256 * layout.bytes(), "bytes");
-  for (void* page : pages) std::memset(page, 1, layout.bytes());  // the sanitizer sees a page that reaches past its slab
+  for (void* page : pages) std::memset(page, 1, layout.bytes());  // the sanitizer sees a page that leaves its slab
   for (void* page : pages) pool.give_back(page);
   expect(pool.bytes_in_use() == 0, "nothing is in use");
   for (int i = 0; i < 256; ++i) pool.take();
@@ -118,12 +119,14 @@ void test_limits() {
   PagePool squeezed(small, layout, size_t{1} << 30);
   for (int i = 0; i < 3; ++i) squeezed.take();
   const std::string full = message_of([&] { squeezed.take(); });
-  expect(has(full, "OUT_OF_MEMORY") && has(full, "device has no memory left") && has(full, "fewer or shorter"), "a full device: " + full);
+  expect(has(full, "OUT_OF_MEMORY") && has(full, "device has no memory left") && has(full, "fewer or shorter"),
+         "a full device: " + full);
 }
 
 void test_cache() {
   HeapDevice device;
-  const auto pool = std::make_shared<PagePool>(device, PageLayout{2, 2, 8, 4}, size_t{4} * PageLayout{2, 2, 8, 4}.bytes());
+  const PageLayout layout{2, 2, 8, 4};
+  const auto pool = std::make_shared<PagePool>(device, layout, 4 * layout.bytes());
   {
     PagedCache cache(pool, 70);
     expect(cache.bytes() == 0, "an empty cache holds nothing");
@@ -158,9 +161,11 @@ void test_bounds() {
   const auto pool = std::make_shared<PagePool>(device, PageLayout{1, 8, 8, 4}, size_t{1} << 30);
   PagedCache a(pool, 100000), b(pool, 100000);
   const auto splits = [&](int64_t position) { return bounds_of({{&a, 0, 1, position}}, 1).splits; };
-  expect(splits(0) == 1 && splits(127) == 1 && splits(128) == 2 && splits(256) == 4 && splits(99999) == 32, "splits of one query");
+  expect(splits(0) == 1 && splits(127) == 1 && splits(128) == 2, "a split is four pages");
+  expect(splits(256) == 4 && splits(99999) == 32, "splits are counted in powers of two, and are 32 at most");
   const AttentionBounds decode = bounds_of({{&a, 0, 1, 40}, {&b, 1, 1, 300}}, 2);
-  expect(decode.rows == 2 && decode.splits == 4 && decode.prefill_spans == 0 && decode.pages == 2 + 10, "bounds of a decode step");
+  expect(decode.rows == 2 && decode.splits == 4 && decode.prefill_spans == 0 && decode.pages == 2 + 10,
+         "bounds of a decode step");
   const AttentionBounds mixed = bounds_of({{&a, 0, 1, 40}, {&b, 1, 7, 300}}, 8);
   expect(mixed.splits == 1 && mixed.prefill_spans == 1 && mixed.prefill_rows == 7, "bounds of a mixed step");
   expect(is_decode({{&a, 0, 1, 40}, {&b, 1, 1, 300}}) && !is_decode({{&a, 0, 1, 40}, {&b, 1, 2, 300}}), "is_decode");
@@ -176,7 +181,8 @@ void test_bounds() {
     std::vector<AttentionSpan> spans;
     for (int64_t i = 0; i < rows; ++i) spans.push_back({&a, i, 1, 1000 / rows * 32 - 1});
     const AttentionBounds bounds = bounds_of(spans, rows);
-    expect(bounds.splits <= largest.splits && plan_bytes(bounds) <= plan_bytes(largest), "largest bounds hold for " + std::to_string(rows) + " rows");
+    expect(bounds.splits <= largest.splits && plan_bytes(bounds) <= plan_bytes(largest),
+           "largest bounds hold for " + std::to_string(rows) + " rows");
   }
 }
 

@@ -2,7 +2,11 @@ import type { ServerResponse } from "node:http";
 
 /** Answers with JSON, typed exactly as Cog does (no charset). */
 export function sendJson(res: ServerResponse, status: number, body: unknown): void {
-  send(res, status, "application/json", JSON.stringify(body));
+  sendJsonText(res, status, JSON.stringify(body));
+}
+
+export function sendJsonText(res: ServerResponse, status: number, text: string): void {
+  send(res, status, "application/json", text);
 }
 
 export function sendText(res: ServerResponse, status: number, text: string): void {

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Log } from "../log.ts";
 import type { Predictions } from "../prediction/predictions.ts";
 import type { Family, Run } from "../prediction/run.ts";
-import { sendJson, sendText } from "./answer.ts";
+import { sendJson, sendJsonText, sendText } from "./answer.ts";
 import { readBody } from "./body.ts";
 import { contentKind, type Envelope, readEnvelope } from "./envelope.ts";
 import { answerWithStream } from "./stream.ts";
@@ -126,13 +126,13 @@ export class CreateHandler {
     res.on("close", () => {
       if (!res.writableFinished) run.cancel();
     });
-    run.onceOver(() => sendJson(res, 200, run.record.answer()));
+    run.onceOver(() => sendJsonText(res, 200, run.record.answer()));
   }
 
   /** PUT of a run that is in flight: never starts work, never waits. */
   #attach(res: ServerResponse, run: Run, mode: Mode): void {
     if (mode !== "stream") {
-      sendJson(res, 202, { ...run.record.snapshot(), input: run.shownInput });
+      sendJsonText(res, 202, run.view());
       return;
     }
     if (run.stream === null || run.family === "trainings") {

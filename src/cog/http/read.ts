@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Predictions } from "../prediction/predictions.ts";
-import { sendJson } from "./answer.ts";
+import { sendJson, sendJsonText } from "./answer.ts";
 import { answerWithStream, streamHeaders } from "./stream.ts";
 
 /** GET of runs by their id, in flight or over since less than ten minutes; our addition to Cog's routes. */
@@ -14,7 +14,7 @@ export class ReadHandler {
   answer(res: ServerResponse, id: string): void {
     const view = this.#predictions.find(id)?.view() ?? this.#predictions.findFinished(id)?.view;
     if (view === undefined) sendJson(res, 404, { error: unknown });
-    else sendJson(res, 200, view);
+    else sendJsonText(res, 200, view);
   }
 
   /** The events from the first, or from the one after `Last-Event-ID`. */

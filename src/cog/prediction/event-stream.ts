@@ -39,13 +39,20 @@ export class EventStream {
     return this.#size;
   }
 
-  publish(name: string, data: object, last = false): void {
+  publish(name: string, data: object): void {
+    // Most runs are not listened to, and have no history.
+    if (this.#capacity > 0 || this.#subscribers.size > 0) this.publishText(name, JSON.stringify(data));
+    else this.#count += 1;
+  }
+
+  /** The same with the data as JSON. `last` ends the stream. */
+  publishText(name: string, json: string, last = false): void {
     this.#count += 1;
     this.#isOver ||= last;
     // Where no history is wanted the end alone is kept, for those who ask after it.
     const isKept = this.#capacity > 0 || last;
     if (!isKept && this.#subscribers.size === 0) return;
-    const text = eventText(name, data);
+    const text = textOf(name, json);
     if (isKept) this.#keep(text);
     for (const [subscriber, isNumbered] of this.#subscribers) {
       subscriber(isNumbered ? numbered(text, this.#count) : text, last);
@@ -94,7 +101,11 @@ export class EventStream {
 }
 
 export function eventText(name: string, data: object): string {
-  return `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
+  return textOf(name, JSON.stringify(data));
+}
+
+function textOf(name: string, json: string): string {
+  return `event: ${name}\ndata: ${json}\n\n`;
 }
 
 function numbered(text: string, number: number): string {

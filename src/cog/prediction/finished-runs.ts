@@ -3,8 +3,8 @@ import type { EventStream } from "./event-stream.ts";
 /** A run that is over, as it can still be read. */
 export interface FinishedRun {
   readonly id: string;
-  /** The answer to GET. */
-  readonly view: Readonly<Record<string, unknown>>;
+  /** The answer to GET, as JSON. */
+  readonly view: string;
   /** null: the run offered none. */
   readonly stream: EventStream | null;
 }
@@ -34,7 +34,7 @@ export class FinishedRuns {
 
   add(run: FinishedRun): void {
     this.#remove(run.id);
-    const bytes = bytesOf(run.view) + (run.stream?.size ?? 0);
+    const bytes = Buffer.byteLength(run.view) + (run.stream?.size ?? 0);
     if (bytes > mostBytes) return;
     this.#entries.set(run.id, { run, bytes, until: this.#now() + keptMs });
     this.#bytes += bytes;
@@ -67,14 +67,4 @@ export class FinishedRuns {
     this.#bytes -= this.#entries.get(id)?.bytes ?? 0;
     this.#entries.delete(id);
   }
-}
-
-/** What a JSON value holds, about as many bytes as its text; nothing is written out for it. */
-function bytesOf(value: unknown): number {
-  if (typeof value === "string") return Buffer.byteLength(value) + 2;
-  if (typeof value !== "object" || value === null) return 8;
-  let bytes = 2;
-  if (Array.isArray(value)) for (const item of value) bytes += bytesOf(item) + 1;
-  else for (const key in value) bytes += key.length + 4 + bytesOf((value as Record<string, unknown>)[key]);
-  return bytes;
 }

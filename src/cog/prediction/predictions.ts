@@ -1,20 +1,14 @@
-import { randomBytes } from "node:crypto";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { createFetch, isPublicAddress } from "../files/network.ts";
-import type { Log, LogFields } from "../log.ts";
+import type { Log } from "../log.ts";
 import type { Project } from "../project.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
-import { originOf, type Settings } from "../settings.ts";
+import type { Settings } from "../settings.ts";
 import { Supervisor } from "../worker/supervisor.ts";
-import { EventStream } from "./event-stream.ts";
 import { type FinishedRun, FinishedRuns } from "./finished-runs.ts";
 import { InputSchema } from "./input-schema.ts";
-import { logFieldsOf } from "./log-fields.ts";
-import { type Family, Run } from "./run.ts";
+import { NewRuns, type RunRequest } from "./new-runs.ts";
+import type { Family, Run } from "./run.ts";
 import { RunQueue } from "./run-queue.ts";
 import { RunStatistics } from "./statistics.ts";
-import { Webhook, type WebhookEvent } from "./webhook.ts";
 
 export interface PredictionsOptions {
   readonly project: Project;
@@ -26,17 +20,6 @@ export interface PredictionsOptions {
   readonly log: Log;
   /** Of the main worker. */
   readonly holdSetup: boolean;
-}
-
-/** A request that has passed all checks but those of readiness and capacity. */
-export interface RunRequest {
-  readonly id: string | null;
-  readonly input: Readonly<Record<string, unknown>>;
-  readonly context: Readonly<Record<string, string>>;
-  readonly webhook: string | null;
-  readonly webhookEvents: ReadonlySet<WebhookEvent>;
-  /** Passed on to the webhook. */
-  readonly traceHeaders: Readonly<Record<string, string>>;
 }
 
 /** Why there is no run: setup has not succeeded; no slot; no slot and no place in the queue. */
@@ -58,23 +41,13 @@ export class Predictions {
   readonly #runs = new Map<string, Set<Run>>();
   readonly #finished = new FinishedRuns();
   readonly #closing = new Set<Promise<void>>();
-  readonly #inputFetch;
-  readonly #outputFetch;
-  readonly #webhookFetch;
-  readonly #folders = join(tmpdir(), `cog-${randomBytes(6).toString("hex")}`);
+  readonly #newRuns: NewRuns;
   #schemas: { document: OpenApiDocument; predictions: InputSchema | null; trainings: InputSchema | null } | null = null;
   #trainer: Supervisor | null = null;
-  #count = 0;
-  #lastId = 0n;
 
   constructor(options: PredictionsOptions) {
     this.#options = options;
-    const anywhere = () => true;
-    const isAllowed = options.settings.allowPrivateNetwork ? anywhere : isPublicAddress;
-    this.#inputFetch = createFetch({ isAllowed });
-    // Where outputs go is the operator's choice, so it may well be inside their network.
-    this.#outputFetch = createFetch({ isAllowed: anywhere, silenceMs: 25_000 });
-    this.#webhookFetch = createFetch({ isAllowed, silenceMs: 30_000 });
+    this.#newRuns = new NewRuns(options);
     this.queue = new RunQueue(options.settings.queueLength);
     this.main = this.#supervisor(options.mode, options.holdSetup);
   }
@@ -196,56 +169,18 @@ export class Predictions {
     await Promise.race([Promise.all(this.#closing), limit]);
     clearTimeout(timer);
     this.#finished.close();
-    for (const fetch of [this.#inputFetch, this.#outputFetch, this.#webhookFetch]) fetch.close();
+    this.#newRuns.close();
   }
 
   #newRun(family: Family, request: RunRequest): Run {
-    const { settings, uploadUrl, log } = this.#options;
-    this.#count += 1;
-    const isStreamed = family === "predictions" && this.streams;
     const component = family === "trainings" || this.#options.mode === "train" ? "TrainingOutput" : "Output";
     const output = this.document!.components!.schemas![component] as { type?: string } | undefined;
-    const id = request.id ?? this.#newId();
-    const logFields = logFieldsOf(id, request.traceHeaders.traceparent);
-    return new Run({
-      id,
-      number: this.#count,
-      family,
-      input: request.input,
-      context: request.context,
+    return this.#newRuns.make(family, request, {
       schema: this.schema(family),
       isArrayOutput: output?.type === "array",
       // A training's events are for those who ask for them; its own answer is never a stream.
-      stream: isStreamed || family === "trainings" ? new EventStream(settings.streamHistory) : null,
-      webhook: request.webhook === null ? null : this.#webhook(request.webhook, request, logFields),
-      folder: `${this.#folders}-${this.#count}`,
-      uploadUrl,
-      inputFetch: this.#inputFetch,
-      outputFetch: this.#outputFetch,
-      userAgent: settings.userAgent,
-      maxDownloadBytes: settings.maxDownloadBytes,
-      log,
-      logFields,
+      isStreamed: this.streams || family === "trainings",
       onEnd: (run) => this.#ended(run),
-    });
-  }
-
-  #webhook(url: string, request: RunRequest, logFields: LogFields): Webhook {
-    const { settings, userAgent, log } = this.#options;
-    const { webhookToken, webhookOrigins } = settings;
-    const hasToken = webhookToken !== null && (webhookOrigins === null || webhookOrigins.has(originOf(url) ?? ""));
-    return new Webhook({
-      url,
-      events: request.webhookEvents,
-      intervalMs: settings.webhookIntervalMs,
-      headers: {
-        "user-agent": userAgent,
-        ...(hasToken ? { authorization: `Bearer ${webhookToken}` } : {}),
-        ...request.traceHeaders,
-      },
-      fetch: this.#webhookFetch,
-      log,
-      logFields,
     });
   }
 
@@ -259,8 +194,7 @@ export class Predictions {
     // `closed` is set, and the stream's last event published, after this call.
     queueMicrotask(() => {
       this.#finished.add({ id: run.id, view: run.view(), stream: run.stream });
-      this.#closing.add(run.closed);
-      void run.closed.finally(() => this.#closing.delete(run.closed));
+      this.#awaitAtClose(run.closed);
       const trainer = this.#trainer;
       if (trainer === null || run.supervisor !== trainer || trainer.taken > 0) return;
       this.#releaseTrainer(trainer);
@@ -280,9 +214,13 @@ export class Predictions {
 
   #releaseTrainer(supervisor: Supervisor): void {
     this.#trainer = null;
-    const stopped = supervisor.stop(teardownLimitMs);
-    this.#closing.add(stopped);
-    void stopped.finally(() => this.#closing.delete(stopped));
+    this.#awaitAtClose(supervisor.stop(teardownLimitMs));
+  }
+
+  /** In a function of its own, so that nothing else is kept for as long as it takes. */
+  #awaitAtClose(work: Promise<void>): void {
+    this.#closing.add(work);
+    void work.finally(() => this.#closing.delete(work));
   }
 
   #supervisor(role: "predict" | "train", holdSetup = false): Supervisor {
@@ -298,12 +236,5 @@ export class Predictions {
       holdSetup,
       onChange: () => this.#startWaiting(),
     });
-  }
-
-  /** "pred_" and the clock in nanoseconds, as Cog makes them; never the same twice. */
-  #newId(): string {
-    const now = BigInt(Date.now()) * 1_000_000n;
-    this.#lastId = now > this.#lastId ? now : this.#lastId + 1n;
-    return `pred_${this.#lastId.toString(16)}`;
   }
 }

@@ -17,6 +17,8 @@ export class RunRecord {
   #output: unknown;
   #error: string | null = null;
   #predictTime: number | null = null;
+  /** Of a run that is over, for all who want it. */
+  #text: string | null = null;
 
   constructor(id: string) {
     this.id = id;
@@ -64,8 +66,14 @@ export class RunRecord {
     if (status === "failed") this.#error = error || "the prediction failed";
   }
 
-  /** Cog's view of the moment: answers to PUT, webhooks, the stream's last event. */
-  snapshot(): Record<string, unknown> {
+  /** Cog's view of the moment, as JSON: answers to PUT, webhooks, the stream's last event. */
+  text(): string {
+    if (!this.isOver) return JSON.stringify(this.#snapshot());
+    this.#text ??= JSON.stringify(this.#snapshot());
+    return this.#text;
+  }
+
+  #snapshot(): Record<string, unknown> {
     return this.#view(this.#chunks.length, this.#logs.length, this.#metrics.snapshot(this.#predictTime));
   }
 
@@ -79,10 +87,10 @@ export class RunRecord {
   }
 
   /** The body of a sync answer: it has an output only where the run succeeded. */
-  answer(): Record<string, unknown> {
-    const answer = this.snapshot();
-    if (this.status !== "succeeded") delete answer.output;
-    return answer;
+  answer(): string {
+    if (this.status === "succeeded") return this.text();
+    const { output: _, ...answer } = this.#snapshot();
+    return JSON.stringify(answer);
   }
 
   #view(chunks: number, logs: number, metrics: object, isNow = true): Record<string, unknown> {

@@ -1,5 +1,4 @@
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
 import { type ErrorCode, errorCodes, isCodedError } from "../../errors/index.ts";
 import { fetchInputFiles } from "../files/input-files.ts";
 import type { Fetch } from "../files/network.ts";
@@ -9,6 +8,7 @@ import type { FromWorker, RunEnd } from "../worker/protocol.ts";
 import type { RunListener, Supervisor } from "../worker/supervisor.ts";
 import type { EventStream } from "./event-stream.ts";
 import type { InputSchema } from "./input-schema.ts";
+import { logFieldsOf } from "./log-fields.ts";
 import { RunRecord, type Status } from "./record.ts";
 import type { Webhook } from "./webhook.ts";
 
@@ -35,7 +35,8 @@ export interface RunOptions {
   readonly userAgent: string | null;
   readonly maxDownloadBytes: number;
   readonly log: Log;
-  readonly logFields: LogFields;
+  /** Of the request, for the log. */
+  readonly traceparent: string | undefined;
   /** Called once, when the outcome is known and before anyone else hears of it. */
   readonly onEnd: (run: Run) => void;
 }
@@ -51,7 +52,10 @@ export class Run implements RunListener {
   readonly #options: RunOptions;
   /** Where it runs; null while it waits for a slot. */
   #supervisor: Supervisor | null = null;
-  readonly #abort = new AbortController();
+  #isCanceled = false;
+  /** Made for what can be aborted: most runs have nothing of that kind. */
+  #abort: AbortController | null = null;
+  #logFields: LogFields | null = null;
   readonly #waiting: (() => void)[] = [];
   /** Output files are read one after the other; while that goes on, what follows them waits here. */
   #fileWork: Promise<void> | null = null;
@@ -90,8 +94,9 @@ export class Run implements RunListener {
   }
 
   cancel(): void {
-    if (this.isOver || this.#abort.signal.aborted) return;
-    this.#abort.abort();
+    if (this.isOver || this.#isCanceled) return;
+    this.#isCanceled = true;
+    this.#abort?.abort();
     if (this.#supervisor === null) this.#finish("canceled", null);
     else if (this.#isDispatched && !this.#isSettled) this.#supervisor.cancel(this.#options.number);
   }
@@ -145,24 +150,38 @@ export class Run implements RunListener {
       return;
     }
     this.#isSettled = true;
-    const status = this.#abort.signal.aborted ? "canceled" : "failed";
+    const status = this.#isCanceled ? "canceled" : "failed";
     this.#afterFiles({}, () => this.#finish(status, `[WORKER_DIED] ${reason}`));
   }
 
   /** The input as it may be shown: stripped, completed, secrets masked. */
-  get shownInput(): Readonly<Record<string, unknown>> {
+  get #shownInput(): Readonly<Record<string, unknown>> {
     return this.#options.schema?.masked(this.#options.input) ?? this.#options.input;
   }
 
-  /** What GET answers: as a PUT of a run in flight. */
-  view(): Record<string, unknown> {
-    return { ...this.record.snapshot(), input: this.shownInput };
+  /** What GET answers, as JSON: as a PUT of a run in flight. */
+  view(): string {
+    return `${this.record.text().slice(0, -1)},"input":${JSON.stringify(this.#shownInput)}}`;
+  }
+
+  get #signal(): AbortSignal {
+    if (this.#abort === null) {
+      this.#abort = new AbortController();
+      if (this.#isCanceled) this.#abort.abort();
+    }
+    return this.#abort.signal;
+  }
+
+  get #fields(): LogFields {
+    this.#logFields ??= logFieldsOf(this.id, this.#options.traceparent);
+    return this.#logFields;
   }
 
   async #prepare(hasFiles: boolean): Promise<void> {
     const { schema, input, folder, inputFetch, userAgent, maxDownloadBytes } = this.#options;
+    const signal = this.#signal;
     try {
-      await Promise.race([this.#supervisorReady(), aborted(this.#abort.signal)]);
+      await Promise.race([this.#supervisorReady(), aborted(signal)]);
       this.#processing();
       if (!hasFiles) {
         this.#dispatch(input, {});
@@ -170,18 +189,18 @@ export class Run implements RunListener {
       }
       this.#hasFolder = true;
       const files = await fetchInputFiles(input, schema!.fileFields, {
-        folder: join(folder, "inputs"),
+        folder: `${folder}/inputs`,
         fetch: inputFetch,
         userAgent,
         maxBytes: maxDownloadBytes,
-        signal: this.#abort.signal,
+        signal,
       });
-      if (this.#abort.signal.aborted) throw new Error("canceled");
+      if (this.#isCanceled) throw new Error("canceled");
       if (this.#supervisor!.state !== "ready") throw new Error("the process that runs the model is not there");
       this.#dispatch(files.input, files.names);
     } catch (error) {
       this.#isSettled = true;
-      this.#finish(this.#abort.signal.aborted ? "canceled" : "failed", textOf(error));
+      this.#finish(this.#isCanceled ? "canceled" : "failed", textOf(error));
     }
   }
 
@@ -202,8 +221,8 @@ export class Run implements RunListener {
     const supervisor = this.#supervisor!;
     this.#processing();
     this.#isDispatched = true;
-    supervisor.run({ type: "run", run: number, id, input, names, context, tempDir: join(folder, "work") }, this);
-    if (this.#abort.signal.aborted) supervisor.cancel(number);
+    supervisor.run({ type: "run", run: number, id, input, names, context, tempDir: `${folder}/work` }, this);
+    if (this.#isCanceled) supervisor.cancel(number);
   }
 
   #log(source: "stdout" | "stderr", data: string): void {
@@ -215,8 +234,8 @@ export class Run implements RunListener {
   }
 
   #logLines(target: string, data: string): void {
-    const { log, logFields } = this.#options;
-    for (const line of data.replace(/\n$/, "").split("\n")) log.write("info", target, line, logFields);
+    const fields = this.#fields;
+    for (const line of data.replace(/\n$/, "").split("\n")) this.#options.log.write("info", target, line, fields);
   }
 
   #addChunk(value: unknown): void {
@@ -233,7 +252,7 @@ export class Run implements RunListener {
       return;
     }
     const { uploadUrl, outputFetch, id } = this.#options;
-    const signal = this.#abort.signal;
+    const signal = this.#signal;
     const work = (this.#fileWork ?? Promise.resolve()).then(async () => {
       if (this.isOver) return;
       try {
@@ -275,9 +294,9 @@ export class Run implements RunListener {
   }
 
   #logFailure(error: string): void {
-    const { log, logFields } = this.#options;
     const code = codeOf(error);
-    log.info(`the run failed: ${error}`, code === null ? logFields : { ...logFields, code });
+    const fields = code === null ? this.#fields : { ...this.#fields, code };
+    this.#options.log.info(`the run failed: ${error}`, fields);
   }
 
   #announce(): void {
@@ -285,9 +304,9 @@ export class Run implements RunListener {
     // The slot is free before anyone learns of the end, so that the next request finds it.
     this.#isAnnounced = true;
     if (this.#isSettled) this.#supervisor?.release();
-    if (webhook !== null) this.closed = webhook.complete(() => JSON.stringify(this.record.snapshot()));
+    if (webhook !== null) this.closed = webhook.complete(() => this.record.text());
     onEnd(this);
-    this.stream?.publish("completed", this.record.snapshot(), true);
+    this.stream?.publishText("completed", this.record.text(), true);
     for (const callback of this.#waiting) callback();
   }
 

@@ -15,12 +15,21 @@ export interface WebhookOptions {
   readonly log: Log;
   /** Whose webhook it is. */
   readonly logFields: LogFields;
+  readonly backlog: Backlog;
+}
+
+/** Terminal events that wait for their next attempt, of all runs of a server. */
+export interface Backlog {
+  /** UTF-16 units. */
+  size: number;
 }
 
 /** Retries of the terminal event. */
 const mostAttempts = 13;
 const retried = new Set([429, 500, 502, 503, 504]);
 const requestLimitMs = 30_000;
+/** A server that is told of receivers that never answer must not keep everything for them. */
+const largestBacklog = 64 * 1024 * 1024;
 /** Once the run is over, how long earlier events may hold up the terminal one. */
 const backlogLimitMs = 5000;
 
@@ -48,13 +57,17 @@ export class Webhook {
   }
 
   /** Delivers the terminal event; resolves when it has been taken, given up, or is not asked for. */
-  async complete(body: () => string): Promise<void> {
+  complete(body: () => string): Promise<void> {
     const timer = setTimeout(() => this.#abortBacklog.abort(), backlogLimitMs);
-    await this.#sending;
-    clearTimeout(timer);
-    const { events, log, logFields } = this.#options;
-    if (!events.has("completed")) return;
-    const text = body();
+    // Not a function that waits: it would keep the run for as long as the receiver takes.
+    return (this.#sending ?? Promise.resolve()).then(() => {
+      clearTimeout(timer);
+      return this.#options.events.has("completed") ? this.#deliver(body()) : undefined;
+    });
+  }
+
+  async #deliver(text: string): Promise<void> {
+    const { log, logFields, backlog } = this.#options;
     for (let attempt = 1; ; attempt++) {
       const status = await this.#post(text);
       if (status === "refused") break;
@@ -63,7 +76,13 @@ export class Webhook {
         return;
       }
       if (attempt === mostAttempts) break;
+      if (backlog.size + text.length > largestBacklog) {
+        log.error("too much waits for webhooks that do not answer", logFields);
+        break;
+      }
+      backlog.size += text.length;
       await sleep(100 * 2 ** Math.min(attempt, 10), undefined, { ref: false });
+      backlog.size -= text.length;
     }
     log.error("the terminal webhook could not be delivered", logFields);
   }

@@ -5,8 +5,9 @@ import { checkInteger } from "./arguments.ts";
 
 /** The group that a trainer joins; null for one rank. Throws the signal's reason, and CodedError DISTRIBUTED_UNAVAILABLE. */
 export function toAddonGroup({ ranks, agreement = "", signal }: TrainerOptions): AddonGroup | null {
-  if (ranks === undefined || ranks.link === null) return null;
+  if (ranks === undefined || ranks.size === 1) return null;
   const { rank, size, link, timeoutSeconds } = ranks;
+  if (link === null) throw new CodedError("ENGINE_ARGUMENT", `ranks.link is null, but ranks.size is ${size}`);
   checkInteger("ranks.size", size, 1, 2 ** 16);
   checkInteger("ranks.rank", rank, 0, size - 1);
   checkInteger("ranks.timeoutSeconds", timeoutSeconds, 1, 2 ** 20);

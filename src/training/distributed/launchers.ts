@@ -28,7 +28,7 @@ export const masterVariables = ["MASTER_ADDR", "MASTER_PORT", "PET_MASTER_ADDR",
 export function launchersOf(env: Environment): Launcher[] {
   // Only torchrun itself sets this; what started torchrun speaks of machines, not of ranks.
   if (isSet(env, "TORCHELASTIC_RUN_ID")) return [torchrun];
-  const byHand = names(env, torchrun) || isSet(env, "LOCAL_RANK") || isSet(env, "MASTER_ADDR");
+  const byHand = names(env, torchrun) || ["LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"].some((name) => isSet(env, name));
   // mpirun inside a Slurm job starts its own ranks; srun's variables are those of its daemon.
   if (names(env, openMpi)) return byHand ? [torchrun, openMpi] : [openMpi];
   if (isSet(env, "SLURM_STEP_ID")) return byHand ? [torchrun, slurm] : [slurm];

@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { type ChildProcess, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { addressOf, buildCommand, lastLine, ProjectFolder, resultOf } from "./command.ts";
@@ -84,7 +84,7 @@ describe("cog predict", () => {
   it("is canceled by Ctrl-C: the model sees it, no process stays, exit 130", async () => {
     const child = open("talk").start(["predict", "--stream", "--debug", "-i", "hold=true"]);
     const result = resultOf(child);
-    await once(child.stdout!, "data");
+    await said(child, "word2");
     const processes = descendants(child.pid!);
     expect(processes.length).toBeGreaterThan(0);
     child.kill("SIGINT");
@@ -172,6 +172,17 @@ describe("cog serve", () => {
     expect((await ended).exit).toBe(0);
   });
 });
+
+/** Resolves when standard output holds the text. */
+function said(child: ChildProcess, text: string): Promise<void> {
+  let all = "";
+  return new Promise((resolve) =>
+    child.stdout!.on("data", (chunk) => {
+      all += chunk;
+      if (all.includes(text)) resolve();
+    }),
+  );
+}
 
 function descendants(pid: number): number[] {
   const { stdout } = spawnSync("ps", ["-eo", "pid=,ppid="], { encoding: "utf8" });

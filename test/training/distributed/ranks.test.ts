@@ -98,6 +98,7 @@ describe("variables that cannot be meant so", () => {
     ],
     [withoutRank, "RANK is not set, but WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT are"],
     [{ MASTER_ADDR: "node0" }, "WORLD_SIZE is not set, but MASTER_ADDR is"],
+    [{ MASTER_PORT: "29500" }, "WORLD_SIZE is not set, but MASTER_PORT is"],
     [{ LOCAL_RANK: "0" }, "WORLD_SIZE is not set, but LOCAL_RANK is"],
     [{ RANK: "0", TORCHELASTIC_RUN_ID: "x" }, "WORLD_SIZE is not set, but RANK is"],
     [{ OMPI_COMM_WORLD_RANK: "1" }, "OMPI_COMM_WORLD_SIZE is not set, but OMPI_COMM_WORLD_RANK is"],

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -78,6 +78,30 @@ describe("cog build", () => {
 
 describe("the commands", () => {
   beforeAll(buildCommand);
+
+  it("build with Docker, push what was built, and print by which name it can be pulled", async () => {
+    const digest = `example.com/a/b@sha256:${"0".repeat(64)}`;
+    // Stands for Docker: notes its words, and knows the digest that a registry gave.
+    const docker = `#!/bin/sh\nprintf '%s\\n' "$*" >> "$NOTES"\n[ "$1" = image ] && echo "other@sha256:1\n${digest}"\nexit 0\n`;
+    const project = new ProjectFolder("echo", { Dockerfile: stages, "bin/docker": docker });
+    chmodSync(join(project.path, "bin", "docker"), 0o755);
+    const notes = join(project.path, "notes");
+    try {
+      const env = { PATH: `${join(project.path, "bin")}:${process.env.PATH}`, NOTES: notes };
+      const result = await project.run(["push", "example.com/a/b"], { env });
+      expect([result.exit, result.stdout]).toEqual([0, `${digest}\n`]);
+      const [build, push] = readFileSync(notes, "utf8").split("\n");
+      expect(build).toContain("build --platform linux/amd64");
+      expect(build).toContain("--tag example.com/a/b --build-context");
+      expect(build).toMatch(/--label run\.cog\.push_id=[0-9a-f-]{36} /);
+      expect(build).toContain('--label run.cog.config={"build":{"gpu":false},"predict":"predict.ts"}');
+      expect(push).toBe("push example.com/a/b");
+      const failing = await project.run(["build"], { env: { ...env, PATH: `${project.path}/none:/nowhere` } });
+      expect([failing.exit, failing.stderr]).toEqual([1, expect.stringContaining("docker is not installed")]);
+    } finally {
+      project.remove();
+    }
+  });
 
   it("stop before anything is built", async () => {
     const project = new ProjectFolder("echo", { "schema.json": "[]" });

@@ -1,6 +1,6 @@
 #include <vector>
 
-#include "communicator.h"
+#include "../distributed/communicator.h"
 #include "ops.h"
 
 namespace llama {

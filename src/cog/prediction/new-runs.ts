@@ -1,0 +1,112 @@
+import { randomBytes } from "node:crypto";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createFetch, isPublicAddress } from "../files/network.ts";
+import type { Log } from "../log.ts";
+import { originOf, type Settings } from "../settings.ts";
+import { EventStream } from "./event-stream.ts";
+import { logFieldsOf } from "./log-fields.ts";
+import { type Family, Run, type RunOptions } from "./run.ts";
+import { type Backlog, Webhook, type WebhookEvent } from "./webhook.ts";
+
+/** A request that has passed all checks but those of readiness and capacity. */
+export interface RunRequest {
+  readonly id: string | null;
+  readonly input: Readonly<Record<string, unknown>>;
+  readonly context: Readonly<Record<string, string>>;
+  readonly webhook: string | null;
+  readonly webhookEvents: ReadonlySet<WebhookEvent>;
+  /** Passed on to the webhook. */
+  readonly traceHeaders: Readonly<Record<string, string>>;
+}
+
+interface Options {
+  readonly settings: Settings;
+  readonly uploadUrl: string | null;
+  readonly userAgent: string;
+  readonly log: Log;
+}
+
+/** What the model says of its runs. */
+type Declared = Pick<RunOptions, "schema" | "isArrayOutput" | "onEnd"> & { readonly isStreamed: boolean };
+
+/** Turns requests into runs: an id, a folder, ways to the network, a webhook. */
+export class NewRuns {
+  readonly #options: Options;
+  readonly #inputFetch;
+  readonly #outputFetch;
+  readonly #webhookFetch;
+  readonly #folders = join(tmpdir(), `cog-${randomBytes(6).toString("hex")}`);
+  readonly #backlog: Backlog = { size: 0 };
+  #count = 0;
+  #lastId = 0n;
+
+  constructor(options: Options) {
+    this.#options = options;
+    const anywhere = () => true;
+    const isAllowed = options.settings.allowPrivateNetwork ? anywhere : isPublicAddress;
+    this.#inputFetch = createFetch({ isAllowed });
+    // Where outputs go is the operator's choice, so it may well be inside their network.
+    this.#outputFetch = createFetch({ isAllowed: anywhere, silenceMs: 25_000 });
+    this.#webhookFetch = createFetch({ isAllowed, silenceMs: 30_000 });
+  }
+
+  make(family: Family, request: RunRequest, declared: Declared): Run {
+    const { settings, uploadUrl, log } = this.#options;
+    const { traceparent } = request.traceHeaders;
+    this.#count += 1;
+    const id = request.id ?? this.#newId();
+    return new Run({
+      id,
+      number: this.#count,
+      family,
+      input: request.input,
+      context: request.context,
+      schema: declared.schema,
+      isArrayOutput: declared.isArrayOutput,
+      stream: declared.isStreamed ? new EventStream(settings.streamHistory) : null,
+      webhook: request.webhook === null ? null : this.#webhook(request.webhook, id, request),
+      folder: `${this.#folders}-${this.#count}`,
+      uploadUrl,
+      inputFetch: this.#inputFetch,
+      outputFetch: this.#outputFetch,
+      userAgent: settings.userAgent,
+      maxDownloadBytes: settings.maxDownloadBytes,
+      log,
+      traceparent,
+      onEnd: declared.onEnd,
+    });
+  }
+
+  /** Closes the connections that are kept. */
+  close(): void {
+    for (const fetch of [this.#inputFetch, this.#outputFetch, this.#webhookFetch]) fetch.close();
+  }
+
+  #webhook(url: string, id: string, request: RunRequest): Webhook {
+    const { settings, userAgent, log } = this.#options;
+    const { webhookToken, webhookOrigins } = settings;
+    const hasToken = webhookToken !== null && (webhookOrigins === null || webhookOrigins.has(originOf(url) ?? ""));
+    return new Webhook({
+      url,
+      events: request.webhookEvents,
+      intervalMs: settings.webhookIntervalMs,
+      headers: {
+        "user-agent": userAgent,
+        ...(hasToken ? { authorization: `Bearer ${webhookToken}` } : {}),
+        ...request.traceHeaders,
+      },
+      fetch: this.#webhookFetch,
+      log,
+      logFields: logFieldsOf(id, request.traceHeaders.traceparent),
+      backlog: this.#backlog,
+    });
+  }
+
+  /** "pred_" and the clock in nanoseconds, as Cog makes them; never the same twice. */
+  #newId(): string {
+    const now = BigInt(Date.now()) * 1_000_000n;
+    this.#lastId = now > this.#lastId ? now : this.#lastId + 1n;
+    return `pred_${this.#lastId.toString(16)}`;
+  }
+}
