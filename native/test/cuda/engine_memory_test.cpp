@@ -37,7 +37,7 @@ Life live(const Checkpoint& checkpoint, const GpuOptions& options, const Adapter
   sampling.top_p = 0.9;
   sampling.repetition_penalty = 1.2f;
   generator.seed(3);
-  std::vector<StepRequest> requests = {{plain, 0, random_tokens(33), sampling}, {adapted, 0, random_tokens(37), sampling}};
+  std::vector<StepRequest> requests = {{plain, 0, random_tokens(2), sampling}, {adapted, 0, random_tokens(33), sampling}};
   const auto step = [&] {
     const std::vector<int32_t> drawn = attempt(life, [&] { return model->step(requests); });
     keep(drawn);
@@ -46,12 +46,13 @@ Life live(const Checkpoint& checkpoint, const GpuOptions& options, const Adapter
       requests[i].tokens = {drawn[i]};
     }
   };
-  // Prompts, then decode steps: the second is recorded, the third replayed.
+  // Prompts, then decode steps, of which the second is recorded and the third replayed; then a row more.
   for (int i = 0; i < 4; ++i) step();
   requests.push_back({late, 0, {5}, sampling});
-  for (int i = 0; i < 3; ++i) step();
+  step();
+  step();
 
-  const PackedBatch small = random_batch({9, 1}), large = random_batch({20, 14, 35});
+  const PackedBatch small = random_batch({5}), large = random_batch({2, 9});
   keep(attempt(life, [&] { return model->logits(small, adapter); }));
   const auto trained = attempt(life, [&] { return model->make_adapter(source.tensors); });
   // After an error gradients are undefined: a new trainer.
@@ -126,11 +127,10 @@ void test_full_card() {
 
 int main() {
   test_full_card();
-  GpuOptions nf4;
+  GpuOptions plain, nf4;
+  plain.cache_bytes = nf4.cache_bytes = 64 << 10;  // small slabs
   nf4.quantization = Quantization::nf4;
-  for (const bool keeps_failing : {false, true}) {
-    test_refused_allocations("float32", StorageType::f32, {}, keeps_failing);
-    test_refused_allocations("nf4", StorageType::bf16, nf4, keeps_failing);
-  }
+  test_refused_allocations("float32", StorageType::f32, plain, true);
+  test_refused_allocations("nf4", StorageType::bf16, nf4, false);
   return report();
 }
