@@ -47,7 +47,7 @@ endfunction()
 if(LLAMA_TESTS AND NOT LLAMA_CUDA AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|aarch64")
   set(LLAMA_EMULATION_OPTIONS -O1 -g1 -fsanitize=address -fno-omit-frame-pointer)
   set_source_files_properties(${LLAMA_CUDA_KERNELS} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
-  llama_add_model(llama_emulated_model)
+  llama_add_model(llama_emulated_model model/load_on_cpu.cpp)
   target_compile_options(llama_emulated_model PUBLIC ${LLAMA_EMULATION_OPTIONS})
   target_compile_definitions(llama_emulated_model PUBLIC LLAMA_16_BIT_ACTIVATIONS)
   add_library(llama_emulated_cuda STATIC EXCLUDE_FROM_ALL ${LLAMA_CUDA_KERNELS} ${LLAMA_CUDA_HOST}
