@@ -35,7 +35,7 @@ __device__ inline void begin(const DecodeInput<T>& input, int64_t cols, int toke
 // W [rows, cols] (its bytes once), x [tokens, cols] (once per warp, from the first-level cache), y [tokens, rows]: bound by
 // memory. A warp takes a few rows, its lanes neighbouring packs of them.
 template <class T, class Packs>
-__global__ void __launch_bounds__(threads, 2) decode_rows(Packs w, int rows, int cols, DecodeInput<T> input, int tokens, ProductOutput<T> output) {
+__global__ void __launch_bounds__(threads, Packs::each == group_width ? 2 : 1) decode_rows(Packs w, int rows, int cols, DecodeInput<T> input, int tokens, ProductOutput<T> output) {
   __shared__ float inverse[most_decode_tokens];
   __shared__ float table[16];
   if (threadIdx.x < 16) table[threadIdx.x] = w.code_value(static_cast<int>(threadIdx.x));
