@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(threads, Packs::each == group_width ? 2 : 1) d
 
 // The same for any layout, element by element. A warp takes one row.
 template <class T>
-__global__ void __launch_bounds__(threads) decode_elements(WeightView w, DecodeInput<T> input, int tokens, ProductOutput<T> output) {
+__global__ void __launch_bounds__(threads, 1) decode_elements(WeightView w, DecodeInput<T> input, int tokens, ProductOutput<T> output) {
   __shared__ float inverse[most_decode_tokens];
   begin(input, w.cols, tokens, inverse);
   const int lane = static_cast<int>(threadIdx.x) % warp_size;
@@ -134,7 +134,7 @@ bool decode_packs(cudaStream_t stream, const WeightView& w, const DecodeInput<T>
 template <class T>
 void decode_linear(cudaStream_t stream, const WeightView& w, const DecodeInput<T>& input, int tokens, const ProductOutput<T>& output, const DeviceLimits& limits) {
   DecodeInput<T> rows = input;
-  rows.packed = input.packable();
+  rows.packed = input.packable(w.cols);
   if constexpr (is_16_bit<T>) {
     if (decode_tensor(stream, w, input, tokens, output, limits)) return;
   } else {

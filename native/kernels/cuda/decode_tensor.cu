@@ -23,25 +23,34 @@ __device__ inline unsigned place_of(unsigned pack, int token) {
 // How many elements of x a token takes in shared memory.
 inline int64_t staged_width(int64_t cols) { return (cols + 63) / 64 * 64; }
 
-// All of x, made if need be, as T. Every block does so for itself; block 0 also keeps what was made.
-template <class T, class Fragments>
-__device__ inline void stage(const DecodeInput<T>& input, int cols, int width, int tokens, float* scratch, T* staged) {
-  __shared__ float inverse[most_decode_tokens];
+// All of x, made if need be, as T, with zeros up to `width`. Every block does so for itself; block 0 also keeps what was made.
+// Four groups are loaded before the first is needed.
+template <bool packed, class T, class Fragments>
+__device__ inline void stage(const DecodeInput<T>& input, int cols, int width, int tokens, const float* inverse, T* staged) {
+  constexpr int at_once = 4;
   const bool keeps = blockIdx.x == 0 && input.made != nullptr;
-  if (input.prologue == Prologue::rms_norm) find_inverse_rms(input, cols, tokens, blockIdx.x == 0, scratch, inverse);
-  const int packs = width / group_width;
-  for (int i = static_cast<int>(threadIdx.x); i < tokens * packs; i += threads) {
-    const int token = i / packs, pack = i % packs, k = pack * group_width;
-    float values[group_width] = {};
-    if (k < cols) {
-      input_group(input, cols, token, k, inverse[token], values);
-      if (keeps) keep_group(input, cols, token, k, values);
+  const int packs = width / group_width, count = tokens * packs;
+  for (int first = static_cast<int>(threadIdx.x); first < count; first += at_once * threads) {
+    InputGroup groups[at_once] = {};
+#pragma unroll
+    for (int j = 0; j < at_once; ++j) {
+      const int i = first + j * threads, k = i % packs * group_width;
+      if (i < count && k < cols) load_input(input, cols, i / packs, k, packed, groups[j]);
     }
-    Pack<uint32_t, 4> words;
-    for (int p = 0; p < 4; ++p) words.at[p] = pair_of<T>(values[2 * p], values[2 * p + 1]);
-    Fragments::arrange(words);
-    T* to = staged + token * width + place_of<Fragments>(static_cast<unsigned>(pack), token) * group_width;
-    store_pack<uint32_t, 4>(reinterpret_cast<uint32_t*>(to), words);
+#pragma unroll
+    for (int j = 0; j < at_once; ++j) {
+      const int i = first + j * threads, token = i / packs, pack = i % packs;
+      if (i >= count) break;
+      float values[group_width];
+      make_input(input, groups[j], inverse[token], values);
+      if (keeps && pack * group_width < cols) keep_group(input, cols, token, pack * group_width, values);
+      Pack<uint32_t, 4> words;
+#pragma unroll
+      for (int p = 0; p < 4; ++p) words.at[p] = pair_of<T>(values[2 * p], values[2 * p + 1]);
+      Fragments::arrange(words);
+      T* to = staged + token * width + place_of<Fragments>(static_cast<unsigned>(pack), token) * group_width;
+      store_pack<uint32_t, 4>(reinterpret_cast<uint32_t*>(to), words);
+    }
   }
 }
 
@@ -71,7 +80,15 @@ __global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int rows
     if (first + j * stride + own < length) low[j] = w.load(low_place, j * stride), high[j] = w.load(high_place, j * stride);
   }
   w.fill_table(table);
-  if constexpr (staged) stage<T, Fragments>(input, cols, width, tokens, partials, x);
+  if constexpr (staged) {
+    __shared__ float inverse[most_decode_tokens];
+    if (input.prologue == Prologue::rms_norm) find_inverse_rms(input, cols, tokens, blockIdx.x == 0, partials, inverse);
+    if (input.packed) {
+      stage<true, T, Fragments>(input, cols, width, tokens, inverse, x);
+    } else {
+      stage<false, T, Fragments>(input, cols, width, tokens, inverse, x);
+    }
+  }
   __syncthreads();
 
   // Where the lane reads x in the first round. Rounds are whole multiples of the bank pattern apart.
@@ -163,7 +180,7 @@ __global__ void __launch_bounds__(threads) make_rows(DecodeInput<T> input, int c
 
 template <class T, class Fragments>
 bool launch_decode(cudaStream_t stream, const Fragments& fragments, const WeightView& w, DecodeInput<T> input, int tokens, const ProductOutput<T>& output, const DeviceLimits& limits) {
-  input.packed = input.packable();
+  input.packed = input.packable(w.cols);
   const auto cols = static_cast<int>(w.cols);
   const int64_t width = staged_width(w.cols);
   const size_t fixed = Fragments::table_words * sizeof(uint32_t) + 2 * warps * partial_size * sizeof(float);
