@@ -14,7 +14,7 @@ import type { ServingFigures, TrainingFigures } from "./measure-engine.ts";
 import { median } from "./median.ts";
 import { provenance } from "./provenance.ts";
 import { randomCheckpoint, shape110M } from "./random-checkpoint.ts";
-import { undisturbed } from "./undisturbed.ts";
+import { otherPrograms, undisturbed } from "./undisturbed.ts";
 
 const root = join(import.meta.dirname, "..");
 const { values: options } = parseArgs({
@@ -175,6 +175,9 @@ const report = {
   ...provenance(),
   threads: Number(options.threads),
   rounds: Number(options.rounds),
+  ...(otherPrograms.length > 0 && {
+    otherPrograms: { medianShare: rounded(median(otherPrograms)), largestShare: rounded(Math.max(...otherPrograms)) },
+  }),
   results,
 };
 mkdirSync(dirname(options.out), { recursive: true });
