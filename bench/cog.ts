@@ -4,7 +4,7 @@
 //   --out FILE (bench/results/cog.json)
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
-import { cpus, totalmem } from "node:os";
+import { cpus, loadavg, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { freePort, startServerProcess } from "../test/cog/server-process.ts";
@@ -122,6 +122,7 @@ async function measure(peer: Peer): Promise<Round> {
 }
 
 const wrk = await wrkVersion();
+const loadBefore = loadavg()[0]!;
 const peers = new Map<string, Peer>();
 const results = new Map<string, Round[]>();
 try {
@@ -146,13 +147,22 @@ const rounded = (value: number, digits = 0) => Number(value.toFixed(digits));
 
 const summary = Object.fromEntries(
   [...results].map(([name, measured]) => {
-    const of = (key: keyof Round) => median(measured.map((each) => each[key]));
+    const all = (key: keyof Round) => measured.map((each) => each[key]);
+    const of = (key: keyof Round) => median(all(key));
+    const spread = (key: keyof Round, digits = 0) =>
+      [Math.min(...all(key)), Math.max(...all(key))].map((value) => rounded(value, digits));
     return [
       name,
       {
         requestsPerSecond: { oneConnection: rounded(of("one")), eightConnections: rounded(of("eight")) },
         meanMilliseconds: { oneConnection: rounded(of("oneMs"), 3), eightConnections: rounded(of("eightMs"), 3) },
         microsecondsPerChunk: rounded(of("chunkMicroseconds"), 1),
+        // Rounds that lie far apart were disturbed by what else the machine did.
+        leastAndMost: {
+          oneConnection: spread("one"),
+          eightConnections: spread("eight"),
+          microsecondsPerChunk: spread("chunkMicroseconds", 1),
+        },
         refusedShare: { oneConnection: rounded(of("oneRefused"), 4), eightConnections: rounded(of("eightRefused"), 4) },
       },
     ];
@@ -177,6 +187,7 @@ const report = {
   },
   revision,
   date: new Date().toISOString().slice(0, 10),
+  loadAverageBefore: rounded(loadBefore, 1),
   secondsPerMeasurement: seconds,
   rounds,
   chunksPerStream: chunks,
