@@ -4,8 +4,11 @@
 //   gpu_bench [--layers N] [--seconds S] [--only NAME]
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -17,6 +20,7 @@
 #include "../kernels/cuda/gemm.h"
 #include "../kernels/cuda/gpu.h"
 #include "../kernels/cuda/probe.h"
+#include "../kernels/engine_error.h"
 #include "../kernels/storage.h"
 #include "../model/gpu_module.h"
 
@@ -46,7 +50,14 @@ double median_seconds(double budget, const std::function<void()>& work) {
 
 class Json {
  public:
-  void text(const std::string& name, const std::string& value) { add(name, "\"" + value + "\""); }
+  void text(const std::string& name, const std::string& value) {
+    std::string quoted = "\"";
+    for (const char c : value) {
+      if (c == '"' || c == '\\') quoted += '\\';
+      quoted += c == '\n' ? ' ' : c;
+    }
+    add(name, quoted + "\"");
+  }
   void number(const std::string& name, double value) {
     char text[64];
     std::snprintf(text, sizeof text, "%.6g", value);
@@ -149,6 +160,7 @@ Adapter random_adapter(const LlamaConfig& config, const std::vector<Linear>& lin
   return adapter;
 }
 
+constexpr int repeats = 20;  // of what is too short to be timed alone
 const std::vector<Linear> all_linears = {Linear::q,    Linear::k,  Linear::v,   Linear::o,
                                          Linear::gate, Linear::up, Linear::down};
 
@@ -157,14 +169,8 @@ class Bench {
   Bench(int layers, double budget, std::string only)
       : config_(llama_7b(layers)), budget_(budget), only_(std::move(only)), checkpoint_(config_) {}
 
-  void run() {
-    const cuda::Probe probe = cuda::probe();
-    if (probe.cards.empty()) {
-      std::printf("{\"skipped\": \"%s\"}\n", probe.reason.c_str());
-      return;
-    }
+  void run(const cuda::Card& card) {
     Json result;
-    const cuda::Card& card = probe.cards[0];
     result.text("card", card.name);
     result.number("capability", card.major * 10 + card.minor);
     result.number("memory_gb", static_cast<double>(card.total_bytes) / 1e9);
@@ -174,7 +180,7 @@ class Bench {
     measure_limits(card, result);
     for (const auto& [name, kind] : {std::pair{"bf16", Quantization::none}, std::pair{"int8", Quantization::int8},
                                      std::pair{"int4", Quantization::int4}, std::pair{"nf4", Quantization::nf4}}) {
-      if (only_.empty() || only_ == name) result.object(name, measure_model(card, kind));
+      if (only_.empty() || only_ == name) measure(result, name, [&] { return measure_model(card, kind); });
     }
     std::printf("%s\n", result.whole().c_str());
   }
@@ -182,25 +188,9 @@ class Bench {
  private:
   void measure_limits(const cuda::Card& card, Json& result) {
     cuda::Gpu gpu(card);
-    cuda::Gemm gemm(gpu);
-    const int64_t m = 2048, n = 22016, k = 4096;
-    const auto a = gpu.allocate(m * k * 2), b = gpu.allocate(n * k * 2), c = gpu.allocate(m * n * 2);
-    // Random operands: a card clocks higher on zeros.
-    std::vector<uint16_t> values(static_cast<size_t>(n * k));
-    std::mt19937 generator(3);
-    for (uint16_t& value : values) value = bf16_from_f32(static_cast<float>(generator() % 2000) / 1000 - 1);
-    gpu.upload(a->data, values.data(), a->bytes);
-    gpu.upload(b->data, values.data(), b->bytes);
-    const int repeats = 20;
-    const double product = median_seconds(budget_ / 4, [&] {
-      for (int i = 0; i < repeats; ++i) {
-        gemm.multiply<Bf16, Bf16>({static_cast<const Bf16*>(a->data), k}, {static_cast<const Bf16*>(b->data), k, true},
-                                  static_cast<Bf16*>(c->data), n, m, n, k, 1, 0);
-      }
-      gpu.synchronize();
-    });
-    gemm_flops_ = 2.0 * m * n * k * repeats / product;
-    result.number("gemm_bf16_tflops", gemm_flops_ / 1e12);
+    const bool has_bf16 = card.major >= 8;
+    gemm_flops_ = has_bf16 ? gemm_rate<Bf16>(gpu, bf16_from_f32) : gemm_rate<Half>(gpu, f16_from_f32);
+    result.number(has_bf16 ? "gemm_bf16_tflops" : "gemm_f16_tflops", gemm_flops_ / 1e12);
     const size_t bytes = size_t{1} << 30;
     const auto from = gpu.allocate(bytes), to = gpu.allocate(bytes);
     const double copy = median_seconds(budget_ / 4, [&] {
@@ -209,6 +199,38 @@ class Bench {
     });
     copy_bandwidth_ = 2.0 * static_cast<double>(bytes) * repeats / copy;
     result.number("copy_gbs", copy_bandwidth_ / 1e9);
+  }
+
+  template <class T>
+  double gemm_rate(cuda::Gpu& gpu, uint16_t (*rounded)(float)) const {
+    cuda::Gemm gemm(gpu);
+    const int64_t m = 2048, n = 22016, k = 4096;
+    const auto a = gpu.allocate(m * k * 2), b = gpu.allocate(n * k * 2), c = gpu.allocate(m * n * 2);
+    // Random operands: a card clocks higher on zeros.
+    std::vector<uint16_t> values(static_cast<size_t>(n * k));
+    std::mt19937 generator(3);
+    for (uint16_t& value : values) value = rounded(static_cast<float>(generator() % 2000) / 1000 - 1);
+    gpu.upload(a->data, values.data(), a->bytes);
+    gpu.upload(b->data, values.data(), b->bytes);
+    const double product = median_seconds(budget_ / 4, [&] {
+      for (int i = 0; i < repeats; ++i) {
+        gemm.multiply<T, T>({static_cast<const T*>(a->data), k}, {static_cast<const T*>(b->data), k, true},
+                            static_cast<T*>(c->data), n, m, n, k, 1, 0);
+      }
+      gpu.synchronize();
+    });
+    return 2.0 * m * n * k * repeats / product;
+  }
+
+  // What does not fit onto this card is said in its place.
+  static void measure(Json& result, const std::string& name, const std::function<Json()>& work) {
+    Json measured;
+    try {
+      measured = work();
+    } catch (const EngineError& error) {
+      measured.text("failed", error.what());
+    }
+    result.object(name, measured);
   }
 
   int64_t free_bytes() const { return static_cast<int64_t>(cuda::probe().cards.at(0).free_bytes); }
@@ -225,12 +247,14 @@ class Bench {
     result.number("load_seconds", loading);
     result.number("load_gbs", checkpoint_.bytes() / loading / 1e9);
     result.number("weights_gb", static_cast<double>(model->weight_bytes()) / 1e9);
-    for (const int batch : {1, 8, 64}) result.object("decode_" + std::to_string(batch), decode(*model, batch, nullptr));
+    for (const int batch : {1, 8, 64}) {
+      measure(result, "decode_" + std::to_string(batch), [&] { return decode(*model, batch, nullptr); });
+    }
     const Adapter adapter = random_adapter(config_, all_linears, 16);
-    result.object("decode_1_adapter_r16", decode(*model, 1, model->make_adapter(adapter.tensors)));
-    result.number("prefill_2048_tokens_per_second", prefill(*model));
-    result.object("train_2048_qv_r8", train(*model, {Linear::q, Linear::v}, 8, before));
-    result.object("train_2048_all_r16", train(*model, all_linears, 16, before));
+    measure(result, "decode_1_adapter_r16", [&] { return decode(*model, 1, model->make_adapter(adapter.tensors)); });
+    measure(result, "prefill_2048", [&] { return prefill(*model); });
+    measure(result, "train_2048_qv_r8", [&] { return train(*model, {Linear::q, Linear::v}, 8, before); });
+    measure(result, "train_2048_all_r16", [&] { return train(*model, all_linears, 16, before); });
     return result;
   }
 
@@ -260,11 +284,13 @@ class Bench {
     return result;
   }
 
-  double prefill(EngineModel& model) {
+  Json prefill(EngineModel& model) {
     const std::vector<int32_t> prompt(2048, 17);
     const auto sequence = model.make_sequence(2048, nullptr);
     const double seconds = median_seconds(budget_, [&] { model.step({{sequence, 0, prompt, Sampling{}}}); });
-    return 2048 / seconds;
+    Json result;
+    result.number("tokens_per_second", 2048 / seconds);
+    return result;
   }
 
   Json train(EngineModel& model, const std::vector<Linear>& linears, int rank, int64_t free_before) {
@@ -316,6 +342,13 @@ int main(int count, char** words) {
     if (std::strcmp(words[i], "--seconds") == 0) seconds = std::atof(words[i + 1]);
     if (std::strcmp(words[i], "--only") == 0) only = words[i + 1];
   }
-  Bench(layers, seconds, only).run();
+  const cuda::Probe probe = cuda::probe();
+  if (probe.cards.empty()) {
+    Json result;
+    result.text("skipped", "no GPU: " + probe.reason);
+    std::printf("%s\n", result.whole().c_str());
+    return 0;
+  }
+  Bench(layers, seconds, only).run(probe.cards[0]);
   return 0;
 }

@@ -2,8 +2,8 @@
 //
 // `machine` says what a test wants to see: how many cards there are, how much memory they have, which driver. With
 // deferred_copies, copies from pinned memory wait until something orders them, as late as a card may do them, so that
-// memory that is used again too early shows. Between the beginning and the end of a capture launches and copies are recorded,
-// with their arguments as they are then, and what cannot be recorded is refused.
+// memory that is used again too early shows. With fail_at an allocation is refused. Between the beginning and the end of a
+// capture launches and copies are recorded, with their arguments as they are then, and what cannot be recorded is refused.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -66,6 +66,8 @@ struct Machine {
   int driver = CUDART_VERSION;
   size_t memory = size_t{1} << 40;
   bool deferred_copies = false;
+  int64_t fail_at = -1;        // allocations (on the card, pinned, of graphs) until one fails; -1: none does
+  bool keeps_failing = false;  // those after it fail too
 
   std::recursive_mutex mutex;
   std::map<const void*, size_t> allocations, pinned;
@@ -91,6 +93,13 @@ inline bool is_pinned(const void* pointer) {
   if (after == machine.pinned.begin()) return false;
   const auto& [start, bytes] = *std::prev(after);
   return static_cast<const char*>(pointer) < static_cast<const char*>(start) + bytes;
+}
+
+inline bool refuses_memory() {
+  const std::lock_guard lock(machine.mutex);
+  if (machine.fail_at < 0) return false;
+  if (machine.fail_at == 0 && machine.keeps_failing) return true;
+  return machine.fail_at-- == 0;
 }
 
 // Does it in the stream's order: now, or when the graph that is being recorded is launched.
@@ -156,6 +165,7 @@ inline cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 inline cudaError_t cudaMalloc(void** result, size_t bytes) {
   *result = nullptr;
   if (emulated::capture != nullptr) return cudaErrorStreamCaptureUnsupported;
+  if (emulated::refuses_memory()) return cudaErrorMemoryAllocation;
   const std::lock_guard lock(emulated::machine.mutex);
   if (bytes > emulated::machine.memory - std::min(emulated::machine.memory, emulated::machine.allocated)) {
     return cudaErrorMemoryAllocation;
@@ -180,6 +190,8 @@ inline cudaError_t cudaFree(void* memory) {
   return cudaSuccess;
 }
 inline cudaError_t cudaMallocHost(void** result, size_t bytes) {
+  *result = nullptr;
+  if (emulated::refuses_memory()) return cudaErrorMemoryAllocation;
   *result = std::malloc(std::max<size_t>(bytes, 1));
   if (*result == nullptr) return cudaErrorMemoryAllocation;
   std::memset(*result, 0xff, bytes);
@@ -264,6 +276,7 @@ inline cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* 
   return cudaSuccess;
 }
 inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* result, cudaGraph_t graph, unsigned long long) {
+  if (emulated::refuses_memory()) return cudaErrorMemoryAllocation;
   *result = new EmulatedGraph(*graph);
   return cudaSuccess;
 }

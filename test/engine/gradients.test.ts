@@ -12,7 +12,8 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const engines: [Engine, Engine] = [
   await openNativeEngine(process.env),
-  await openTensorflowEngine({ LLAMA_TF_BACKEND: "cpu", ...process.env }),
+  // LLAMA_DEVICE is the native engine's.
+  await openTensorflowEngine({ LLAMA_TF_BACKEND: "cpu", ...process.env, LLAMA_DEVICE: "auto" }),
 ];
 
 interface Run {

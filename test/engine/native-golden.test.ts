@@ -7,6 +7,8 @@ import { openCheckpoint } from "../../src/llama/checkpoint/index.ts";
 
 const shared = join(import.meta.dirname, "..", "..", "..", "shared");
 const golden = join(shared, "golden", "forward.json");
+/** With LLAMA_DEVICE=cuda these tests are the GPU's. */
+const device = process.env.LLAMA_DEVICE || "cpu";
 const greedy: Sampling = { temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1, seed: 0, index: 0 };
 
 interface Golden {
@@ -22,7 +24,7 @@ describe.skipIf(!existsSync(golden)).each(["reference", "auto"])("native engine 
   const cases: Golden[] = existsSync(golden) ? JSON.parse(readFileSync(golden, "utf8")) : [];
   let model: EngineModel;
   beforeAll(async () => {
-    const engine = await openNativeEngine({ LLAMA_ISA: isa, LLAMA_THREADS: "1" });
+    const engine = await openNativeEngine({ LLAMA_DEVICE: device, LLAMA_ISA: isa, LLAMA_THREADS: "1" });
     const { weights } = await openCheckpoint(join(shared, "data", "stories260k", "hf"));
     model = await engine.load(weights);
   });

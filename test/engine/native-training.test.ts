@@ -14,6 +14,8 @@ import type {
 import { openNativeEngine } from "../../src/engine/native/index.ts";
 import { randomAdapter, randomBatch, randomConfig, randomValues, writeRandomModel } from "./random-model.ts";
 
+/** With LLAMA_DEVICE=cuda these tests are the GPU's. */
+const device = process.env.LLAMA_DEVICE || "cpu";
 const folder = mkdtempSync(join(tmpdir(), "llama-training-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -48,7 +50,7 @@ for (const isa of ["reference", "auto"]) {
   describe(`native training (${isa})`, () => {
     let engine: Engine;
     beforeAll(async () => {
-      engine = await openNativeEngine({ LLAMA_ISA: isa, LLAMA_THREADS: "1" });
+      engine = await openNativeEngine({ LLAMA_DEVICE: device, LLAMA_ISA: isa, LLAMA_THREADS: "1" });
     });
 
     const load = async (seed: number) => {
@@ -101,7 +103,7 @@ for (const isa of ["reference", "auto"]) {
       const dropout = { probability: 0.3, seed: 9, step: 1 };
       const results: { loss: number; gradients: unknown }[] = [];
       for (const layers of ["0", "1", String(config.layers)]) {
-        const env = { LLAMA_ISA: isa, LLAMA_THREADS: "1", LLAMA_DEVICE: "cpu", LLAMA_CHECKPOINTED_LAYERS: layers };
+        const env = { LLAMA_ISA: isa, LLAMA_THREADS: "1", LLAMA_DEVICE: device, LLAMA_CHECKPOINTED_LAYERS: layers };
         const model = await (await openNativeEngine(env)).load(weights);
         const trainer = await model.createTrainer(await model.createAdapter(randomAdapter(config, 2)));
         const { loss } = await trainer.accumulate(randomBatch(config, 4, [9, 3, 6]), 1, dropout);

@@ -17,6 +17,8 @@ import { openNativeEngine } from "../../src/engine/native/index.ts";
 import { sampleToken } from "../../src/engine/sampling.ts";
 import { randomAdapter, randomConfig, randomIntegers, writeRandomModel } from "./random-model.ts";
 
+/** With LLAMA_DEVICE=cuda these tests are the GPU's. */
+const device = process.env.LLAMA_DEVICE || "cpu";
 const greedy: Sampling = { temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1, seed: 0, index: 0 };
 const folder = mkdtempSync(join(tmpdir(), "llama-native-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -47,7 +49,7 @@ for (const isa of ["reference", "auto"]) {
   describe(`native engine (${isa})`, () => {
     let engine: Engine;
     beforeAll(async () => {
-      engine = await openNativeEngine({ LLAMA_ISA: isa, LLAMA_THREADS: "1" });
+      engine = await openNativeEngine({ LLAMA_DEVICE: device, LLAMA_ISA: isa, LLAMA_THREADS: "1" });
     });
 
     async function open(seed: number, change: Partial<LlamaConfig> = {}, dtype: "F32" | "F16" | "BF16" = "F32") {
@@ -122,7 +124,9 @@ for (const isa of ["reference", "auto"]) {
       const tokens = randomIntegers(30, weights.config.vocabSize, 7, 500);
       const results: Float32Array[] = [];
       for (const threads of ["1", "2", "3"]) {
-        const model = await (await openNativeEngine({ LLAMA_ISA: isa, LLAMA_THREADS: threads })).load(weights);
+        const model = await (
+          await openNativeEngine({ LLAMA_DEVICE: device, LLAMA_ISA: isa, LLAMA_THREADS: threads })
+        ).load(weights);
         results.push(await model.logits(tokens));
         await model.close();
       }

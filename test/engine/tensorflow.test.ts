@@ -10,8 +10,9 @@ import { randomAdapter, randomBatch, randomConfig, randomIntegers, writeRandomMo
 
 const shared = resolve(import.meta.dirname, "../../../shared");
 const folder = mkdtempSync(join(tmpdir(), "tensorflow-engine-"));
-// The plain JavaScript backend is everywhere; LLAMA_TF_BACKEND runs the same tests on another.
-const env = { LLAMA_TF_BACKEND: "cpu", ...process.env };
+// The plain JavaScript backend is everywhere; LLAMA_TF_BACKEND runs the same tests on another. LLAMA_DEVICE is the native
+// engine's.
+const env = { LLAMA_TF_BACKEND: "cpu", ...process.env, LLAMA_DEVICE: "auto" };
 const greedy = { temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1, seed: 0, index: 0 };
 const config = { ...randomConfig(3), slidingWindow: 5 };
 

@@ -23,7 +23,9 @@ describe.skipIf(!existsSync(golden))("the reference training (needs the referenc
   it.each(["native", "tensorflow"])("is repeated by the %s engine", { timeout: 600_000 }, async (engine) => {
     const run: Run = JSON.parse(readFileSync(join(golden, "run.json"), "utf8"));
     const weights = join(shared, "data", "stories260k", "hf");
-    const base = await Llama.load({ weights, engine: await openEngine({ ...process.env, LLAMA_ENGINE: engine }) });
+    const device = engine === "native" ? process.env.LLAMA_DEVICE : "auto";
+    const env = { ...process.env, LLAMA_ENGINE: engine, LLAMA_DEVICE: device };
+    const base = await Llama.load({ weights, engine: await openEngine(env) });
     try {
       const rows = await readDataset(join(shared, "data", "datasets", "self_instruct_seed.json"));
       const { config } = base.model;

@@ -113,6 +113,23 @@ extern __shared__ __align__(16) unsigned char llama_dynamic_shared[];
 #define LLAMA_SHARED(type, name) type* name = reinterpret_cast<type*>(::llama::cuda::llama_dynamic_shared)
 #endif
 
+#if defined(LLAMA_CUDA_SYNCHRONOUS)
+// For tests that read results as soon as they have launched: waits for the kernel, and names it where it fails.
+inline void wait_for(const void* kernel, cudaStream_t stream) {
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream, &capture));
+  if (capture != cudaStreamCaptureStatusNone) return;
+  const char* name = "a kernel";
+#if CUDART_VERSION >= 12030
+  check(cudaFuncGetName(&name, kernel));
+#endif
+  const Status status = cudaStreamSynchronize(stream);
+  if (status != cudaSuccess) {
+    throw EngineError("DEVICE_FAILED", std::string(name) + ": the GPU reports: " + cudaGetErrorString(status));
+  }
+}
+#endif
+
 // Launches kernel(arguments...) on `stream`. Throws EngineError when it cannot be launched; faults inside a kernel are
 // reported by a later call on the stream.
 template <class... Parameters, class... Arguments>
@@ -128,6 +145,9 @@ inline void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
   }
   kernel<<<grid, block, shared_bytes, stream>>>(static_cast<Parameters>(arguments)...);
   check(cudaGetLastError());
+#if defined(LLAMA_CUDA_SYNCHRONOUS)
+  wait_for(reinterpret_cast<const void*>(kernel), stream);
+#endif
 #endif
 }
 

@@ -1,4 +1,4 @@
-// Attention over packed rows on the emulated GPU, forward and backward, against loops in double precision: row lengths around
+// Attention over packed rows, forward and backward, against loops in double precision: row lengths around
 // a tile's, empty rows, grouped heads, windows, and matrices that lie well or badly in memory.
 //
 // Tolerances: float32 sums of a few hundred products of order one are exact to 1e-5. With 16 bits, both sides see the same
@@ -194,6 +194,7 @@ void test(const std::vector<Case>& cases) {
 }  // namespace
 
 int main() {
+  begin();
   std::vector<int32_t> many;  // more than a warp looks at together
   for (int i = 0; i < 70; ++i) many.push_back(static_cast<int32_t>(random_int(0, 3)));
   const std::vector<Case> cases = {

@@ -1,17 +1,47 @@
-// What the tests of the emulated kernels share: checks that count, random operands of every element type, and memory that
-// is exactly as long as its contents, so that the address sanitizer sees an access past the end.
+// What the kernels' tests share: checks that count, random operands of every element type, and memory that is exactly as
+// long as its contents, so that the address sanitizer sees an access past the end.
+//
+// The same tests run emulated and on a card. There the heap (managed_heap.cpp) is memory of host and card both, so what a
+// kernel is given must lie in it: neither on the stack nor in a static array.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "../../kernels/cuda/device.h"
+#if !defined(LLAMA_CUDA_EMULATED)
+#include "managed_heap.h"
+#endif
 
 namespace llama::checks {
+
+#if defined(LLAMA_CUDA_EMULATED)
+inline constexpr bool on_card = false;
+inline void begin() {}
+inline void finish() {}
+inline size_t shared_bytes(size_t wanted) { return wanted; }
+#else
+inline constexpr bool on_card = true;
+
+// The first line of a program. Ends it, saying so, where there is no card.
+inline void begin() { open_managed_heap(); }
+
+// Waits for products, copies and replays before the host reads what they wrote; launches are waited for by themselves.
+inline void finish() { cuda::check(cudaDeviceSynchronize()); }
+
+// Of `wanted` what a block can have here.
+inline size_t shared_bytes(size_t wanted) {
+  int most = 0;
+  cuda::check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0));
+  return std::min(wanted, static_cast<size_t>(most));
+}
+#endif
 
 inline int count = 0;
 inline int failures = 0;
@@ -21,11 +51,16 @@ inline void expect(bool holds, const std::string& what) {
   ++count;
   if (holds) return;
   ++failures;
-  std::printf("FAILED %s: %s\n", current.c_str(), what.c_str());
+  std::printf("FAILED %s%s%s\n", current.c_str(), current.empty() ? "" : ": ", what.c_str());
 }
 
 inline int report() {
   std::printf("%d checks, %d failed\n", count, failures);
+#if !defined(LLAMA_CUDA_EMULATED)
+  // Destructors of what is static would find the heap gone with CUDA.
+  std::fflush(stdout);
+  std::_Exit(failures == 0 ? 0 : 1);
+#endif
   return failures == 0 ? 0 : 1;
 }
 
@@ -94,14 +129,18 @@ void expect_close(const Matrix<T>& actual, const Matrix<T>& before, double toler
   expect(same_bits(rest, before), what + " " + name_of<T> + ": wrote between the rows");
 }
 
-// Calls body once for each order in which a block's threads can run.
+// Calls body once for each order in which a block's threads can run; on a card, which chooses them itself, as often.
 template <class Body>
 void in_every_order(Body body) {
+#if defined(LLAMA_CUDA_EMULATED)
   for (const auto order : {emulated::Order::forward, emulated::Order::reverse, emulated::Order::shuffled}) {
     emulated::order = order;
     body();
   }
   emulated::order = emulated::Order::forward;
+#else
+  for (int run = 0; run < 3; ++run) body();
+#endif
 }
 
 }  // namespace llama::checks

@@ -16,24 +16,15 @@
 
 #include "../../kernels/cuda/decode_linear.h"
 #include "../../kernels/reference/quantized.h"
+#include "checks.h"
 
 namespace {
 
 using namespace llama;
 using namespace llama::cuda;
+using checks::expect;
+using checks::generator;
 using Floats = std::vector<float>;
-
-int failures = 0;
-int checks = 0;
-
-void expect(bool holds, const std::string& what) {
-  ++checks;
-  if (holds) return;
-  ++failures;
-  std::printf("FAILED %s\n", what.c_str());
-}
-
-std::mt19937 generator(1);
 
 Floats random_floats(int64_t count, float scale = 1) {
   std::normal_distribution<float> normal(0, scale);
@@ -126,6 +117,7 @@ struct Weights {
 
 constexpr DeviceLimits usual{4, size_t{64} << 10};
 constexpr DeviceLimits cramped{3, size_t{17} << 10};  // no room for x beside the partial sums
+DeviceLimits roomy() { return {1, checks::shared_bytes(size_t{227} << 10)}; }
 
 template <class T>
 struct Case {
@@ -216,7 +208,7 @@ struct Case {
 
     // Nothing kept, other grids, x from global memory, a token alone: the same bits.
     Floats again = start;
-    decode_linear(nullptr, w.view, input(nullptr, nullptr), tokens, ProductOutput<T>::f32(again.data(), ldy, false), {1, size_t{227} << 10});
+    decode_linear(nullptr, w.view, input(nullptr, nullptr), tokens, ProductOutput<T>::f32(again.data(), ldy, false), roomy());
     expect(same(again, over), what + ": differs where rows are not kept");
     again = start;
     std::vector<T> made_again(a.size());
@@ -269,11 +261,7 @@ void test_type(const char* type, Kind own) {
 template <class T>
 void test_large(const char* type, Kind kind, Prologue prologue) {
   test_shape<T>(type, 20, 4480, 3, kind, prologue, 0, false);
-  for (const auto order : {emulated::Order::forward, emulated::Order::reverse, emulated::Order::shuffled}) {
-    emulated::order = order;
-    test_shape<T>(type, 90, 256, 5, kind, prologue, 0, false);
-  }
-  emulated::order = emulated::Order::forward;
+  checks::in_every_order([&] { test_shape<T>(type, 90, 256, 5, kind, prologue, 0, false); });
 }
 
 void test_limits() {
@@ -284,6 +272,7 @@ void test_limits() {
 }  // namespace
 
 int main() {
+  checks::begin();
   test_type<float>("f32", Kind::f32);
   test_type<Bf16>("bf16", Kind::bf16);
   test_type<Half>("f16", Kind::f16);
@@ -293,6 +282,5 @@ int main() {
   test_large<Bf16>("bf16", Kind::int4_twice, Prologue::rms_norm);
   test_large<Half>("f16", Kind::nf4, Prologue::rms_norm);
   test_limits();
-  std::printf("%d checks, %d failed\n", checks, failures);
-  return failures == 0 ? 0 : 1;
+  return checks::report();
 }

@@ -1,4 +1,4 @@
-// Low-rank terms of several adapters in one pass against loops in double, on the emulated runtime.
+// Low-rank terms of several adapters in one pass against loops in double.
 //
 // Tolerances: operands are of order one and u is kept in float32, so an error of 1e-5 is rounding, beside that of y to T
 // (checks.h). Prompts go through the library with u, of order one, rounded to T: 2^-9 (bf16) or 2^-12 (half) at most. Their sum
@@ -88,6 +88,7 @@ void check_pass(LoraPass<T>& pass, const std::vector<TestSpan<T>>& spans, int pl
   const Matrix<Y> before = y;
   pass.plan(plan, tokens);
   pass.add(place, x.data, x.ld, tokens, y.data, y.ld);
+  finish();
   expect_close(y, before, tolerance, [&](int64_t row, int64_t column) {
     const TestAdapter<T>* adapter = adapters[static_cast<size_t>(row)];
     const double old = before.value(row, column);
@@ -175,6 +176,7 @@ void test_rows_alone() {
       std::memcpy(alone.data, start.data + row * 80, 80 * sizeof(T));
       pass.plan({{spans[static_cast<size_t>(row)].table, 0, 1}}, 1);
       pass.add(0, x.data + row * x.ld, x.ld, 1, alone.data, alone.ld);
+      finish();
       expect(std::memcmp(alone.data, together.data + row * 80, 80 * sizeof(T)) == 0, "row " + std::to_string(row) + " in " + std::to_string(in));
     }
   }
@@ -238,6 +240,7 @@ void test_recording() {
       ++recorded;
       pass.add(0, x.data, x.ld, tokens, y.data, y.ld);
     });
+    finish();
     expect_close(y, before, 1e-5, [&](int64_t row, int64_t column) {
       const TestAdapter<float>* adapter = adapters[static_cast<size_t>(row)];
       return adapter == nullptr ? before.value(row, column) : expected(adapter->terms[0], x.data + row * x.ld, before.value(row, column), column);
@@ -265,6 +268,7 @@ void test_type() {
 }  // namespace
 
 int main() {
+  begin();
   test_type<float>();
   test_type<Bf16>();
   test_type<Half>();

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <random>
 #include <string>
 #include <type_traits>
@@ -12,24 +13,15 @@
 
 #include "../../kernels/cuda/quantize.h"
 #include "../../kernels/reference/quantized.h"
+#include "checks.h"
 
 namespace {
 
 using namespace llama;
 using cuda::QuantizedView;
+using checks::expect;
+using checks::generator;
 using Floats = std::vector<float>;
-
-int failures = 0;
-int checks = 0;
-
-void expect(bool holds, const std::string& what) {
-  ++checks;
-  if (holds) return;
-  ++failures;
-  std::printf("FAILED %s\n", what.c_str());
-}
-
-std::mt19937 generator(1);
 
 // Blocks of very different size, one of them all zero, and ties between the largest of both signs.
 Floats random_weights(int64_t count) {
@@ -51,8 +43,8 @@ const char* name_of(Quantization kind) { return kind == Quantization::int8 ? "in
 template <class T>
 struct Device {
   T* at;
-  explicit Device(size_t count) : at(static_cast<T*>(std::malloc(std::max<size_t>(count * sizeof(T), 1)))) { std::memset(static_cast<void*>(at), 0xff, count * sizeof(T)); }
-  ~Device() { std::free(at); }
+  explicit Device(size_t count) : at(static_cast<T*>(::operator new(count * sizeof(T)))) { std::memset(static_cast<void*>(at), 0xff, count * sizeof(T)); }
+  ~Device() { ::operator delete(at); }
   Device(const Device&) = delete;
 };
 
@@ -122,13 +114,11 @@ void test_type() {
 }
 
 void test_orders() {
-  for (const auto order : {emulated::Order::forward, emulated::Order::reverse, emulated::Order::shuffled}) {
-    emulated::order = order;
+  checks::in_every_order([] {
     for (const bool twice : {false, true}) test_matrix<Bf16>(66, 300, Quantization::nf4, twice, 0);
     test_matrix<Half>(9, 300, Quantization::int4, true, 0);
     test_matrix<Half>(9, 300, Quantization::int8, false, 0);
-  }
-  emulated::order = emulated::Order::forward;
+  });
 }
 
 void test_layout() {
@@ -139,12 +129,15 @@ void test_layout() {
   expect(std::abs(bits(Quantization::int8, false) - (8 + 32.0 / 4096)) < 1e-3, "int8 bits");
   expect(std::abs(bits(Quantization::nf4, false) - 4.5) < 1e-3, "nf4 bits");
   expect(std::abs(bits(Quantization::nf4, true) - 4.127) < 1e-3, "doubly quantised nf4 bits");
-  alignas(256) static unsigned char memory[8192];
+  struct alignas(256) Block {
+    unsigned char at[8192];
+  };
+  const auto block = std::make_unique<Block>();
   for (const bool twice : {false, true}) {
     for (const Quantization kind : {Quantization::int8, Quantization::int4, Quantization::nf4}) {
       const size_t bytes = cuda::quantized_layout(kind, twice, 13, 77).bytes;
-      expect(bytes <= sizeof memory, "a small matrix");
-      const QuantizedView view = cuda::quantized_in(memory, kind, twice, 13, 77);
+      expect(bytes <= sizeof(Block), "a small matrix");
+      const QuantizedView view = cuda::quantized_in(block->at, kind, twice, 13, 77);
       expect(view.double_quantized() == (twice && kind != Quantization::int8), "int8 has nothing to quantise doubly");
       Device<unsigned char> scratch(cuda::quantize_scratch_bytes(view));
       const Floats weights = random_weights(13 * 77);
@@ -160,11 +153,11 @@ void test_layout() {
 }  // namespace
 
 int main() {
+  checks::begin();
   test_type<float>();
   test_type<Bf16>();
   test_type<Half>();
   test_orders();
   test_layout();
-  std::printf("%d checks, %d failed\n", checks, failures);
-  return failures == 0 ? 0 : 1;
+  return checks::report();
 }

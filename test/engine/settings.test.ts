@@ -1,0 +1,117 @@
+import { availableParallelism } from "node:os";
+import { describe, expect, it } from "vitest";
+import type { Addon, GpuCard } from "../../src/engine/native/addon.ts";
+import { chooseDevice } from "../../src/engine/native/settings.ts";
+
+const gpuModule = "/somewhere/llama_cuda.so";
+const cards: GpuCard[] = [
+  { index: 0, name: "Card A", capability: 89, memory: 25_300_000_000, available: 25e9 },
+  { index: 2, name: "Card B", capability: 75, memory: 15_800_000_000, available: 15e9 },
+];
+
+/** Asked for the GPUs of any module but `gpuModule` it fails. */
+const machine = (found: readonly GpuCard[], problem: string | null = null): Addon => ({
+  instructionSets: () => ["avx2", "reference"],
+  gpus: (file) => {
+    if (file !== gpuModule) throw new Error(`${file} is not asked for`);
+    return { cards: found, problem };
+  },
+  load: () => Promise.reject(new Error("nothing is loaded")),
+});
+
+const choose = (env: NodeJS.ProcessEnv, found: readonly GpuCard[] = cards, problem: string | null = null) =>
+  chooseDevice({ LLAMA_GPU_MODULE: gpuModule, ...env }, machine(found, problem));
+
+describe("chooseDevice", () => {
+  it("stays on the CPU where LLAMA_DEVICE says so, without asking for GPUs", () => {
+    const { options, description } = choose({ LLAMA_DEVICE: "cpu", LLAMA_GPU_MODULE: "other.so", LLAMA_THREADS: "3" });
+    expect(options).toEqual({ isa: "avx2", threads: 3, checkpointedLayers: -1, gpuModule: "", gpu: null });
+    expect(description).toBe("cpu (avx2, 3 threads)");
+    expect(choose({ LLAMA_DEVICE: "cpu", LLAMA_THREADS: "1" }).description).toBe("cpu (avx2, 1 thread)");
+  });
+
+  it("takes all cores but one and the best instruction set unless told otherwise", () => {
+    for (const value of [undefined, "", "auto"]) {
+      const { options } = choose({ LLAMA_DEVICE: "cpu", LLAMA_THREADS: value, LLAMA_ISA: value });
+      expect(options).toMatchObject({ isa: "avx2", threads: Math.max(1, availableParallelism() - 1) });
+    }
+    expect(choose({ LLAMA_DEVICE: "cpu", LLAMA_ISA: "reference" }).options.isa).toBe("reference");
+  });
+
+  it("takes a GPU where there is one, and names it with its memory", () => {
+    for (const device of [undefined, "", "auto", "cuda"]) {
+      const { options, description } = choose({ LLAMA_DEVICE: device });
+      expect(options).toMatchObject({
+        gpuModule,
+        gpu: { card: 0, dtype: "", quantization: "none", cacheBytes: 0 },
+        checkpointedLayers: -1,
+      });
+      expect(description).toBe("cuda (Card A, 25 GB)");
+    }
+  });
+
+  it("hands the GPU's settings on", () => {
+    const { options, description } = choose({
+      LLAMA_DTYPE: "float16",
+      LLAMA_QUANTIZATION: "nf4",
+      LLAMA_CACHE_BYTES: "4000000000",
+      LLAMA_CHECKPOINTED_LAYERS: "12",
+    });
+    expect(options.gpu).toEqual({ card: 0, dtype: "float16", quantization: "nf4", cacheBytes: 4_000_000_000 });
+    expect(options.checkpointedLayers).toBe(12);
+    expect(description).toBe("cuda (Card A, 25 GB, float16, nf4)");
+    const defaults = {
+      LLAMA_DTYPE: "auto",
+      LLAMA_QUANTIZATION: "",
+      LLAMA_CACHE_BYTES: "",
+      LLAMA_CHECKPOINTED_LAYERS: "auto",
+    };
+    expect(choose(defaults)).toEqual(choose({}));
+  });
+
+  it("takes the card of LLAMA_GPU, else the launcher's local rank, else the first", () => {
+    const cardOf = (env: NodeJS.ProcessEnv) => choose(env).options.gpu?.card;
+    expect(cardOf({ LLAMA_GPU: "1" })).toBe(2);
+    expect(cardOf({ LLAMA_GPU: "0", LOCAL_RANK: "1" })).toBe(0);
+    expect(cardOf({ LOCAL_RANK: "1" })).toBe(2);
+    expect(cardOf({ OMPI_COMM_WORLD_LOCAL_RANK: "1" })).toBe(2);
+    expect(cardOf({ SLURM_LOCALID: "1" })).toBe(2);
+    // More ranks than cards share the first.
+    expect(cardOf({ LOCAL_RANK: "2" })).toBe(0);
+  });
+
+  it("falls back to the CPU saying why, and stops with the same reason where LLAMA_DEVICE=cuda", () => {
+    for (const problem of ["no NVIDIA driver found", "driver 550 found, 580 needed"]) {
+      const { options, description } = choose({ LLAMA_THREADS: "2" }, [], problem);
+      expect(options).toMatchObject({ gpuModule: "", gpu: null });
+      expect(description).toBe(`cpu (avx2, 2 threads; no GPU: ${problem})`);
+      expect(() => choose({ LLAMA_DEVICE: "cuda" }, [], problem)).toThrow(
+        expect.objectContaining({
+          code: "ENGINE_UNAVAILABLE",
+          message: expect.stringContaining(`LLAMA_DEVICE is "cuda", but no GPU: ${problem}`),
+          hint: expect.stringContaining("LLAMA_DEVICE=cpu"),
+        }),
+      );
+    }
+  });
+
+  it("refuses values that are not possible, naming the variable, the value and what is allowed", () => {
+    const refusals: [NodeJS.ProcessEnv, string][] = [
+      [{ LLAMA_THREADS: "0" }, 'LLAMA_THREADS is "0", allowed are 1 to 1024'],
+      [{ LLAMA_THREADS: "2.5" }, 'LLAMA_THREADS is "2.5", allowed are 1 to 1024'],
+      [{ LLAMA_THREADS: "many" }, 'LLAMA_THREADS is "many", allowed are 1 to 1024'],
+      [{ LLAMA_CHECKPOINTED_LAYERS: "-1" }, 'LLAMA_CHECKPOINTED_LAYERS is "-1", allowed are 0 to 100000'],
+      [{ LLAMA_ISA: "avx512" }, 'LLAMA_ISA is "avx512", this processor can run avx2, reference'],
+      [{ LLAMA_GPU: "2" }, "LLAMA_GPU is 2, usable are 0 to 1"],
+      [{ LLAMA_GPU: "first" }, 'LLAMA_GPU is "first", allowed are 0 to 1023'],
+      [{ LLAMA_DTYPE: "fp8" }, 'LLAMA_DTYPE is "fp8", allowed are float32, bfloat16, float16'],
+      [{ LLAMA_QUANTIZATION: "int3" }, 'LLAMA_QUANTIZATION is "int3", allowed are none, int8, int4, nf4'],
+      [{ LLAMA_CACHE_BYTES: "4G" }, 'LLAMA_CACHE_BYTES is "4G", allowed are 0 to 9007199254740991'],
+    ];
+    for (const [env, message] of refusals) {
+      expect(() => choose(env)).toThrow(
+        expect.objectContaining({ code: "ENGINE_ARGUMENT", message: expect.stringContaining(message) }),
+      );
+    }
+  });
+});
