@@ -1,5 +1,6 @@
 # ---- the GPU module: llama_cuda.so for cards (LLAMA_CUDA), and the same sources for the host (LLAMA_TESTS), where a small
 # header runs the kernels thread by thread.
+option(LLAMA_GPU_PROGRAMS "With LLAMA_CUDA: targets gpu_programs, the kernels' tests on a card, and gpu_bench" OFF)
 set(LLAMA_CUDA_KERNELS
   attention_cached attention_decode attention_decode_f32 attention_packed_backward attention_packed_f32 attention_packed_forward
   attention_packed_query_terms attention_prefill attention_prefill_f32 attention_store batch_linear decode_linear
@@ -12,8 +13,10 @@ set(LLAMA_CUDA_HOST
 list(TRANSFORM LLAMA_CUDA_HOST PREPEND kernels/cuda/)
 list(TRANSFORM LLAMA_CUDA_HOST APPEND .cpp)
 set(LLAMA_CUDA_TESTS
-  attention_cached attention_packed batch_linear decode_linear engine gpu lora loss_and_optimisation page_pool quantize
-  rows sampling)
+  attention_cached attention_packed batch_linear decode_linear engine engine_memory gemm gpu lora loss_and_optimisation
+  page_pool quantize rows sampling)
+# These are about the emulated runtime and the host's own bookkeeping.
+set(LLAMA_HOST_ONLY_TESTS engine_memory gpu page_pool)
 
 if(LLAMA_CUDA)
   # Real code for every supported generation, and PTX of the newest for later ones.
@@ -35,22 +38,51 @@ if(LLAMA_CUDA)
     PROPERTIES LANGUAGE CUDA)
   llama_add_model(llama_gpu_model)
   target_compile_definitions(llama_gpu_model PUBLIC LLAMA_16_BIT_ACTIVATIONS)
-  add_library(llama_cuda_kernels STATIC EXCLUDE_FROM_ALL
-    ${LLAMA_CUDA_KERNELS} ${LLAMA_CUDA_HOST} kernels/cuda/cublas.cpp kernels/cuda/gemm.cpp)
-  target_include_directories(llama_cuda_kernels SYSTEM PUBLIC
-    ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES} ${LLAMA_CUBLAS_INCLUDE})
-  target_link_libraries(llama_cuda_kernels PUBLIC llama_gpu_model ${CMAKE_DL_LIBS} rt)
+  function(llama_add_cuda_kernels name)
+    add_library(${name} STATIC EXCLUDE_FROM_ALL
+      ${LLAMA_CUDA_KERNELS} ${LLAMA_CUDA_HOST} kernels/cuda/cublas.cpp kernels/cuda/gemm.cpp)
+    target_include_directories(${name} SYSTEM PUBLIC ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES} ${LLAMA_CUBLAS_INCLUDE})
+    target_link_libraries(${name} PUBLIC llama_gpu_model ${CMAKE_DL_LIBS} rt)
+  endfunction()
+  llama_add_cuda_kernels(llama_cuda_kernels)
   add_library(llama_cuda MODULE EXCLUDE_FROM_ALL kernels/cuda/gpu_module.cpp)
   set_target_properties(llama_cuda PROPERTIES PREFIX "" LINKER_LANGUAGE CUDA)
   target_link_libraries(llama_cuda PRIVATE llama_cuda_kernels)
 endif()
 
-# The kernels' tests: on the host under AddressSanitizer, with LLAMA_GPU_PROGRAMS on the card.
+# The tests: on the host under AddressSanitizer, with LLAMA_GPU_PROGRAMS on the card.
 function(llama_add_cuda_test name prefix label)
   add_executable(${prefix}_${name}_test EXCLUDE_FROM_ALL test/cuda/${name}_test.cpp ${ARGN})
   add_test(NAME ${prefix}_${name} COMMAND ${prefix}_${name}_test)
   set_tests_properties(${prefix}_${name} PROPERTIES LABELS ${label})
 endfunction()
+
+if(LLAMA_CUDA AND LLAMA_GPU_PROGRAMS)
+  enable_testing()
+  # The kernels' tests read results as soon as they have launched, on a heap that they share with the card.
+  llama_add_cuda_kernels(llama_synchronous_kernels)
+  target_compile_definitions(llama_synchronous_kernels PUBLIC LLAMA_CUDA_SYNCHRONOUS)
+  target_sources(llama_synchronous_kernels PRIVATE kernels/reference/quantized.cpp)
+  add_custom_target(gpu_programs)
+  foreach(name ${LLAMA_CUDA_TESTS})
+    if(name IN_LIST LLAMA_HOST_ONLY_TESTS)
+      continue()
+    endif()
+    if(name STREQUAL "engine")
+      llama_add_cuda_test(engine gpu gpu kernels/reference/quantized.cpp model/load_on_cpu.cpp)
+      target_link_libraries(gpu_engine_test PRIVATE llama_cuda_kernels)
+    else()
+      llama_add_cuda_test(${name} gpu gpu test/cuda/managed_heap.cpp)
+      target_link_libraries(gpu_${name}_test PRIVATE llama_synchronous_kernels)
+    endif()
+    set_source_files_properties(test/cuda/${name}_test.cpp PROPERTIES LANGUAGE CUDA)
+    set_tests_properties(gpu_${name} PROPERTIES RUN_SERIAL ON SKIP_REGULAR_EXPRESSION "^skipped:")
+    add_dependencies(gpu_programs gpu_${name}_test)
+  endforeach()
+  add_executable(gpu_bench EXCLUDE_FROM_ALL bench/gpu_bench.cpp)
+  set_target_properties(gpu_bench PROPERTIES LINKER_LANGUAGE CUDA)
+  target_link_libraries(gpu_bench PRIVATE llama_cuda_kernels)
+endif()
 
 if(LLAMA_TESTS AND NOT LLAMA_CUDA AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|aarch64")
   set(LLAMA_EMULATION_OPTIONS -O1 -g1 -fsanitize=address -fno-omit-frame-pointer)
@@ -59,7 +91,7 @@ if(LLAMA_TESTS AND NOT LLAMA_CUDA AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD
   target_compile_options(llama_emulated_model PUBLIC ${LLAMA_EMULATION_OPTIONS})
   target_compile_definitions(llama_emulated_model PUBLIC LLAMA_16_BIT_ACTIVATIONS)
   add_library(llama_emulated_cuda STATIC EXCLUDE_FROM_ALL ${LLAMA_CUDA_KERNELS} ${LLAMA_CUDA_HOST}
-    kernels/reference/quantized.cpp test/cuda/gemm_emulated.cpp)
+    kernels/reference/quantized.cpp model/load_on_cpu.cpp test/cuda/gemm_emulated.cpp)
   target_compile_definitions(llama_emulated_cuda PUBLIC LLAMA_CUDA_EMULATED)
   target_compile_options(llama_emulated_cuda PRIVATE -Wno-unknown-pragmas -Wno-subobject-linkage)
   target_link_options(llama_emulated_cuda PUBLIC -fsanitize=address)

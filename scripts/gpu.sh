@@ -45,7 +45,9 @@ case $what in
     ours=$("$folder/gpu_bench" "$@")
     python=${PYTHON:-python3}
     peer='{"skipped": "torch and peft are not installed"}'
-    if "$python" -c 'import torch, peft' 2>/dev/null; then peer=$("$python" "$root/bench/peers/torch_gpu.py"); fi
+    if "$python" -c 'import torch, peft' 2>/dev/null; then
+      peer=$("$python" "$root/bench/peers/torch_gpu.py") || peer='{"failed": "see standard error"}'
+    fi
     printf '{"ours": %s, "torch_peft": %s}\n' "$ours" "$peer"
     ;;
   *)

@@ -11,7 +11,8 @@ RopeTable::RopeTable(std::vector<float> inverse_frequencies, float attention_sca
 
 const float* RopeTable::up_to(Device& device, int64_t positions) {
   const auto pairs = static_cast<int64_t>(inverse_frequencies_.size());
-  const auto filled = static_cast<int64_t>(table_.size()) / (2 * pairs);
+  // Nothing where the device had no memory the last time.
+  const int64_t filled = held_.data() == nullptr ? 0 : static_cast<int64_t>(table_.size()) / (2 * pairs);
   if (positions <= filled) return held_.data();
   const int64_t wanted = std::max(positions, 2 * filled);  // doubling keeps token-by-token growth linear
   table_.resize(static_cast<size_t>(wanted * 2 * pairs));

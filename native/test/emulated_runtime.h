@@ -68,6 +68,7 @@ struct Machine {
   bool deferred_copies = false;
   int64_t fail_at = -1;        // allocations (on the card, pinned, of graphs) until one fails; -1: none does
   bool keeps_failing = false;  // those after it fail too
+  int64_t refused = 0;         // how many have failed
 
   std::recursive_mutex mutex;
   std::map<const void*, size_t> allocations, pinned;
@@ -98,8 +99,10 @@ inline bool is_pinned(const void* pointer) {
 inline bool refuses_memory() {
   const std::lock_guard lock(machine.mutex);
   if (machine.fail_at < 0) return false;
-  if (machine.fail_at == 0 && machine.keeps_failing) return true;
-  return machine.fail_at-- == 0;
+  if (machine.fail_at > 0) return --machine.fail_at, false;
+  if (!machine.keeps_failing) machine.fail_at = -1;
+  ++machine.refused;
+  return true;
 }
 
 // Does it in the stream's order: now, or when the graph that is being recorded is launched.

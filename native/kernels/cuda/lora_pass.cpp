@@ -68,7 +68,9 @@ void LoraPass<T>::plan(const std::vector<LoraSpan>& spans, int64_t tokens) {
   if (ranks_ == 0) return;
   reserve(gpu_, scratch_, lora_scratch_bytes(tokens, ranks_));
   if (planned_.empty()) return;
-  reserve(gpu_, rows_, std::max(planned_.size(), least_rows) * sizeof(LoraRow<T>));
+  const size_t bytes = std::max(planned_.size(), least_rows) * sizeof(LoraRow<T>);
+  if (!rows_ || rows_->bytes < bytes) uploaded_.clear();  // goes with its memory, even where there is none to follow
+  reserve(gpu_, rows_, bytes);
   if (same_rows(planned_, uploaded_)) return;
   gpu_.upload(rows_->data, planned_.data(), planned_.size() * sizeof(LoraRow<T>));
   uploaded_ = planned_;

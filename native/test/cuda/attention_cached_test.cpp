@@ -103,13 +103,11 @@ void test_long_prefill(int heads, int kv_heads, int head_dim, int64_t window) {
 
 template <class T>
 void test_type() {
-  for (const auto order : {emulated::Order::forward, emulated::Order::reverse, emulated::Order::shuffled}) {
-    emulated::order = order;
+  checks::in_every_order([] {
     test_steps<T>(2, 1, 32, 0, 0);
     test_splits<T>(2, 1, 32, 0, {300, 5, 130});
     test_long_prefill<T>(2, 1, 16, 0);
-  }
-  emulated::order = emulated::Order::forward;
+  });
   test_steps<T>(2, 2, 6, 0, 1);
   test_steps<T>(6, 2, 8, 20, 0);
   test_steps<T>(9, 1, 10, 33, 0);
@@ -129,9 +127,9 @@ void test_type() {
 }  // namespace
 
 int main() {
+  checks::begin();
   test_type<float>();
   test_type<Bf16>();
   test_type<Half>();
-  std::printf("%d checks, %d failed\n", checks, failures);
-  return failures == 0 ? 0 : 1;
+  return checks::report();
 }

@@ -5,45 +5,35 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "../../kernels/cuda/attention_cached.h"
-#include "../../kernels/cuda/device.h"
 #include "../../kernels/cuda/page_pool.h"
+#include "checks.h"
 
 namespace {
 
 using namespace llama;
 using namespace llama::cuda;
+using checks::current;
+using checks::expect;
+using checks::generator;
 
-int failures = 0;
-int checks = 0;
-std::string current;
-
-void expect(bool holds, const std::string& what) {
-  ++checks;
-  if (holds) return;
-  ++failures;
-  std::printf("FAILED %s: %s\n", current.c_str(), what.c_str());
-}
-
-std::mt19937 generator(1);
 float random_float() { return std::normal_distribution<float>(0, 1)(generator); }
 
 class HeapDevice final : public Device {
  public:
   std::unique_ptr<Memory> allocate(size_t bytes) override {
     struct Block final : Memory {
-      ~Block() override { std::free(data); }
+      ~Block() override { ::operator delete(data); }
     };
     auto block = std::make_unique<Block>();
-    block->data = std::malloc(bytes);
+    block->data = ::operator new(bytes);
     block->bytes = bytes;
     std::memset(block->data, 0xff, bytes);  // NaN: what nobody wrote must not be read
     return block;
@@ -60,11 +50,11 @@ template <class T>
 class Rows {
  public:
   Rows(int64_t rows, int64_t width, int64_t gap, int64_t offset)
-      : ld(width + gap), offset_(offset), memory_(static_cast<T*>(std::malloc(bytes(rows, width)))) {
+      : ld(width + gap), offset_(offset), memory_(static_cast<T*>(::operator new(bytes(rows, width)))) {
     std::memset(static_cast<void*>(memory_), 0x11, bytes(rows, width));
   }
   Rows(const Rows&) = delete;
-  ~Rows() { std::free(memory_); }
+  ~Rows() { ::operator delete(memory_); }
   T* data() { return memory_ + offset_; }
   T& at(int64_t row, int64_t column) { return data()[row * ld + column]; }
   const int64_t ld;

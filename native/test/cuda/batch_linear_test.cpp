@@ -1,4 +1,4 @@
-// Products of 9 to 64 tokens with quantised weights on (emulated) tensor cores, against sums in double.
+// Products of 9 to 64 tokens with quantised weights on tensor cores, against sums in double.
 //
 // Compared with the numbers that are multiplied (NF4's values rounded to T): what remains are float32 sums, off by 2e-6 of the
 // sum of magnitudes at most, and the rounding of the result to T. A missed element is a thousandth of that sum and more.
@@ -6,30 +6,22 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "../../kernels/cuda/batch_linear.h"
-#include "../../kernels/reference/quantized.h"
+#include "checks.h"
+#include "quantized_values.h"
 
 namespace {
 
 using namespace llama;
 using namespace llama::cuda;
+using checks::expect;
+using checks::generator;
 using Floats = std::vector<float>;
-
-int failures = 0;
-int checks = 0;
-
-void expect(bool holds, const std::string& what) {
-  ++checks;
-  if (holds) return;
-  ++failures;
-  std::printf("FAILED %s\n", what.c_str());
-}
-
-std::mt19937 generator(1);
 
 Floats random_floats(int64_t count, float scale = 1) {
   std::normal_distribution<float> normal(0, scale);
@@ -73,20 +65,9 @@ void test(const char* type, const Setting& s) {
   const std::string what = std::string(type) + " on " + kinds[static_cast<int>(s.kind)] + (s.twice ? " twice " : " ") + std::to_string(s.rows) + "x" + std::to_string(s.cols) + " tokens " + std::to_string(s.tokens) + " on " + std::to_string(s.multiprocessors);
   Floats floats = random_floats(s.rows * s.cols, 0.5f);
   for (size_t i = 64; i < std::min<size_t>(floats.size(), 128); ++i) floats[i] = 0;
-  reference::QuantizedMatrix matrix = reference::quantize(floats.data(), s.rows, s.cols, s.kind, s.twice);
-  QuantizedView view;
-  view.kind = s.kind;
-  view.rows = s.rows;
-  view.cols = s.cols;
-  view.codes = matrix.codes.data();
-  view.scales = s.twice ? nullptr : matrix.scales.data();
-  if (s.twice) view.scale_codes = matrix.scale_codes.data(), view.nested_scales = matrix.nested_scales.data(), view.scale_offset = &matrix.scale_offset;
-  std::vector<double> weights(floats.size());
-  for (int64_t i = 0; i < s.rows * s.cols; ++i) {
-    weights[i] = weight_at(view, i / s.cols, i % s.cols);
-    const int byte = view.codes[s.kind == Quantization::int8 ? 0 : i / 2], code = i % 2 == 0 ? byte >> 4 : byte & 15;
-    if (s.kind == Quantization::nf4) weights[i] = static_cast<double>(to_float(from_float<T>(nf4_codebook.at[code]))) * scale_of(view, i / 64);
-  }
+  const auto matrix = std::make_unique<reference::QuantizedMatrix>(reference::quantize(floats.data(), s.rows, s.cols, s.kind, s.twice));
+  const QuantizedView view = checks::view_of(*matrix);
+  const std::vector<double> weights = s.kind == Quantization::nf4 ? checks::rounded_values_of<T>(*matrix) : checks::values_of(*matrix);
   const int64_t ldx = s.cols + s.gap, ldy = s.rows + 5;
   const std::vector<T> x = rounded<T>(random_floats((s.tokens - 1) * ldx + s.cols));
   const Floats before = random_floats((s.tokens - 1) * ldy + s.rows);
@@ -124,14 +105,11 @@ void test(const char* type, const Setting& s) {
   std::vector<T> y = old;
   run(ProductOutput<T>::of(y.data(), ldy));
   check(y, old, false, rounding<T>, "");
-  const auto order = emulated::order;
-  for (const auto other : {emulated::Order::reverse, emulated::Order::shuffled}) {
-    if (s.rows > 64) break;
-    emulated::order = other;
+  if (s.rows > 64) return;
+  checks::in_every_order([&] {
     run(ProductOutput<T>::f32(again.data(), ldy, false));
     expect(same(again, over), what + ": depends on the order of threads");
-  }
-  emulated::order = order;
+  });
 }
 
 template <class T>
@@ -152,12 +130,7 @@ void test_type(const char* type) {
 void test_refusal() {
   Floats weights(10 * 65, 1.0f);
   reference::QuantizedMatrix matrix = reference::quantize(weights.data(), 10, 65, Quantization::nf4, false);
-  QuantizedView view;
-  view.kind = Quantization::nf4;
-  view.rows = 10;
-  view.cols = 65;
-  view.codes = matrix.codes.data();
-  view.scales = matrix.scales.data();
+  QuantizedView view = checks::view_of(matrix);
   std::vector<Half> x(9 * 65), y(9 * 10, Half{7});
   expect(!batch_linear(nullptr, view, x.data(), 65, 9, ProductOutput<Half>::of(y.data(), 10), {4, 65536}, nullptr), "blocks across rows are refused");
   view.cols = 64;
@@ -170,9 +143,9 @@ void test_refusal() {
 }  // namespace
 
 int main() {
+  checks::begin();
   test_type<Bf16>("bf16");
   test_type<Half>("f16");
   test_refusal();
-  std::printf("%d checks, %d failed\n", checks, failures);
-  return failures == 0 ? 0 : 1;
+  return checks::report();
 }

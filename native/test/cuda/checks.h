@@ -129,18 +129,24 @@ void expect_close(const Matrix<T>& actual, const Matrix<T>& before, double toler
   expect(same_bits(rest, before), what + " " + name_of<T> + ": wrote between the rows");
 }
 
-// Calls body once for each order in which a block's threads can run; on a card, which chooses them itself, as often.
+// Calls body once for each order in which a block's threads can run, and names it in messages; on a card, which chooses them
+// itself, as often.
 template <class Body>
 void in_every_order(Body body) {
 #if defined(LLAMA_CUDA_EMULATED)
   for (const auto order : {emulated::Order::forward, emulated::Order::reverse, emulated::Order::shuffled}) {
     emulated::order = order;
+    current = "order " + std::to_string(static_cast<int>(order));
     body();
   }
   emulated::order = emulated::Order::forward;
 #else
-  for (int run = 0; run < 3; ++run) body();
+  for (int run = 0; run < 3; ++run) {
+    current = "run " + std::to_string(run);
+    body();
+  }
 #endif
+  current.clear();
 }
 
 }  // namespace llama::checks

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "../../kernels/cuda/decode_linear.h"
-#include "../../kernels/reference/quantized.h"
 #include "checks.h"
+#include "quantized_values.h"
 
 namespace {
 
@@ -89,28 +89,9 @@ struct Weights {
     const Quantization quantization = kind == Kind::int8 ? Quantization::int8 : kind == Kind::int4 || kind == Kind::int4_twice ? Quantization::int4 : Quantization::nf4;
     const bool twice = kind == Kind::int4_twice || kind == Kind::nf4_twice;
     reference::QuantizedMatrix& matrix = w->quantized = reference::quantize(floats.data(), rows, cols, quantization, twice);
-    QuantizedView view;
-    view.kind = quantization;
-    view.rows = rows;
-    view.cols = cols;
-    view.codes = matrix.codes.data();
-    if (twice) {
-      view.scale_codes = matrix.scale_codes.data();
-      view.nested_scales = matrix.nested_scales.data();
-      view.scale_offset = &matrix.scale_offset;
-    } else {
-      view.scales = matrix.scales.data();
-    }
-    w->view = WeightView::of(view);
+    w->view = WeightView::of(checks::view_of(matrix));
     const bool tensor = sizeof(T) == 2 && cols % 64 == 0 && quantization == Quantization::nf4;
-    for (int64_t i = 0; i < rows * cols; ++i) {
-      double value = weight_at(view, i / cols, i % cols);
-      if (tensor) {
-        const int byte = view.codes[i / 2], code = i % 2 == 0 ? byte >> 4 : byte & 15;
-        value = static_cast<double>(to_float(from_float<T>(nf4_codebook.at[code]))) * scale_of(view, i / 64);
-      }
-      w->values[static_cast<size_t>(i)] = value;
-    }
+    w->values = tensor ? checks::rounded_values_of<T>(matrix) : checks::values_of(matrix);
     return w;
   }
 };

@@ -1,8 +1,8 @@
-// Cross-entropy, the gradient's norm and AdamW of the CUDA kernels, emulated, against double-precision loops.
+// Cross-entropy, the gradient's norm and AdamW of the CUDA kernels, against double-precision loops.
 //
 // Tolerances: a softmax of float32 logits is off by some 1e-7 for each of exponential, sum and quotient: 2e-6 of the scale.
 // Losses are sums of float32 row losses: 1e-6. sum_squares sums in float64: 1e-13. AdamW rounds to float32 a few times a step
-// where the reference does once: 2e-6, and 1e-5 after 300. Gradients in 16 bits are rounded once more (matrix_checks.h).
+// where the reference does once: 2e-6, and 1e-5 after 300. Gradients in 16 bits are rounded once more (checks.h).
 #include "../../kernels/cuda/loss.h"
 #include "../../kernels/cuda/optimisation.h"
 #include "checks.h"
@@ -48,25 +48,25 @@ void test_cross_entropy(int64_t vocab, int64_t gap, float spread, bool shift_log
   };
 
   std::vector<float> row_losses(rows);
-  double loss = 100;  // is added to
+  std::vector<double> loss = {100};  // is added to
   Matrix<T> gradient(rows, vocab, gap + 4, shift_gradient);
   gradient.fill();
   const auto before = gradient;
   auto read = logits;
-  cuda::cross_entropy(nullptr, read.data, read.ld, rows, vocab, targets.data(), scale, gradient.data, gradient.ld, &loss, row_losses.data());
-  losses_agree(loss, "apart");
+  cuda::cross_entropy(nullptr, read.data, read.ld, rows, vocab, targets.data(), scale, gradient.data, gradient.ld, loss.data(), row_losses.data());
+  losses_agree(loss[0], "apart");
   expect_close(gradient, before, 2e-6, gradient_at, what);
   expect(same_bits(read, logits), what + ": logits are only read");
 
-  loss = 100;
-  cuda::cross_entropy<T>(nullptr, read.data, read.ld, rows, vocab, targets.data(), scale, nullptr, 0, &loss, row_losses.data());
-  losses_agree(loss, "without a gradient");
+  loss = {100};
+  cuda::cross_entropy<T>(nullptr, read.data, read.ld, rows, vocab, targets.data(), scale, nullptr, 0, loss.data(), row_losses.data());
+  losses_agree(loss[0], "without a gradient");
   expect(same_bits(read, logits), what + ": no gradient is written");
 
   if constexpr (sizeof(T) == 4) {
-    loss = 100;
-    cuda::cross_entropy(nullptr, read.data, read.ld, rows, vocab, targets.data(), scale, read.data, read.ld, &loss, row_losses.data());
-    losses_agree(loss, "in place");
+    loss = {100};
+    cuda::cross_entropy(nullptr, read.data, read.ld, rows, vocab, targets.data(), scale, read.data, read.ld, loss.data(), row_losses.data());
+    losses_agree(loss[0], "in place");
     expect_close(read, logits, 2e-6, gradient_at, what + " in place");
   }
 }
@@ -77,12 +77,12 @@ void test_loss_of_many_rows() {
   logits.fill();
   const std::vector<int32_t> targets(rows, 1);
   std::vector<float> row_losses(rows);
-  double loss = 0;
-  cuda::cross_entropy<Half>(nullptr, logits.data, vocab, rows, vocab, targets.data(), 1, nullptr, 0, &loss, row_losses.data());
+  std::vector<double> loss = {0};
+  cuda::cross_entropy<Half>(nullptr, logits.data, vocab, rows, vocab, targets.data(), 1, nullptr, 0, loss.data(), row_losses.data());
   const double exact = exact_cross_entropy(logits, targets, 1).loss;
-  expect(std::abs(loss - exact) <= 1e-6 * exact, "cross_entropy of many rows");
-  cuda::cross_entropy<Half>(nullptr, logits.data, vocab, 0, vocab, targets.data(), 1, nullptr, 0, &loss, row_losses.data());
-  expect(std::abs(loss - exact) <= 1e-6 * exact, "cross_entropy of no rows");
+  expect(std::abs(loss[0] - exact) <= 1e-6 * exact, "cross_entropy of many rows");
+  cuda::cross_entropy<Half>(nullptr, logits.data, vocab, 0, vocab, targets.data(), 1, nullptr, 0, loss.data(), row_losses.data());
+  expect(std::abs(loss[0] - exact) <= 1e-6 * exact, "cross_entropy of no rows");
 }
 
 void test_overflowing_loss() {
@@ -91,9 +91,9 @@ void test_overflowing_loss() {
   logits.at(1, 7) = NAN;
   const std::vector<int32_t> targets = {0, 0};
   std::vector<float> row_losses(2);
-  double loss = 0;
-  cuda::cross_entropy<float>(nullptr, logits.data, 40, 2, 40, targets.data(), 1, nullptr, 0, &loss, row_losses.data());
-  expect(std::isnan(loss) && std::isfinite(row_losses[0]) && std::isnan(row_losses[1]), "a logit that is no number makes no loss");
+  std::vector<double> loss = {0};
+  cuda::cross_entropy<float>(nullptr, logits.data, 40, 2, 40, targets.data(), 1, nullptr, 0, loss.data(), row_losses.data());
+  expect(std::isnan(loss[0]) && std::isfinite(row_losses[0]) && std::isnan(row_losses[1]), "a logit that is no number makes no loss");
 }
 
 void test_sum_squares(int64_t n, bool shifted) {
@@ -102,9 +102,9 @@ void test_sum_squares(int64_t n, bool shifted) {
   double exact = 0;
   for (int64_t i = 0; i < n; ++i) exact += x.value(0, i) * x.value(0, i);
   std::vector<unsigned char> scratch(cuda::sum_squares_scratch_bytes(n));
-  double sum = NAN;
-  cuda::sum_squares(nullptr, x.data, n, &sum, scratch.data());
-  expect(std::abs(sum - exact) <= 1e-13 * exact, "sum_squares " + std::to_string(n) + (shifted ? " shifted" : ""));
+  std::vector<double> sum = {NAN};
+  cuda::sum_squares(nullptr, x.data, n, sum.data(), scratch.data());
+  expect(std::abs(sum[0] - exact) <= 1e-13 * exact, "sum_squares " + std::to_string(n) + (shifted ? " shifted" : ""));
 }
 
 // One step of what native/kernels/reference does, on float64 state.
@@ -159,8 +159,8 @@ void test_all() {
 }  // namespace
 
 int main() {
+  begin();
   in_every_order([] {
-    current = "order " + std::to_string(static_cast<int>(emulated::order));
     test_all<float>();
     test_all<Bf16>();
     test_all<Half>();

@@ -1,4 +1,4 @@
-// Drawing tokens with the CUDA kernel, emulated, against the host's sample().
+// Drawing tokens with the CUDA kernel, against the host's sample().
 //
 // Every token must be the host's, but for one case: the kernel's probabilities are float32, so where a cumulative
 // probability is within 1e-6 of top-p's p or of the random number, the token on the other side of it is right as well. The
@@ -215,11 +215,11 @@ void test_exact_sums() {
     for (const Row& row : rows) {
       auto device = row.logits, host = row.logits;
       const Sampling& s = row.sampling;
-      const cuda::DrawSettings settings{nullptr, 0, nullptr, 0, s.top_p, s.top_k, s.seed, s.index, s.temperature, s.repetition_penalty};
+      const std::vector<cuda::DrawSettings> settings = {{nullptr, 0, nullptr, 0, s.top_p, s.top_k, s.seed, s.index, s.temperature, s.repetition_penalty}};
       const auto vocab = static_cast<int64_t>(device.size());
-      int32_t token = -2;
-      cuda::sample(nullptr, device.data(), vocab, 1, vocab, &settings, &token);
-      expect(token == sample(host.data(), vocab, {}, s), what + ": the host's token");
+      std::vector<int32_t> token = {-2};
+      cuda::sample(nullptr, device.data(), vocab, 1, vocab, settings.data(), token.data());
+      expect(token[0] == sample(host.data(), vocab, {}, s), what + ": the host's token");
     }
   };
   const auto any = [](double) { return true; };
@@ -248,17 +248,17 @@ void test_tail() {
 // So cold that scores overflow: the best token, as at temperature 0.
 void test_overflowing_scores() {
   std::vector<float> logits = {1, 5, 3, 5};
-  const cuda::DrawSettings settings{nullptr, 0, nullptr, 0, 1, 0, 1, 1, 1e-38f, 1};
-  int32_t token = -2;
-  cuda::sample(nullptr, logits.data(), 4, 1, 4, &settings, &token);
-  expect(token == 1, "scores that overflow");
+  const std::vector<cuda::DrawSettings> settings = {{nullptr, 0, nullptr, 0, 1, 0, 1, 1, 1e-38f, 1}};
+  std::vector<int32_t> token = {-2};
+  cuda::sample(nullptr, logits.data(), 4, 1, 4, settings.data(), token.data());
+  expect(token[0] == 1, "scores that overflow");
 }
 
 }  // namespace
 
 int main() {
+  begin();
   in_every_order([] {
-    current = "order " + std::to_string(static_cast<int>(emulated::order));
     for (const int64_t vocab : {1, 2, 33}) test_random(vocab, 12);
     test_random(1000, 16);
     test_no_token();

@@ -1,0 +1,136 @@
+// What happens to the engine when the emulated GPU has too little memory, or refuses any one allocation of a model's life: an
+// EngineError OUT_OF_MEMORY each time, nothing leaks, and what is asked for again gives what it gives undisturbed, bit for bit.
+#include "../emulated_cuda.h"
+#include "random_model.h"
+
+namespace {
+
+struct Life {
+  Floats results;
+  int refusals = 0;
+};
+
+// Does `work`, and once more where memory was refused.
+template <class Work>
+auto attempt(Life& life, const Work& work) {
+  try {
+    return work();
+  } catch (const EngineError& error) {
+    expect(std::string(error.code()) == "OUT_OF_MEMORY", std::string("refused memory is reported as such: ") + error.code() + " " + error.what());
+    ++life.refusals;
+    emulated::machine.fail_at = -1;
+  }
+  return work();
+}
+
+// Loading, serving two sequences and then three, training an adapter, serving on.
+Life live(const Checkpoint& checkpoint, const GpuOptions& options, const AdapterSource& source) {
+  Life life;
+  const auto keep = [&](const auto& values) { life.results.insert(life.results.end(), values.begin(), values.end()); };
+  const auto model = attempt(life, [&] { return llama_gpu_module()->load(checkpoint.options(), options, quiet); });
+  const auto adapter = attempt(life, [&] { return model->make_adapter(source.tensors); });
+  const auto plain = attempt(life, [&] { return model->make_sequence(100, nullptr); });
+  const auto adapted = attempt(life, [&] { return model->make_sequence(100, adapter); });
+  const auto late = attempt(life, [&] { return model->make_sequence(50, adapter); });
+  Sampling sampling;
+  sampling.temperature = 0.8f;
+  sampling.top_p = 0.9;
+  sampling.repetition_penalty = 1.2f;
+  generator.seed(3);
+  std::vector<StepRequest> requests = {{plain, 0, random_tokens(33), sampling}, {adapted, 0, random_tokens(37), sampling}};
+  const auto step = [&] {
+    const std::vector<int32_t> drawn = attempt(life, [&] { return model->step(requests); });
+    keep(drawn);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      requests[i].position += static_cast<int64_t>(requests[i].tokens.size());
+      requests[i].tokens = {drawn[i]};
+    }
+  };
+  // Prompts, then decode steps: the second is recorded, the third replayed.
+  for (int i = 0; i < 4; ++i) step();
+  requests.push_back({late, 0, {5}, sampling});
+  for (int i = 0; i < 3; ++i) step();
+
+  const PackedBatch small = random_batch({9, 1}), large = random_batch({20, 14, 35});
+  keep(attempt(life, [&] { return model->logits(small, adapter); }));
+  const auto trained = attempt(life, [&] { return model->make_adapter(source.tensors); });
+  // After an error gradients are undefined: a new trainer.
+  const auto trainer = attempt(life, [&] {
+    const auto made = model->make_trainer(trained);
+    made->accumulate(small, 0.1f, {});
+    made->accumulate(large, 0.1f, {0.3f, 5, 1});
+    return made;
+  });
+  keep(flat(attempt(life, [&] { return trainer->gradients(); })));
+  life.results.push_back(static_cast<float>(attempt(life, [&] { return trainer->update({1e-2f, 0.9f, 0.999f, 1e-8f, 0.01f, 1.0}); })));
+  life.results.push_back(static_cast<float>(attempt(life, [&] { return trainer->evaluate(large).loss; })));
+  keep(flat(attempt(life, [&] { return trained->read(); })));
+  step();
+  return life;
+}
+
+// The n-th allocation fails, for every n; alone, or with all after it until the error is seen.
+void test_refused_allocations(const std::string& what, StorageType type, const GpuOptions& options, bool keeps_failing) {
+  LlamaConfig config = make_config(16, 24, 2, 1, 8, false, 0);
+  config.layers = 1;
+  const Checkpoint checkpoint(config, type);
+  const AdapterSource source = random_adapter(config, all_linears, 3);
+  const Floats undisturbed = live(checkpoint, options, source).results;
+  emulated::machine.keeps_failing = keeps_failing;
+  int64_t seen = 0;
+  for (int64_t n = 0;; ++n) {
+    const std::string which = what + ", allocation " + std::to_string(n);
+    emulated::machine.fail_at = n;
+    emulated::machine.refused = 0;
+    const Life life = live(checkpoint, options, source);
+    expect(life.results == undisturbed, which + ": what comes after it is as without it");
+    expect(emulated::machine.allocations.empty() && emulated::machine.pinned.empty(), which + ": everything is given back");
+    expect(life.refusals <= 1, which + ": one error");
+    seen += life.refusals;
+    emulated::machine.fail_at = -1;
+    if (emulated::machine.refused == 0) break;
+  }
+  emulated::machine.keeps_failing = false;
+  expect(seen > 40, what + ": " + std::to_string(seen) + " errors were seen");
+}
+
+std::string error_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const EngineError& error) {
+    return std::string(error.code()) + " " + error.what();
+  }
+  return "nothing";
+}
+
+void test_full_card() {
+  const LlamaConfig config = make_config(64, 160, 4, 2, 16, false, 0);
+  const Checkpoint checkpoint(config, StorageType::f32);
+  const auto gpu = llama_gpu_module()->load(checkpoint.options(), {}, quiet);
+  const AdapterSource source = random_adapter(config, all_linears, 4);
+  const auto trainer = gpu->make_trainer(gpu->make_adapter(source.tensors));
+  const PackedBatch batch = random_batch({30});
+  const MemoryPlan plan = trainer->plan(100, false);
+  expect(plan.weights > 0 && plan.activations > 0 && plan.checkpointed_layers == 0, "a plan names its parts");
+  emulated::machine.memory = emulated::machine.allocated + (size_t{257} << 20);
+  const std::string refused = error_of([&] { trainer->plan(1 << 20, false); });
+  expect(refused.starts_with("OUT_OF_MEMORY") && refused.find("micro_batch_size") != std::string::npos, "a plan that cannot fit says what to change: " + refused);
+  emulated::machine.memory = emulated::machine.allocated;
+  expect(error_of([&] { trainer->accumulate(batch, 1, {}); }).starts_with("OUT_OF_MEMORY"), "training without memory is an error");
+  expect(error_of([&] { gpu->make_sequence(100, nullptr); }).starts_with("OUT_OF_MEMORY"), "a sequence without memory is an error");
+  emulated::machine.memory = size_t{1} << 40;
+  expect(std::isfinite(trainer->accumulate(batch, 1, {}).loss), "and the next call works");
+}
+
+}  // namespace
+
+int main() {
+  test_full_card();
+  GpuOptions nf4;
+  nf4.quantization = Quantization::nf4;
+  for (const bool keeps_failing : {false, true}) {
+    test_refused_allocations("float32", StorageType::f32, {}, keeps_failing);
+    test_refused_allocations("nf4", StorageType::bf16, nf4, keeps_failing);
+  }
+  return report();
+}

@@ -1,0 +1,223 @@
+// A small random LLaMA in a checkpoint's file, and adapters, prompts and batches for it.
+#pragma once
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "../../kernels/engine_error.h"
+#include "../../kernels/reference/quantized.h"
+#include "../../kernels/storage.h"
+#include "../../model/gpu_module.h"
+
+extern "C" llama::GpuModule* llama_gpu_module();
+
+namespace {
+
+using namespace llama;
+using Floats = std::vector<float>;
+
+int checks = 0, failures = 0;
+
+void expect(bool holds, const std::string& what) {
+  ++checks;
+  if (holds) return;
+  ++failures;
+  std::printf("FAILED %s\n", what.c_str());
+}
+
+int report() {
+  std::printf("%d checks, %d failed\n", checks, failures);
+  return failures == 0 ? 0 : 1;
+}
+
+std::mt19937 generator(7);
+Floats random_floats(int64_t n, float scale) {
+  std::normal_distribution<float> normal(0, scale);
+  Floats values(static_cast<size_t>(n));
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+Floats quantized_and_back(const Floats& weights, int64_t rows, int64_t cols, Quantization kind, bool doubly) {
+  Floats back(weights.size());
+  reference::dequantize(reference::quantize(weights.data(), rows, cols, kind, doubly), back.data());
+  return back;
+}
+
+// A checkpoint in one raw file.
+class Checkpoint {
+ public:
+  Checkpoint(const LlamaConfig& config, StorageType type) : config_(config), type_(type) {
+    path_ = std::filesystem::temp_directory_path() / ("engine_test_" + std::to_string(::getpid()) + "_" + std::to_string(count_++));
+    generator.seed(7);
+    add("model.embed_tokens.weight", {config.vocab, config.hidden}, 1);
+    add_ones("model.norm.weight", config.hidden);
+    for (int layer = 0; layer < config.layers; ++layer) {
+      const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+      add_ones(prefix + "input_layernorm.weight", config.hidden);
+      add_ones(prefix + "post_attention_layernorm.weight", config.hidden);
+      for (int i = 0; i < linear_count; ++i) {
+        const auto linear = static_cast<Linear>(i);
+        const bool mlp = linear >= Linear::gate;
+        add(prefix + (mlp ? "mlp." : "self_attn.") + name_of(linear) + ".weight", {config.rows(linear), config.cols(linear)},
+            1 / std::sqrt(static_cast<float>(config.cols(linear))));
+      }
+    }
+    if (!config.tied_head) add("lm_head.weight", {config.vocab, config.hidden}, 1 / std::sqrt(static_cast<float>(config.hidden)));
+    write();
+  }
+  ~Checkpoint() { std::filesystem::remove(path_); }
+
+  // The same model with its layers' linears quantised and dequantised again, as float32.
+  void quantize(Quantization kind) {
+    const bool doubly = kind == Quantization::nf4;
+    for (int layer = 0; layer < config_.layers; ++layer) {
+      const auto stack = [&](std::vector<Linear> linears) {
+        Floats all;
+        for (const Linear linear : linears) {
+          const Floats& values = tensors_[name(layer, linear)];
+          all.insert(all.end(), values.begin(), values.end());
+        }
+        const int64_t cols = config_.cols(linears[0]), rows = static_cast<int64_t>(all.size()) / cols;
+        const Floats back = quantized_and_back(all, rows, cols, kind, doubly);
+        size_t at = 0;
+        for (const Linear linear : linears) {
+          Floats& values = tensors_[name(layer, linear)];
+          std::copy_n(back.begin() + static_cast<int64_t>(at), values.size(), values.begin());
+          at += values.size();
+        }
+      };
+      stack({Linear::q, Linear::k, Linear::v});
+      stack({Linear::o});
+      stack({Linear::gate, Linear::up});
+      stack({Linear::down});
+    }
+    type_ = StorageType::f32;
+    write();
+  }
+
+  ModelOptions options() const { return {config_, sources_, -1, nullptr}; }
+
+ private:
+  std::string name(int layer, Linear linear) const {
+    return "model.layers." + std::to_string(layer) + (linear >= Linear::gate ? ".mlp." : ".self_attn.") + name_of(linear) + ".weight";
+  }
+  void add(const std::string& tensor, std::vector<int64_t> shape, float scale) {
+    int64_t n = 1;
+    for (const int64_t extent : shape) n *= extent;
+    keep(tensor, random_floats(n, scale), std::move(shape));
+  }
+  void add_ones(const std::string& tensor, int64_t n) {
+    Floats values = random_floats(n, 0.1f);
+    for (float& value : values) value += 1;
+    keep(tensor, values, {n});
+  }
+  void keep(const std::string& tensor, Floats values, std::vector<int64_t> shape) {
+    // What the storage type can hold, so that every reading of it is the same model.
+    for (float& value : values) {
+      if (type_ == StorageType::bf16) value = f32_from_bf16(bf16_from_f32(value));
+      if (type_ == StorageType::f16) value = f32_from_f16(f16_from_f32(value));
+    }
+    tensors_[tensor] = std::move(values);
+    shapes_[tensor] = std::move(shape);
+  }
+  void write() {
+    std::ofstream file(path_, std::ios::binary | std::ios::trunc);
+    int64_t offset = 0;
+    sources_.clear();
+    for (const auto& [tensor, values] : tensors_) {
+      sources_[tensor] = {path_.string(), offset, type_, shapes_[tensor]};
+      for (const float value : values) {
+        if (type_ == StorageType::f32) file.write(reinterpret_cast<const char*>(&value), 4);
+        const uint16_t bits = type_ == StorageType::bf16 ? bf16_from_f32(value) : f16_from_f32(value);
+        if (type_ != StorageType::f32) file.write(reinterpret_cast<const char*>(&bits), 2);
+        offset += static_cast<int64_t>(bytes_of(type_));
+      }
+    }
+  }
+
+  static inline int count_ = 0;
+  LlamaConfig config_;
+  StorageType type_;
+  std::filesystem::path path_;
+  std::map<std::string, Floats> tensors_;
+  std::map<std::string, std::vector<int64_t>> shapes_;
+  TensorSources sources_;
+};
+
+LlamaConfig make_config(int64_t hidden, int64_t intermediate, int heads, int kv_heads, int head_dim, bool tied, int64_t window) {
+  LlamaConfig config;
+  config.vocab = 97;
+  config.hidden = hidden;
+  config.intermediate = intermediate;
+  config.layers = 2;
+  config.heads = heads;
+  config.kv_heads = kv_heads;
+  config.head_dim = head_dim;
+  config.rms_norm_eps = 1e-5f;
+  config.max_positions = 128;
+  config.window = window;
+  config.tied_head = tied;
+  for (int i = 0; i < head_dim / 2; ++i) config.inverse_frequencies.push_back(std::pow(10000.0f, -2.0f * static_cast<float>(i) / static_cast<float>(head_dim)));
+  return config;
+}
+
+struct AdapterSource {
+  std::vector<Floats> values;
+  std::vector<AdapterTensors> tensors;
+};
+
+AdapterSource random_adapter(const LlamaConfig& config, std::vector<Linear> linears, int rank) {
+  AdapterSource source;
+  source.values.reserve(linears.size() * static_cast<size_t>(config.layers) * 2);
+  for (int layer = 0; layer < config.layers; ++layer) {
+    for (const Linear linear : linears) {
+      const int64_t in = config.cols(linear), out = config.rows(linear);
+      const Floats& a = source.values.emplace_back(random_floats(rank * in, 1 / std::sqrt(static_cast<float>(in))));
+      const Floats& b = source.values.emplace_back(random_floats(rank * out, 0.3f));
+      source.tensors.push_back({layer, linear, rank, 0.5f, a.data(), rank * in, b.data(), rank * out});
+    }
+  }
+  return source;
+}
+
+const std::vector<Linear> all_linears = {Linear::q, Linear::k, Linear::v, Linear::o, Linear::gate, Linear::up, Linear::down};
+const LoadProgress quiet{[](double) {}, [] { return false; }};
+
+std::vector<int32_t> random_tokens(int64_t n) {
+  std::vector<int32_t> tokens(static_cast<size_t>(n));
+  for (int32_t& token : tokens) token = static_cast<int32_t>(generator() % 97);
+  return tokens;
+}
+
+PackedBatch random_batch(const std::vector<int>& lengths) {
+  PackedBatch batch;
+  batch.offsets = {0};
+  for (const int length : lengths) {
+    for (int i = 0; i < length; ++i) {
+      batch.tokens.push_back(static_cast<int32_t>(generator() % 97));
+      batch.targets.push_back(i + 1 == length || generator() % 4 == 0 ? -100 : static_cast<int32_t>(generator() % 97));
+    }
+    batch.offsets.push_back(static_cast<int32_t>(batch.tokens.size()));
+  }
+  return batch;
+}
+
+Floats flat(const std::vector<ModuleTensors>& modules) {
+  Floats all;
+  for (const ModuleTensors& module : modules) {
+    all.insert(all.end(), module.a.begin(), module.a.end());
+    all.insert(all.end(), module.b.begin(), module.b.end());
+  }
+  return all;
+}
+
+}  // namespace
