@@ -4,7 +4,7 @@
 //   --out FILE (bench/results/cog.json)
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
-import { cpus, totalmem } from "node:os";
+import { cpus, loadavg, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { freePort, startServerProcess } from "../test/cog/server-process.ts";
@@ -26,7 +26,7 @@ const chunks = 1000;
 const token = "t0ken";
 const dir = join(root, "bench", "cog");
 /** More than there are connections: a real Cog server frees a slot some time after its answer, and refuses meanwhile. */
-const slots = "32";
+const slots = "128";
 
 interface Peer {
   readonly plain: string;
@@ -95,7 +95,8 @@ interface Round {
   readonly eight: number;
   readonly eightMs: number;
   readonly chunkMicroseconds: number;
-  readonly refused: number;
+  readonly oneRefused: number;
+  readonly eightRefused: number;
 }
 
 async function measure(peer: Peer): Promise<Round> {
@@ -115,11 +116,13 @@ async function measure(peer: Peer): Promise<Round> {
     eight: eight.perSecond,
     eightMs: eight.meanMs,
     chunkMicroseconds: 1e6 / (stream.perSecond * chunks),
-    refused: Math.max(one.refused, eight.refused, stream.refused),
+    oneRefused: one.refused,
+    eightRefused: eight.refused,
   };
 }
 
 const wrk = await wrkVersion();
+const loadBefore = loadavg()[0]!;
 const peers = new Map<string, Peer>();
 const results = new Map<string, Round[]>();
 try {
@@ -144,14 +147,23 @@ const rounded = (value: number, digits = 0) => Number(value.toFixed(digits));
 
 const summary = Object.fromEntries(
   [...results].map(([name, measured]) => {
-    const of = (key: keyof Round) => median(measured.map((each) => each[key]));
+    const all = (key: keyof Round) => measured.map((each) => each[key]);
+    const of = (key: keyof Round) => median(all(key));
+    const spread = (key: keyof Round, digits = 0) =>
+      [Math.min(...all(key)), Math.max(...all(key))].map((value) => rounded(value, digits));
     return [
       name,
       {
         requestsPerSecond: { oneConnection: rounded(of("one")), eightConnections: rounded(of("eight")) },
         meanMilliseconds: { oneConnection: rounded(of("oneMs"), 3), eightConnections: rounded(of("eightMs"), 3) },
         microsecondsPerChunk: rounded(of("chunkMicroseconds"), 1),
-        refusedShare: rounded(of("refused"), 4),
+        // Rounds that lie far apart were disturbed by what else the machine did.
+        leastAndMost: {
+          oneConnection: spread("one"),
+          eightConnections: spread("eight"),
+          microsecondsPerChunk: spread("chunkMicroseconds", 1),
+        },
+        refusedShare: { oneConnection: rounded(of("oneRefused"), 4), eightConnections: rounded(of("eightRefused"), 4) },
       },
     ];
   }),
@@ -175,6 +187,7 @@ const report = {
   },
   revision,
   date: new Date().toISOString().slice(0, 10),
+  loadAverageBefore: rounded(loadBefore, 1),
   secondsPerMeasurement: seconds,
   rounds,
   chunksPerStream: chunks,

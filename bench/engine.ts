@@ -14,7 +14,7 @@ import type { ServingFigures, TrainingFigures } from "./measure-engine.ts";
 import { median } from "./median.ts";
 import { provenance } from "./provenance.ts";
 import { randomCheckpoint, shape110M } from "./random-checkpoint.ts";
-import { undisturbed } from "./undisturbed.ts";
+import { otherPrograms, undisturbed } from "./undisturbed.ts";
 
 const root = join(import.meta.dirname, "..");
 const { values: options } = parseArgs({
@@ -164,6 +164,7 @@ async function measureTraining(dtype: Dtype) {
   };
 }
 
+const measuredOn = provenance();
 await prepare();
 const results: Record<string, unknown> = {};
 for (const dtype of ["BF16", "F32"] as const) {
@@ -172,9 +173,12 @@ for (const dtype of ["BF16", "F32"] as const) {
 }
 const report = {
   what: "110M-shape LLaMA (768/12L/12H/ffn 2048, vocabulary 32000), random weights: prefill of 512 tokens, decode of 128, LoRA training of r 8 on q and v on 4 packed rows of 512; medians over the rounds, programs in turn",
-  ...provenance(),
+  ...measuredOn,
   threads: Number(options.threads),
   rounds: Number(options.rounds),
+  ...(otherPrograms.length > 0 && {
+    otherPrograms: { medianShare: rounded(median(otherPrograms)), largestShare: rounded(Math.max(...otherPrograms)) },
+  }),
   results,
 };
 mkdirSync(dirname(options.out), { recursive: true });

@@ -49,6 +49,7 @@ async function post(path: string, input: object, headers: Record<string, string>
   });
 }
 
+const measuredOn = provenance();
 const port = await freePort();
 const url = `http://127.0.0.1:${port}`;
 const idle: ChildProcess = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000) // idle"], { env });
@@ -126,7 +127,7 @@ writeFileSync(
       what: "event-loop delay in milliseconds (timer resolution 1 ms) while weights load, a data set is parsed and tokenised, an adapter trains and text is generated, all beside an idle process",
       rows: Number(options.rows),
       predictions: generated,
-      ...provenance(),
+      ...measuredOn,
       processes: figures,
     },
     null,

@@ -24,10 +24,18 @@ if(LLAMA_CUDA)
     set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90-real 90-virtual)
   endif()
   set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
-  # CMake does not know how nvcc 13 is asked for C++20, nor does every toolkit's nvcc know where its libcudart_static.a is.
-  set(CMAKE_CUDA_FLAGS "${CMAKE_CUDA_FLAGS} -std=c++20 -L${LLAMA_CUDA_LIBRARIES}")
+  # Not every toolkit's nvcc knows where its libcudart_static.a is.
+  set(CMAKE_CUDA_FLAGS "${CMAKE_CUDA_FLAGS} -L${LLAMA_CUDA_LIBRARIES}")
   set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
   enable_language(CUDA)
+  # Older CMakes do not know how newer compilers are asked for C++20.
+  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+  endif()
+  # What names kernels' headers is nvcc's to compile.
+  set_source_files_properties(kernels/cuda/cuda_ops.cpp kernels/cuda/frozen_weights.cpp kernels/cuda/gpu_module.cpp
+    PROPERTIES LANGUAGE CUDA)
   llama_add_model(llama_gpu_model)
   target_compile_definitions(llama_gpu_model PUBLIC LLAMA_16_BIT_ACTIVATIONS)
   function(llama_add_cuda_kernels name)
@@ -79,7 +87,7 @@ endif()
 if(LLAMA_TESTS AND NOT LLAMA_CUDA AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|aarch64")
   set(LLAMA_EMULATION_OPTIONS -O1 -g1 -fsanitize=address -fno-omit-frame-pointer)
   set_source_files_properties(${LLAMA_CUDA_KERNELS} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
-  llama_add_model(llama_emulated_model)
+  llama_add_model(llama_emulated_model model/load_on_cpu.cpp)
   target_compile_options(llama_emulated_model PUBLIC ${LLAMA_EMULATION_OPTIONS})
   target_compile_definitions(llama_emulated_model PUBLIC LLAMA_16_BIT_ACTIVATIONS)
   add_library(llama_emulated_cuda STATIC EXCLUDE_FROM_ALL ${LLAMA_CUDA_KERNELS} ${LLAMA_CUDA_HOST}

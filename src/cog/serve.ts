@@ -4,6 +4,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { CodedError } from "../errors/index.ts";
 import { createListener } from "./http/app.ts";
 import { HealthReport } from "./http/health.ts";
+import { answerMalformed } from "./http/malformed.ts";
 import { Log } from "./log.ts";
 import { Predictions } from "./prediction/predictions.ts";
 import { readProject } from "./project.ts";
@@ -94,6 +95,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     requestTimeout: 0,
     noDelay: true,
   });
+  answerMalformed(server);
   const running = new Shutdown(server, predictions, settings.shutdownGraceMs);
   server.on(
     "request",

@@ -162,10 +162,14 @@ describe("a server as it comes", () => {
     };
     // What is kept of finished runs, and the heap's own habits, have reached their size by then.
     await hostile(5000);
-    const before = await memory();
-    await hostile(10_000);
-    // 4 to 6 MB were seen; a kilobyte kept of each request would be 10 MB more.
-    expect((await memory()) - before).toBeLessThan(12 * 1024 * 1024);
+    const growth: number[] = [];
+    // A kilobyte kept of each request would be 5 MB more in every round; a heap that settles grows in some and not in others.
+    while (growth.length < 2 || (Math.min(...growth) > 3 * 1024 * 1024 && growth.length < 6)) {
+      const before = await memory();
+      await hostile(5000);
+      growth.push((await memory()) - before);
+    }
+    expect(Math.min(...growth)).toBeLessThan(3 * 1024 * 1024);
     expect((await predict(small, {})).json.status).toBe("succeeded");
     await small.kill();
   }, 300_000);

@@ -25,7 +25,7 @@ __device__ inline int place_of(int pack, int token) { return pack ^ (token & 1);
 
 // x [first token .., stage's k] -> one half of the ring, zeros past the ends.
 template <class T, int columns>
-__device__ inline void copy_stage(const T* x, int64_t ldx, bool packed, int tokens, int cols, int stage, T* ring) {
+__device__ inline void copy_stage(const T* x, int64_t ldx, int tokens, int cols, int stage, T* ring) {
   constexpr int tokens_at_once = threads / stage_packs;
   static_assert(columns % tokens_at_once == 0 && tokens_at_once % 2 == 0);
   const int pack = static_cast<int>(threadIdx.x) % stage_packs, k = stage * stage_width + pack * group_width;
@@ -34,13 +34,7 @@ __device__ inline void copy_stage(const T* x, int64_t ldx, bool packed, int toke
   T* to = ring + token * stage_width + place_of(pack, token) * group_width;
   for (int i = 0; i < columns / tokens_at_once; ++i) {
     const bool valid = token < tokens && k < cols;
-    if (packed) {
-      copy_16(to, valid ? from : x, valid);
-    } else {
-      float values[group_width];
-      load_group(from, valid ? group_width : 0, false, values);
-      store_group(to, group_width, true, values);
-    }
+    copy_16(to, valid ? from : x, valid);
     token += tokens_at_once;
     from += tokens_at_once * ldx;
     to += tokens_at_once * stage_width;
@@ -53,30 +47,31 @@ __device__ inline void copy_stage(const T* x, int64_t ldx, bool packed, int toke
 // x comes through shared memory, one stage ahead; every warp reads the codes of 32 rows and half a stage, two stages ahead,
 // and turns them into fragments once for all tokens. Partial sums [splits, tokens, rows] are added by another kernel.
 template <class T, class Fragments, int token_tiles>
-__global__ void __launch_bounds__(threads, token_tiles <= 4 ? 2 : 1) batch_tiles(Fragments w, int64_t rows, int cols, const T* x, int64_t ldx, bool packed, int tokens, ProductOutput<T> output, float* partials) {
+__global__ void __launch_bounds__(threads, token_tiles <= 4 ? 2 : 1) batch_tiles(Fragments w, int rows, int cols, const T* x, int64_t ldx, int tokens, ProductOutput<T> output, float* partials) {
   constexpr int columns = token_tiles * 8;
   static_assert(Fragments::span == span && Fragments::steps == 4);
   LLAMA_SHARED(uint32_t, table);
   T* ring = reinterpret_cast<T*>(table + Fragments::table_words);  // [2][columns][stage_width]
   const int lane = static_cast<int>(threadIdx.x) % warp_size, warp = static_cast<int>(threadIdx.x) / warp_size;
   const int g = lane / 4, c = lane % 4, group = warp % row_groups, slice = warp / row_groups;
-  const int64_t first_row = static_cast<int64_t>(blockIdx.x) * block_rows + group * warp_rows + g;
+  const int first_row = static_cast<int>(blockIdx.x) * block_rows + group * warp_rows + g;
   const int stages = (cols + stage_width - 1) / stage_width, splits = static_cast<int>(gridDim.y), split = static_cast<int>(blockIdx.y);
   const int first = stages * split / splits, last = stages * (split + 1) / splits;
 
   using Row = typename Fragments::Row;
-  int starts[4];  // in groups of eight elements
+  unsigned starts[4];  // in groups of eight elements
 #pragma unroll
-  for (int i = 0; i < 4; ++i) starts[i] = static_cast<int>(min(first_row + 8 * i, rows - 1)) * (cols / group_width);
+  for (int i = 0; i < 4; ++i) starts[i] = static_cast<unsigned>(min(first_row + 8 * i, rows - 1)) * static_cast<unsigned>(cols / group_width);
   const auto load = [&](Row (&to)[4], int stage) {
     const int k = stage * stage_width + slice * span;
+    if (stage >= last || k >= cols) return;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) to[i] = w.load(starts[i] + k / group_width, c, stage < last && k < cols);
+    for (int i = 0; i < 4; ++i) to[i] = w.load(w.at(starts[i] + static_cast<unsigned>(k) / group_width, c), 0);
   };
-  Row current[4], next[4];
+  Row current[4] = {}, next[4] = {};
   load(current, first);
   load(next, first + 1);
-  copy_stage<T, columns>(x, ldx, packed, tokens, cols, first, ring);
+  copy_stage<T, columns>(x, ldx, tokens, cols, first, ring);
   w.fill_table(table);
 
   float sums[2][token_tiles][4] = {};
@@ -84,7 +79,7 @@ __global__ void __launch_bounds__(threads, token_tiles <= 4 ? 2 : 1) batch_tiles
     wait_for_copies<0>();
     __syncthreads();
     const T* here = ring + (stage - first) % 2 * columns * stage_width;
-    if (stage + 1 < last) copy_stage<T, columns>(x, ldx, packed, tokens, cols, stage + 1, ring + (stage + 1 - first) % 2 * columns * stage_width);
+    if (stage + 1 < last) copy_stage<T, columns>(x, ldx, tokens, cols, stage + 1, ring + (stage + 1 - first) % 2 * columns * stage_width);
     if (stage * stage_width + slice * span < cols) {
       uint32_t a[2][Fragments::steps][4];
 #pragma unroll
@@ -99,7 +94,8 @@ __global__ void __launch_bounds__(threads, token_tiles <= 4 ? 2 : 1) batch_tiles
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           const int pack = slice * (span / group_width) + c * 2 + i;
-          const auto words = load_pack<uint32_t, 4>(reinterpret_cast<const uint32_t*>(here + token * stage_width + place_of(pack, token) * group_width));
+          auto words = load_pack<uint32_t, 4>(reinterpret_cast<const uint32_t*>(here + token * stage_width + place_of(pack, token) * group_width));
+          w.arrange(words);
 #pragma unroll
           for (int p = 0; p < 4; ++p) pairs[4 * i + p] = words.at[p];
         }
@@ -121,23 +117,25 @@ __global__ void __launch_bounds__(threads, token_tiles <= 4 ? 2 : 1) batch_tiles
     load(next, stage + 2);
   }
 
-  // The second slice's sums go through the ring to the first.
-  float* exchange = reinterpret_cast<float*>(ring);  // [2 token_tiles 4][row_groups * warp_size]
-  __syncthreads();
-  const int place = group * warp_size + lane;
-  if (slice == 1) {
+  // Both slices' sums meet in the ring's memory, [columns][block_rows] with the rows turned so that lanes meet in no bank; from
+  // there whole rows are written.
+  float* together = reinterpret_cast<float*>(ring);
+  const auto place = [](int token, int row) { return token * block_rows + (row ^ (token >> 1 & 3) << 3); };
+  for (int turn = slices - 1; turn >= 0; --turn) {
+    __syncthreads();
+    if (slice != turn) continue;
 #pragma unroll
-    for (int i = 0; i < 2 * token_tiles * 4; ++i) exchange[i * (row_groups * warp_size) + place] = sums[i / (4 * token_tiles)][i / 4 % token_tiles][i % 4];
+    for (int i = 0; i < 2 * token_tiles * 4; ++i) {
+      const int half = i / (4 * token_tiles), tile = i / 4 % token_tiles, j = i % 4;
+      float& sum = together[place(tile * 8 + 2 * c + j % 2, group * warp_rows + half * 16 + j / 2 * 8 + g)];
+      sum = turn == slices - 1 ? sums[half][tile][j] : sum + sums[half][tile][j];
+    }
   }
   __syncthreads();
-  if (slice == 1) return;
-#pragma unroll
-  for (int i = 0; i < 2 * token_tiles * 4; ++i) {
-    const int half = i / (4 * token_tiles), tile = i / 4 % token_tiles, j = i % 4;
-    const int64_t row = first_row + 16 * half + 8 * (j / 2);
-    const int token = tile * 8 + 2 * c + j % 2;
-    if (row >= rows || token >= tokens) continue;
-    const float sum = (sums[half][tile][j] + exchange[i * (row_groups * warp_size) + place]) * w.row_scale(row);
+  for (int i = static_cast<int>(threadIdx.x); i < tokens * block_rows; i += threads) {
+    const int token = i / block_rows, row = static_cast<int>(blockIdx.x) * block_rows + i % block_rows;
+    if (row >= rows) continue;
+    const float sum = together[place(token, i % block_rows)] * w.row_scale(row);
     if (partials == nullptr) {
       output.put(token, row, sum);
     } else {
@@ -175,13 +173,13 @@ size_t batch_linear_scratch_bytes(const QuantizedView& w, int tokens, const Devi
 
 template <class T>
 bool batch_linear(cudaStream_t stream, const QuantizedView& w, const T* x, int64_t ldx, int tokens, const ProductOutput<T>& output, const DeviceLimits& limits, void* scratch) {
-  if (w.cols % span != 0) return false;
+  if (w.cols % span != 0 || !groups_packable(x, ldx)) return false;
   const int splits = splits_of(w, tokens, limits);
   auto* partials = splits == 1 ? nullptr : static_cast<float*>(scratch);
   const dim3 grid(blocks_for(w.rows, block_rows), static_cast<unsigned>(splits));
   const auto run_tiles = [&]<class Fragments, int token_tiles>(const Fragments& fragments, std::integral_constant<int, token_tiles>) {
     const size_t bytes = Fragments::table_words * sizeof(uint32_t) + size_t{2} * token_tiles * 8 * stage_width * sizeof(T);
-    launch(batch_tiles<T, Fragments, token_tiles>, grid, dim3(threads), bytes, stream, fragments, w.rows, static_cast<int>(w.cols), x, ldx, groups_packable(x, ldx), tokens, output, partials);
+    launch(batch_tiles<T, Fragments, token_tiles>, grid, dim3(threads), bytes, stream, fragments, static_cast<int>(w.rows), static_cast<int>(w.cols), x, ldx, tokens, output, partials);
   };
   const auto run = [&](const auto& fragments) {
     switch (token_tiles_of(tokens)) {
@@ -198,13 +196,13 @@ bool batch_linear(cudaStream_t stream, const QuantizedView& w, const T* x, int64
     case Quantization::none:
       return false;
     case Quantization::int8:
-      run(Int8Fragments<T>{w.codes, w.scales});
+      run(Int8Fragments<T>(w));
       break;
     case Quantization::int4:
-      twice ? run(FourBitFragments<T, Quantization::int4, true>{w}) : run(FourBitFragments<T, Quantization::int4, false>{w});
+      twice ? run(FourBitFragments<T, Quantization::int4, true>(w)) : run(FourBitFragments<T, Quantization::int4, false>(w));
       break;
     case Quantization::nf4:
-      twice ? run(FourBitFragments<T, Quantization::nf4, true>{w}) : run(FourBitFragments<T, Quantization::nf4, false>{w});
+      twice ? run(FourBitFragments<T, Quantization::nf4, true>(w)) : run(FourBitFragments<T, Quantization::nf4, false>(w));
       break;
   }
   if (partials != nullptr) launch(add_splits<T>, dim3(blocks_for(w.rows, threads), static_cast<unsigned>(tokens)), dim3(threads), 0, stream, partials, splits, tokens, w.rows, output);

@@ -21,7 +21,7 @@ struct DecodeInput {
   T* made = nullptr;  // rows that were made are kept here, unless null
   int64_t ld_made = 0;
   float* inverse_rms = nullptr;  // [tokens], unless null
-  bool packed = false;           // set by the launch: groups of eight can be loaded and stored in packs
+  bool packed = false;           // set by the launch: rows are whole groups of eight, loaded and stored in packs
 
   static DecodeInput plain(const T* x, int64_t ldx) {
     DecodeInput input;
@@ -52,7 +52,8 @@ struct DecodeInput {
     return input;
   }
 
-  bool packable() const {
+  bool packable(int64_t cols) const {
+    if (cols % group_width != 0) return false;
     const bool kept = made == nullptr || groups_packable(made, ld_made);
     if (prologue == Prologue::none) return groups_packable(x, ld);
     if (prologue == Prologue::swiglu) return kept && groups_packable(x, ld) && groups_packable(up, ld);
@@ -60,33 +61,69 @@ struct DecodeInput {
   }
 };
 
-// Elements [k, k + 8) of a token's row as float32 numbers that T holds, zeros from cols on. inverse: of an RMSNorm.
+// What elements [k, k + 8) of a token's row are made of, zeros from cols on.
+struct InputGroup {
+  float first[group_width], second[group_width];
+};
+
+template <class T>
+__device__ inline void load_input(const DecodeInput<T>& input, int64_t cols, int64_t token, int64_t k, bool packed, InputGroup& group) {
+  const int64_t at = token * input.ld + k, count = cols - k;
+  if (input.prologue == Prologue::rms_norm) {
+    load_group(input.residual + at, count, packed, group.first);
+    load_group(input.norm + k, count, packed, group.second);
+  } else {
+    load_group(input.x + at, count, packed, group.first);
+    if (input.prologue == Prologue::swiglu) load_group(input.up + at, count, packed, group.second);
+  }
+}
+
+// As float32 numbers that T holds. inverse: of an RMSNorm.
+template <class T>
+__device__ inline void make_input(const DecodeInput<T>& input, const InputGroup& group, float inverse, float (&values)[group_width]) {
+#pragma unroll
+  for (int i = 0; i < group_width; ++i) {
+    float value = group.first[i];
+    if (input.prologue == Prologue::rms_norm) value = value * inverse * group.second[i];
+    if (input.prologue == Prologue::swiglu) value = value / (1.0f + expf(-value)) * group.second[i];
+    values[i] = input.prologue == Prologue::none ? value : to_float(from_float<T>(value));
+  }
+}
+
 template <class T>
 __device__ inline void input_group(const DecodeInput<T>& input, int64_t cols, int64_t token, int64_t k, float inverse,
                                    float (&values)[group_width]) {
-  const int64_t at = token * input.ld + k, count = cols - k;
-  if (input.prologue == Prologue::none) {
-    load_group(input.x + at, count, input.packed, values);
-    return;
-  }
-  float other[group_width];
-  if (input.prologue == Prologue::rms_norm) {
-    load_group(input.residual + at, count, input.packed, values);
-    load_group(input.norm + k, count, input.packed, other);
-    for (int i = 0; i < group_width; ++i) values[i] = values[i] * inverse * other[i];
-  } else {
-    load_group(input.x + at, count, input.packed, values);
-    load_group(input.up + at, count, input.packed, other);
-    for (int i = 0; i < group_width; ++i) values[i] = values[i] / (1.0f + expf(-values[i])) * other[i];
-  }
-  for (int i = 0; i < group_width; ++i) values[i] = to_float(from_float<T>(values[i]));
+  InputGroup group;
+  load_input(input, cols, token, k, input.packed, group);
+  make_input(input, group, inverse, values);
 }
 
-// Keeps what input_group gave.
+// Keeps what was made.
 template <class T>
 __device__ inline void keep_group(const DecodeInput<T>& input, int64_t cols, int64_t token, int64_t k,
                                   const float (&values)[group_width]) {
   store_group(input.made + token * input.ld_made + k, cols - k, input.packed, values);
+}
+
+// Adds to squares[token] what this thread has of them. Four tokens are loaded before the first is needed.
+template <bool packed, class T>
+__device__ inline void add_squares(const DecodeInput<T>& input, int64_t cols, int tokens, float (&squares)[most_decode_tokens]) {
+  constexpr int at_once = 4;
+  for (int64_t k = static_cast<int64_t>(threadIdx.x) * group_width; k < cols; k += static_cast<int64_t>(blockDim.x) * group_width) {
+#pragma unroll
+    for (int first = 0; first < most_decode_tokens; first += at_once) {
+      if (first >= tokens) break;
+      float values[at_once][group_width] = {};
+#pragma unroll
+      for (int i = 0; i < at_once; ++i) {
+        if (first + i < tokens) load_group(input.residual + (first + i) * input.ld + k, cols - k, packed, values[i]);
+      }
+#pragma unroll
+      for (int i = 0; i < at_once; ++i) {
+        for (const float value : values[i]) squares[first + i] += value * value;
+      }
+    }
+  }
 }
 
 // 1 / sqrt(mean(x²) + eps) of every token by the whole block, the same bits in every block. inverse [8] and scratch
@@ -96,21 +133,23 @@ __device__ inline void find_inverse_rms(const DecodeInput<T>& input, int64_t col
                                         float* inverse) {
   const int lane = static_cast<int>(threadIdx.x) % warp_size, warp = static_cast<int>(threadIdx.x) / warp_size;
   const int warps = static_cast<int>(blockDim.x) / warp_size;
-  for (int token = 0; token < tokens; ++token) {
-    float squares = 0.0f;
-    for (int64_t k = static_cast<int64_t>(threadIdx.x) * group_width; k < cols; k += static_cast<int64_t>(blockDim.x) * group_width) {
-      float values[group_width];
-      load_group(input.residual + token * input.ld + k, cols - k, input.packed, values);
-      for (const float value : values) squares += value * value;
-    }
-    squares = warp_sum(squares);
-    if (lane == 0) scratch[warp * most_decode_tokens + token] = squares;
+  float squares[most_decode_tokens] = {};
+  if (input.packed) {
+    add_squares<true>(input, cols, tokens, squares);
+  } else {
+    add_squares<false>(input, cols, tokens, squares);
+  }
+#pragma unroll
+  for (int token = 0; token < most_decode_tokens; ++token) {
+    if (token >= tokens) continue;
+    const float sum = warp_sum(squares[token]);
+    if (lane == 0) scratch[warp * most_decode_tokens + token] = sum;
   }
   __syncthreads();
   if (static_cast<int>(threadIdx.x) < tokens) {
-    float squares = 0.0f;
-    for (int i = 0; i < warps; ++i) squares += scratch[i * most_decode_tokens + static_cast<int>(threadIdx.x)];
-    const float result = rsqrtf(squares / static_cast<float>(cols) + input.eps);
+    float sum = 0.0f;
+    for (int i = 0; i < warps; ++i) sum += scratch[i * most_decode_tokens + static_cast<int>(threadIdx.x)];
+    const float result = rsqrtf(sum / static_cast<float>(cols) + input.eps);
     inverse[threadIdx.x] = result;
     if (keeps && input.inverse_rms != nullptr) input.inverse_rms[threadIdx.x] = result;
   }

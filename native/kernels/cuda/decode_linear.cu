@@ -12,7 +12,9 @@ namespace {
 
 constexpr int warps = 8;
 constexpr int threads = warps * warp_size;
-constexpr int rows_per_warp = 4;
+// Rows of a warp, which share what is read of x: as many as the registers hold beside eight tokens' sums.
+template <class Packs>
+constexpr int rows_per_warp = Packs::each == group_width ? 4 : 2;
 
 // What a block does before its products: the tokens' RMS, and in block 0 the rows that are made, for those who want them.
 template <class T>
@@ -30,35 +32,36 @@ __device__ inline void begin(const DecodeInput<T>& input, int64_t cols, int toke
   }
 }
 
-// W [rows, cols] (its bytes once), x [tokens, cols] (once per four rows, from the first-level cache), y [tokens, rows]: bound
-// by memory. A warp takes four rows, its lanes neighbouring packs of them.
+// W [rows, cols] (its bytes once), x [tokens, cols] (once per warp, from the first-level cache), y [tokens, rows]: bound by
+// memory. A warp takes a few rows, its lanes neighbouring packs of them.
 template <class T, class Packs>
-__global__ void __launch_bounds__(threads) decode_rows(Packs w, int64_t rows, int64_t cols, DecodeInput<T> input, int tokens, ProductOutput<T> output) {
+__global__ void __launch_bounds__(threads, Packs::each == group_width ? 2 : 1) decode_rows(Packs w, int rows, int cols, DecodeInput<T> input, int tokens, ProductOutput<T> output) {
   __shared__ float inverse[most_decode_tokens];
   __shared__ float table[16];
   if (threadIdx.x < 16) table[threadIdx.x] = w.code_value(static_cast<int>(threadIdx.x));
   begin(input, cols, tokens, inverse);
   __syncthreads();
+  constexpr int row_count = rows_per_warp<Packs>;
   const int lane = static_cast<int>(threadIdx.x) % warp_size;
-  const int64_t first_row = (static_cast<int64_t>(blockIdx.x) * warps + static_cast<int>(threadIdx.x) / warp_size) * rows_per_warp;
+  const int first_row = (static_cast<int>(blockIdx.x) * warps + static_cast<int>(threadIdx.x) / warp_size) * row_count;
   if (first_row >= rows) return;
-  float sums[most_decode_tokens][rows_per_warp] = {};
-  for (int64_t k = lane * Packs::each; k < cols; k += warp_size * Packs::each) {
-    typename Packs::Row packs[rows_per_warp];
+  float sums[most_decode_tokens][row_count] = {};
+  for (int k = lane * Packs::each; k < cols; k += warp_size * Packs::each) {
+    typename Packs::Row packs[row_count];
 #pragma unroll
-    for (int r = 0; r < rows_per_warp; ++r) packs[r] = w.load(min(first_row + r, rows - 1) * cols, k);
+    for (int r = 0; r < row_count; ++r) packs[r] = w.load(static_cast<int64_t>(min(first_row + r, rows - 1)) * cols, k);
 #pragma unroll
     for (int index = 0; index < Packs::each / group_width; ++index) {
-      float weights[rows_per_warp][group_width];
+      float weights[row_count][group_width];
 #pragma unroll
-      for (int r = 0; r < rows_per_warp; ++r) w.group(packs[r], index, table, weights[r]);
+      for (int r = 0; r < row_count; ++r) w.group(packs[r], index, table, weights[r]);
 #pragma unroll
       for (int token = 0; token < most_decode_tokens; ++token) {
         if (token >= tokens) continue;
         float values[group_width];
         input_group(input, cols, token, k + index * group_width, inverse[token], values);
 #pragma unroll
-        for (int r = 0; r < rows_per_warp; ++r) {
+        for (int r = 0; r < row_count; ++r) {
           for (int i = 0; i < group_width; ++i) sums[token][r] += weights[r][i] * values[i];
         }
       }
@@ -68,7 +71,7 @@ __global__ void __launch_bounds__(threads) decode_rows(Packs w, int64_t rows, in
   for (int token = 0; token < most_decode_tokens; ++token) {
     if (token >= tokens) continue;
 #pragma unroll
-    for (int r = 0; r < rows_per_warp; ++r) {
+    for (int r = 0; r < row_count; ++r) {
       const float sum = warp_sum(sums[token][r]);
       if (lane == 0 && first_row + r < rows) output.put(token, first_row + r, sum * w.row_scale(first_row + r));
     }
@@ -77,7 +80,7 @@ __global__ void __launch_bounds__(threads) decode_rows(Packs w, int64_t rows, in
 
 // The same for any layout, element by element. A warp takes one row.
 template <class T>
-__global__ void __launch_bounds__(threads) decode_elements(WeightView w, DecodeInput<T> input, int tokens, ProductOutput<T> output) {
+__global__ void __launch_bounds__(threads, 1) decode_elements(WeightView w, DecodeInput<T> input, int tokens, ProductOutput<T> output) {
   __shared__ float inverse[most_decode_tokens];
   begin(input, w.cols, tokens, inverse);
   const int lane = static_cast<int>(threadIdx.x) % warp_size;
@@ -109,7 +112,7 @@ bool decode_packs(cudaStream_t stream, const WeightView& w, const DecodeInput<T>
   const auto run = [&](const auto& packs) {
     using Packs = std::decay_t<decltype(packs)>;
     if (w.cols % Packs::each != 0) return false;
-    launch(decode_rows<T, Packs>, dim3(blocks_for(w.rows, warps * rows_per_warp)), dim3(threads), 0, stream, packs, w.rows, w.cols, input, tokens, output);
+    launch(decode_rows<T, Packs>, dim3(blocks_for(w.rows, warps * rows_per_warp<Packs>)), dim3(threads), 0, stream, packs, static_cast<int>(w.rows), static_cast<int>(w.cols), input, tokens, output);
     return true;
   };
   switch (w.quantized.kind) {
@@ -131,7 +134,7 @@ bool decode_packs(cudaStream_t stream, const WeightView& w, const DecodeInput<T>
 template <class T>
 void decode_linear(cudaStream_t stream, const WeightView& w, const DecodeInput<T>& input, int tokens, const ProductOutput<T>& output, const DeviceLimits& limits) {
   DecodeInput<T> rows = input;
-  rows.packed = input.packable();
+  rows.packed = input.packable(w.cols);
   if constexpr (is_16_bit<T>) {
     if (decode_tensor(stream, w, input, tokens, output, limits)) return;
   } else {

@@ -16,88 +16,110 @@ constexpr int partial_size = tile_rows * most_decode_tokens;
 
 // Packs of eight elements of x in shared memory: two tokens read at once must not meet in a bank.
 template <class Fragments>
-__device__ inline int place_of(int pack, int token) {
-  return pack ^ (token & 1) * (Fragments::each == 8 ? 4 : 1);
+__device__ inline unsigned place_of(unsigned pack, int token) {
+  return pack ^ static_cast<unsigned>(token & 1) * (Fragments::each == 8 ? 4 : 1);
 }
 
 // How many elements of x a token takes in shared memory.
 inline int64_t staged_width(int64_t cols) { return (cols + 63) / 64 * 64; }
 
-// All of x, made if need be, as T. Every block does so for itself; block 0 also keeps what was made.
-template <class T, class Fragments>
-__device__ inline void stage(const DecodeInput<T>& input, int cols, int width, int tokens, float* scratch, T* staged) {
-  __shared__ float inverse[most_decode_tokens];
+// All of x, made if need be, as T, with zeros up to `width`. Every block does so for itself; block 0 also keeps what was made.
+// Four groups are loaded before the first is needed.
+template <bool packed, class T, class Fragments>
+__device__ inline void stage(const DecodeInput<T>& input, int cols, int width, int tokens, const float* inverse, T* staged) {
+  constexpr int at_once = 4;
   const bool keeps = blockIdx.x == 0 && input.made != nullptr;
-  if (input.prologue == Prologue::rms_norm) find_inverse_rms(input, cols, tokens, blockIdx.x == 0, scratch, inverse);
-  const int packs = width / group_width;
-  for (int i = static_cast<int>(threadIdx.x); i < tokens * packs; i += threads) {
-    const int token = i / packs, pack = i % packs, k = pack * group_width;
-    float values[group_width] = {};
-    if (k < cols) {
-      input_group(input, cols, token, k, inverse[token], values);
-      if (keeps) keep_group(input, cols, token, k, values);
+  const int packs = width / group_width, count = tokens * packs;
+  for (int first = static_cast<int>(threadIdx.x); first < count; first += at_once * threads) {
+    InputGroup groups[at_once] = {};
+#pragma unroll
+    for (int j = 0; j < at_once; ++j) {
+      const int i = first + j * threads, k = i % packs * group_width;
+      if (i < count && k < cols) load_input(input, cols, i / packs, k, packed, groups[j]);
     }
-    store_group(staged + static_cast<int64_t>(token) * width + place_of<Fragments>(pack, token) * group_width, group_width, true, values);
+#pragma unroll
+    for (int j = 0; j < at_once; ++j) {
+      const int i = first + j * threads, token = i / packs, pack = i % packs;
+      if (i >= count) break;
+      float values[group_width];
+      make_input(input, groups[j], inverse[token], values);
+      if (keeps && pack * group_width < cols) keep_group(input, cols, token, pack * group_width, values);
+      Pack<uint32_t, 4> words;
+#pragma unroll
+      for (int p = 0; p < 4; ++p) words.at[p] = pair_of<T>(values[2 * p], values[2 * p + 1]);
+      Fragments::arrange(words);
+      T* to = staged + token * width + place_of<Fragments>(static_cast<unsigned>(pack), token) * group_width;
+      store_pack<uint32_t, 4>(reinterpret_cast<uint32_t*>(to), words);
+    }
   }
 }
 
 // W [rows, cols] (its bytes once), x [tokens, cols] (once per multiprocessor), y [tokens, rows]: bound by memory. A block
-// takes tiles of 16 rows in turn, its 16 warps interleaved shares of k: round r of warp w is span (r * 16 + w). While a round is
+// takes tiles of 16 rows in turn, its 16 warps interleaved shares of k: round r of warp w is the row's span (16 r + w). While a round is
 // multiplied, the next three are on their way, across the ends of tiles, and the first are asked for before x is made.
 // The shares are summed in the order of the warps.
 template <class T, class Fragments, bool staged>
-__global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int64_t rows, int cols, int width, DecodeInput<T> input, int tokens, ProductOutput<T> output) {
+__global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int rows, int cols, int width, DecodeInput<T> input, int tokens, ProductOutput<T> output) {
   LLAMA_SHARED(uint32_t, table);
   float* partials = reinterpret_cast<float*>(table + Fragments::table_words);  // [2][warps][16 rows][8 tokens]
   T* x = reinterpret_cast<T*>(partials + 2 * warps * partial_size);            // [tokens][width]
   const int lane = static_cast<int>(threadIdx.x) % warp_size, warp = static_cast<int>(threadIdx.x) / warp_size;
   const int g = lane / 4, c = lane % 4;
-  const int token = min(g, tokens - 1);  // columns past the last token repeat it and are not read
-  constexpr int round = warps * Fragments::span;
-  const int groups = (cols + depth * round - 1) / (depth * round);
-  const int64_t tiles = (rows + tile_rows - 1) / tile_rows;
+  const int tiles = (rows + tile_rows - 1) / tile_rows, step_tiles = static_cast<int>(gridDim.x);
+  // Along k everything is counted in groups of eight elements.
+  constexpr unsigned each = Fragments::each / group_width, stride = warps * 4 * each;
+  const unsigned length = static_cast<unsigned>(cols) / group_width, passes = (length + depth * stride - 1) / (depth * stride);
+  const unsigned first = static_cast<unsigned>(warp) * 4 * each, own = static_cast<unsigned>(c) * each;
+  const auto place_at = [&](int tile, int row, unsigned group) { return w.at(static_cast<unsigned>(min(tile * tile_rows + row, rows - 1)) * length + group, c); };
 
-  typename Fragments::Row low[depth], high[depth];
-  // In groups of eight elements.
-  const auto start_of = [&](int64_t tile, int row) { return static_cast<int>(min(tile * tile_rows + row, rows - 1)) * (cols / group_width); };
-  const auto position = [&](int group, int j) { return ((group * depth + j) * warps + warp) * Fragments::span; };
-
-  int64_t tile = blockIdx.x;
+  typename Fragments::Row low[depth] = {}, high[depth] = {};
+  int tile = static_cast<int>(blockIdx.x);
+  auto low_place = place_at(tile, g, first), high_place = place_at(tile, g + 8, first);
 #pragma unroll
-  for (int j = 0; j < depth; ++j) {
-    const int k = position(0, j);
-    const bool valid = k + c * Fragments::each < cols;
-    low[j] = w.load(start_of(tile, g) + k / group_width, c, valid);
-    high[j] = w.load(start_of(tile, g + 8) + k / group_width, c, valid);
+  for (unsigned j = 0; j < depth; ++j) {
+    if (first + j * stride + own < length) low[j] = w.load(low_place, j * stride), high[j] = w.load(high_place, j * stride);
   }
   w.fill_table(table);
-  if constexpr (staged) stage<T, Fragments>(input, cols, width, tokens, partials, x);
+  if constexpr (staged) {
+    __shared__ float inverse[most_decode_tokens];
+    if (input.prologue == Prologue::rms_norm) find_inverse_rms(input, cols, tokens, blockIdx.x == 0, partials, inverse);
+    if (input.packed) {
+      stage<true, T, Fragments>(input, cols, width, tokens, inverse, x);
+    } else {
+      stage<false, T, Fragments>(input, cols, width, tokens, inverse, x);
+    }
+  }
   __syncthreads();
 
-  for (int parity = 0; tile < tiles; tile += gridDim.x, parity ^= 1) {
-    float sums[4] = {};
-    for (int group = 0; group < groups; ++group) {
-      const bool last = group + 1 == groups;
-      const int64_t next_tile = last ? tile + gridDim.x : tile;
-      const int next_group = last ? 0 : group + 1;
-      const bool more = next_tile < tiles;
-      const int next_low = start_of(next_tile, g), next_high = start_of(next_tile, g + 8);
+  // Where the lane reads x in the first round. Rounds are whole multiples of the bank pattern apart.
+  const int token = min(g, tokens - 1);  // columns past the last token repeat it and are not read
+  const T* own_x[each];
 #pragma unroll
-      for (int j = 0; j < depth; ++j) {
-        const int k = position(group, j);
-        if (k < cols) {
+  for (unsigned i = 0; i < each; ++i) {
+    own_x[i] = staged ? x + token * width + place_of<Fragments>(first + own + i, token) * group_width : input.x + token * input.ld + (first + own + i) * group_width;
+  }
+
+  for (int parity = 0; tile < tiles; tile += step_tiles, parity ^= 1) {
+    float sums[4] = {};
+    for (unsigned pass = 0; pass < passes; ++pass) {
+      const bool last = pass + 1 == passes;
+      const unsigned here = pass * depth * stride, next = last ? 0 : here + depth * stride;
+      const int next_tile = last ? tile + step_tiles : tile;
+      const unsigned next_length = next_tile < tiles ? length : 0;
+      low_place = place_at(next_tile, g, next + first);
+      high_place = place_at(next_tile, g + 8, next + first);
+#pragma unroll
+      for (unsigned j = 0; j < depth; ++j) {
+        const unsigned at = here + j * stride;
+        if (at + first < length) {
           uint32_t pairs[Fragments::each / 2];
 #pragma unroll
-          for (int i = 0; i < Fragments::each / group_width; ++i) {
-            const int first = k + c * Fragments::each + i * group_width;
-            Pack<uint32_t, 4> pack{};
-            if constexpr (staged) {
-              pack = load_pack<uint32_t, 4>(reinterpret_cast<const uint32_t*>(x + token * width + place_of<Fragments>(first / group_width, token) * group_width));
-            } else if (first < cols) {
-              pack = load_pack<uint32_t, 4>(reinterpret_cast<const uint32_t*>(input.x + token * input.ld + first));
-            }
+          for (unsigned i = 0; i < each; ++i) {
+            Pack<uint32_t, 4> words{};
+            if (staged || at + first + own < length) words = load_pack<uint32_t, 4>(reinterpret_cast<const uint32_t*>(own_x[i] + at * group_width));
+            if constexpr (!staged) w.arrange(words);
 #pragma unroll
-            for (int p = 0; p < 4; ++p) pairs[4 * i + p] = pack.at[p];
+            for (unsigned p = 0; p < 4; ++p) pairs[4 * i + p] = words.at[p];
           }
           float block[4] = {};
 #pragma unroll
@@ -110,13 +132,12 @@ __global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int64_t 
           }
           if constexpr (Fragments::block_scales) {
             const float low_scale = w.block_scale(low[j]), high_scale = w.block_scale(high[j]);
+#pragma unroll
             for (int i = 0; i < 4; ++i) sums[i] += block[i] * (i < 2 ? low_scale : high_scale);
           }
         }
-        const int next = position(next_group, j);
-        const bool valid = more && next + c * Fragments::each < cols;
-        low[j] = w.load(next_low + next / group_width, c, valid);
-        high[j] = w.load(next_high + next / group_width, c, valid);
+        // Past the end the old weights stay: x has zeros there, or the round is left out.
+        if (next + j * stride + first + own < next_length) low[j] = w.load(low_place, j * stride), high[j] = w.load(high_place, j * stride);
       }
     }
     // Two tiles' partial sums alternate, so that one barrier a tile is enough.
@@ -126,7 +147,7 @@ __global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int64_t 
     store_pack<float, 2>(mine + (g + 8) * most_decode_tokens, {sums[2], sums[3]});
     __syncthreads();
     const int row = static_cast<int>(threadIdx.x) / most_decode_tokens, column = static_cast<int>(threadIdx.x) % most_decode_tokens;
-    const int64_t out = tile * tile_rows + row;
+    const int out = tile * tile_rows + row;
     if (row < tile_rows && column < tokens && out < rows) {
       float sum = 0.0f;
       for (int i = 0; i < warps; ++i) sum += tile_partials[i * partial_size + static_cast<int>(threadIdx.x)];
@@ -159,7 +180,7 @@ __global__ void __launch_bounds__(threads) make_rows(DecodeInput<T> input, int c
 
 template <class T, class Fragments>
 bool launch_decode(cudaStream_t stream, const Fragments& fragments, const WeightView& w, DecodeInput<T> input, int tokens, const ProductOutput<T>& output, const DeviceLimits& limits) {
-  input.packed = input.packable();
+  input.packed = input.packable(w.cols);
   const auto cols = static_cast<int>(w.cols);
   const int64_t width = staged_width(w.cols);
   const size_t fixed = Fragments::table_words * sizeof(uint32_t) + 2 * warps * partial_size * sizeof(float);
@@ -168,7 +189,7 @@ bool launch_decode(cudaStream_t stream, const Fragments& fragments, const Weight
   const dim3 grid(static_cast<unsigned>(std::min<int64_t>(tiles, limits.multiprocessors)));
   constexpr size_t static_bytes = 1024;  // the kernel's own, and what the driver keeps
   if (bytes + static_bytes <= limits.shared_bytes) {
-    launch(decode_tiles<T, Fragments, true>, grid, dim3(threads), bytes, stream, fragments, w.rows, cols, static_cast<int>(width), input, tokens, output);
+    launch(decode_tiles<T, Fragments, true>, grid, dim3(threads), bytes, stream, fragments, static_cast<int>(w.rows), cols, static_cast<int>(width), input, tokens, output);
     return true;
   }
   DecodeInput<T> made = input;
@@ -178,7 +199,7 @@ bool launch_decode(cudaStream_t stream, const Fragments& fragments, const Weight
   }
   if (!groups_packable(made.x, made.ld)) return false;
   if (input.prologue != Prologue::none) launch(make_rows<T>, dim3(static_cast<unsigned>(tokens)), dim3(threads), 0, stream, input, cols);
-  launch(decode_tiles<T, Fragments, false>, grid, dim3(threads), fixed, stream, fragments, w.rows, cols, 0, made, tokens, output);
+  launch(decode_tiles<T, Fragments, false>, grid, dim3(threads), fixed, stream, fragments, static_cast<int>(w.rows), cols, 0, made, tokens, output);
   return true;
 }
 
@@ -191,16 +212,16 @@ bool decode_tensor(cudaStream_t stream, const WeightView& w, const DecodeInput<T
   switch (matrix.kind) {
     case Quantization::none: {
       const auto* values = static_cast<const T*>(w.values);
-      return w.type == storage_of<T> && packable(values, w.cols, w.cols, group_width) && run(PlainFragments<T>{values});
+      return w.type == storage_of<T> && packable(values, w.cols, w.cols, group_width) && run(PlainFragments<T>(values));
     }
     case Quantization::int8:
-      return packable(matrix.codes, w.cols, w.cols, 16) && run(Int8Fragments<T>{matrix.codes, matrix.scales});
+      return packable(matrix.codes, w.cols, w.cols, 16) && run(Int8Fragments<T>(matrix));
     case Quantization::int4:
       if (w.cols % weights_per_scale != 0) return false;
-      return matrix.double_quantized() ? run(FourBitFragments<T, Quantization::int4, true>{matrix}) : run(FourBitFragments<T, Quantization::int4, false>{matrix});
+      return matrix.double_quantized() ? run(FourBitFragments<T, Quantization::int4, true>(matrix)) : run(FourBitFragments<T, Quantization::int4, false>(matrix));
     case Quantization::nf4:
       if (w.cols % weights_per_scale != 0) return false;
-      return matrix.double_quantized() ? run(FourBitFragments<T, Quantization::nf4, true>{matrix}) : run(FourBitFragments<T, Quantization::nf4, false>{matrix});
+      return matrix.double_quantized() ? run(FourBitFragments<T, Quantization::nf4, true>(matrix)) : run(FourBitFragments<T, Quantization::nf4, false>(matrix));
   }
   return false;
 }

@@ -6,11 +6,12 @@ namespace llama::cuda {
 
 constexpr int group_width = 8;
 
-// The first `count` of eight, zeros for the rest; in 16-byte packs where `packed` says that they are whole and aligned.
+// In 16-byte packs where `packed` says that all eight are there and aligned; else the first `count`, and zeros for the rest.
 template <class T>
 __device__ inline void load_group(const T* from, int64_t count, bool packed, float (&values)[group_width]) {
   constexpr int width = pack_width<T>;
-  if (packed && count >= group_width) {
+  if (packed) {
+#pragma unroll
     for (int first = 0; first < group_width; first += width) {
       const Pack<T, width> pack = load_pack<T, width>(from + first);
       for (int i = 0; i < width; ++i) values[first + i] = to_float(pack.at[i]);
@@ -23,7 +24,8 @@ __device__ inline void load_group(const T* from, int64_t count, bool packed, flo
 template <class T>
 __device__ inline void store_group(T* to, int64_t count, bool packed, const float (&values)[group_width]) {
   constexpr int width = pack_width<T>;
-  if (packed && count >= group_width) {
+  if (packed) {
+#pragma unroll
     for (int first = 0; first < group_width; first += width) {
       Pack<T, width> pack;
       for (int i = 0; i < width; ++i) pack.at[i] = from_float<T>(values[first + i]);
@@ -36,7 +38,7 @@ __device__ inline void store_group(T* to, int64_t count, bool packed, const floa
   }
 }
 
-// Whether groups at multiples of eight, in rows `ld` apart, can be loaded and stored in packs. A row's end may be cut.
+// Whether groups at multiples of eight, in rows `ld` apart, are aligned.
 template <class T>
 inline bool groups_packable(const T* pointer, int64_t ld) {
   return packable(pointer, ld, ld, pack_width<T>);

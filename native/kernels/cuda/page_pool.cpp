@@ -43,7 +43,7 @@ void PagePool::grow() {
   const int64_t left = max_pages() - pages_;
   if (left <= 0) {
     throw EngineError("OUT_OF_MEMORY", "keys and values of running sequences fill the " + gigabytes(max_bytes_) +
-                                           " that LLAMA_KV_MEMORY allows: run fewer or shorter sequences, or raise it");
+                                           " that LLAMA_CACHE_BYTES allows: run fewer or shorter sequences, or raise it");
   }
   int64_t pages = std::clamp<int64_t>(static_cast<int64_t>(slab_bytes / page_bytes_), 1, left);
   std::unique_ptr<Memory> slab = allocate(pages);

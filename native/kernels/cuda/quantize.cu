@@ -60,7 +60,7 @@ template <class S, Quantization kind>
 __global__ void __launch_bounds__(threads) four_bit_blocks(const S* weights, int64_t count, bool packed, uint8_t* codes, float* scales) {
   const int64_t first = (static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x) * group_width;
   float values[group_width];
-  load_group(weights + first, count - first, packed, values);
+  load_group(weights + first, count - first, packed && first + group_width <= count, values);
   // Compared, not fmaxf: among zeros the sign of the first stays, as in the reference.
   float highest = 0.0f, lowest = 0.0f;
   for (const float value : values) {
@@ -173,7 +173,7 @@ __global__ void __launch_bounds__(threads) dequantize_blocks(QuantizedView matri
     values[i] = value[group.at[i / 2] >> 4] * scale;
     values[i + 1] = value[group.at[i / 2] & 15] * scale;
   }
-  store_group(weights + first, count - first, packed, values);
+  store_group(weights + first, count - first, packed && first + group_width <= count, values);
 }
 
 }  // namespace

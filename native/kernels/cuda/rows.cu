@@ -25,7 +25,13 @@ __global__ void rope_kernel(T* x, int64_t ldx, int heads, int half, const int32_
   const int64_t token = blockIdx.x;
   const int first = static_cast<int>(threadIdx.x) * N;
   float turns[2 * N];
-  load_floats(cos_sin + (int64_t{positions[token]} * half + first) * 2, turns);
+  const float* from = cos_sin + (int64_t{positions[token]} * half + first) * 2;
+  if constexpr (N == 1) {
+    turns[0] = from[0];
+    turns[1] = from[1];
+  } else {
+    load_floats(from, turns);
+  }
   for (int head = static_cast<int>(threadIdx.y); head < heads; head += static_cast<int>(blockDim.y)) {
     T* at = x + token * ldx + int64_t{head} * 2 * half + first;
     float a[N], b[N], turned_a[N], turned_b[N];

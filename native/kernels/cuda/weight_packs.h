@@ -1,6 +1,7 @@
 // Frozen weights as float32 numbers, for products without tensor cores: what a lane loads of a row at once, eight at a time.
 #pragma once
 #include "decode_linear.h"
+#include "stream.h"
 
 namespace llama::cuda {
 
@@ -10,14 +11,15 @@ struct FloatPacks {
   const float* values;
 
   struct Row {
-    Pack<float, 4> packs[2];
+    Pack<uint32_t, 4> packs[2];
   };
   __device__ Row load(int64_t start, int64_t k) const {
     const float* from = values + start + k;
-    return {{load_pack<float, 4>(from), load_pack<float, 4>(from + 4)}};
+    return {{stream_words<4>(from), stream_words<4>(from + 4)}};
   }
   __device__ void group(const Row& row, int, const float*, float (&weights)[group_width]) const {
-    for (int i = 0; i < group_width; ++i) weights[i] = row.packs[i / 4].at[i % 4];
+#pragma unroll
+    for (int i = 0; i < group_width; ++i) weights[i] = __uint_as_float(row.packs[i / 4].at[i % 4]);
   }
   __device__ float row_scale(int64_t) const { return 1.0f; }
   __device__ float code_value(int) const { return 0.0f; }
@@ -28,11 +30,12 @@ struct Int8Packs {
   QuantizedView matrix;
 
   struct Row {
-    Pack<uint8_t, 16> codes;
+    Pack<uint32_t, 4> codes;
   };
-  __device__ Row load(int64_t start, int64_t k) const { return {load_pack<uint8_t, 16>(matrix.codes + start + k)}; }
+  __device__ Row load(int64_t start, int64_t k) const { return {stream_words<4>(matrix.codes + start + k)}; }
   __device__ void group(const Row& row, int index, const float*, float (&weights)[group_width]) const {
-    for (int i = 0; i < group_width; ++i) weights[i] = static_cast<float>(static_cast<int8_t>(row.codes.at[index * group_width + i]));
+#pragma unroll
+    for (int i = 0; i < group_width; ++i) weights[i] = static_cast<float>(static_cast<int8_t>(row.codes.at[index * 2 + i / 4] >> (8 * (i % 4)) & 0xff));
   }
   __device__ float row_scale(int64_t row) const { return matrix.scales[row]; }
   __device__ float code_value(int) const { return 0.0f; }
@@ -40,23 +43,22 @@ struct Int8Packs {
 
 // int4 and NF4; cols is a multiple of 64.
 struct FourBitPacks {
-  static constexpr int each = 32;
+  static constexpr int each = 16;
   QuantizedView matrix;
 
   struct Row {
-    Pack<uint8_t, 16> codes;
+    Pack<uint32_t, 2> codes;
     float scale;
   };
   __device__ Row load(int64_t start, int64_t k) const {
     const int64_t first = start + k;
-    return {load_pack<uint8_t, 16>(matrix.codes + first / 2), scale_of(matrix, first / weights_per_scale)};
+    return {stream_words<2>(matrix.codes + first / 2), scale_of(matrix, first / weights_per_scale)};
   }
   // table: the sixteen codes' values in shared memory, each in a bank of its own.
   __device__ void group(const Row& row, int index, const float* table, float (&weights)[group_width]) const {
-    for (int i = 0; i < group_width; ++i) {
-      const int byte = row.codes.at[index * (group_width / 2) + i / 2];
-      weights[i] = table[i % 2 == 0 ? byte >> 4 : byte & 15] * row.scale;
-    }
+    // The even element lies in the high half of its byte.
+#pragma unroll
+    for (int i = 0; i < group_width; ++i) weights[i] = table[row.codes.at[index] >> (4 * (i ^ 1)) & 15] * row.scale;
   }
   __device__ float row_scale(int64_t) const { return 1.0f; }
   __device__ float code_value(int code) const { return value_of(matrix.kind, code); }

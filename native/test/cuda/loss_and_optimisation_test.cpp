@@ -32,11 +32,11 @@ Loss exact_cross_entropy(const Matrix<float>& logits, const std::vector<int32_t>
 }
 
 template <class T>
-void test_cross_entropy(int64_t vocab, int64_t gap, bool shifted, float spread) {
-  const std::string what = "cross_entropy, vocab " + std::to_string(vocab) + (shifted ? " shifted" : "") + " spread " + std::to_string(spread);
+void test_cross_entropy(int64_t vocab, int64_t gap, float spread, bool shift_logits = false, bool shift_gradient = false) {
+  const std::string what = "cross_entropy, vocab " + std::to_string(vocab) + (shift_logits ? " shifted" : "") + (shift_gradient ? " to shifted" : "") + " spread " + std::to_string(spread);
   const int64_t rows = 5;
   const float scale = 0.5f;
-  Matrix<float> logits(rows, vocab, gap, shifted);
+  Matrix<float> logits(rows, vocab, gap, shift_logits);
   logits.fill(spread);
   std::vector<int32_t> targets(rows);
   for (int32_t& target : targets) target = static_cast<int32_t>(random_int(0, vocab - 1));
@@ -49,7 +49,7 @@ void test_cross_entropy(int64_t vocab, int64_t gap, bool shifted, float spread) 
 
   std::vector<float> row_losses(rows);
   std::vector<double> loss = {100};  // is added to
-  Matrix<T> gradient(rows, vocab, gap + 4, shifted);
+  Matrix<T> gradient(rows, vocab, gap + 4, shift_gradient);
   gradient.fill();
   const auto before = gradient;
   auto read = logits;
@@ -118,11 +118,12 @@ void exact_adamw(std::vector<double>& p, const Matrix<float>& gradient, std::vec
   }
 }
 
+// `shifted`: the operand that starts where no pack is aligned, if any.
 template <class T>
-void test_adamw(int64_t n, bool shifted, int steps, double tolerance) {
-  const std::string what = "adamw " + std::to_string(n) + (shifted ? " shifted" : "") + " steps " + std::to_string(steps) + " " + name_of<T>;
-  Matrix<float> p(1, n, 0, shifted), m(1, n, 0, shifted), v(1, n, 0, shifted), gradient(1, n, 0, shifted);
-  Matrix<T> copy(1, n, 0, shifted);
+void test_adamw(int64_t n, int shifted, int steps, double tolerance) {
+  const std::string what = "adamw " + std::to_string(n) + " shifted " + std::to_string(shifted) + " steps " + std::to_string(steps) + " " + name_of<T>;
+  Matrix<float> p(1, n, 0, shifted == 0), m(1, n, 0, shifted == 1), v(1, n, 0, shifted == 2), gradient(1, n, 0, shifted == 3);
+  Matrix<T> copy(1, n, 0, shifted == 4);
   p.fill();
   copy.fill();
   auto without = p, m_without = m, v_without = v;
@@ -146,14 +147,13 @@ void test_adamw(int64_t n, bool shifted, int steps, double tolerance) {
 
 template <class T>
 void test_all() {
-  for (const int64_t vocab : {1, 5, 17, 512, 2052}) test_cross_entropy<T>(vocab, 2, false, 4);
-  for (const int64_t vocab : {4, 640, 9004}) test_cross_entropy<T>(vocab, 0, false, 4);
-  test_cross_entropy<T>(64, 0, true, 4);
-  test_cross_entropy<T>(300, 0, false, 3000);  // far beyond what an exponential holds
-  for (const int64_t n : {1, 3, 4, 15, 1031}) {
-    test_adamw<T>(n, false, 4, 2e-6);
-    test_adamw<T>(n, true, 1, 2e-6);
-  }
+  for (const int64_t vocab : {1, 5, 17, 512, 2052}) test_cross_entropy<T>(vocab, 2, 4);
+  for (const int64_t vocab : {4, 640, 9004}) test_cross_entropy<T>(vocab, 0, 4);
+  test_cross_entropy<T>(64, 0, 4, true, false);
+  test_cross_entropy<T>(64, 0, 4, false, true);
+  test_cross_entropy<T>(300, 0, 3000);  // far beyond what an exponential holds
+  for (const int64_t n : {1, 3, 4, 15, 1031}) test_adamw<T>(n, -1, 3, 2e-6);
+  for (int operand = 0; operand < 5; ++operand) test_adamw<T>(8, operand, 1, 2e-6);
 }
 
 }  // namespace
@@ -172,6 +172,6 @@ int main() {
   current = "long";
   test_loss_of_many_rows();
   test_overflowing_loss();
-  test_adamw<float>(9, false, 300, 1e-5);
+  test_adamw<float>(9, -1, 300, 1e-5);
   return report();
 }

@@ -109,7 +109,7 @@ void test_limits() {
   std::vector<void*> pages;
   for (int i = 0; i < 5; ++i) pages.push_back(pool.take());
   const std::string message = message_of([&] { pool.take(); });
-  expect(has(message, "OUT_OF_MEMORY") && has(message, "LLAMA_KV_MEMORY"), "a full pool names its limit: " + message);
+  expect(has(message, "OUT_OF_MEMORY") && has(message, "LLAMA_CACHE_BYTES"), "a full pool names its limit: " + message);
   pool.give_back(pages[2]);
   expect(pool.take() == pages[2], "a page that came back can be taken again");
 

@@ -23,12 +23,13 @@ using checks::expect;
 using checks::generator;
 using Floats = std::vector<float>;
 
-// Blocks of very different size, one of them all zero, and ties between the largest of both signs.
+// Blocks of very different size, some of them all zero, ties between the largest of both signs, and numbers on NF4's thresholds.
 Floats random_weights(int64_t count) {
   std::normal_distribution<float> normal(0, 1);
   Floats values(static_cast<size_t>(count));
   for (size_t i = 0; i < values.size(); ++i) values[i] = i / 64 % 5 == 2 ? 0.0f : normal(generator) * std::exp2(static_cast<float>(i / 64 % 7) - 5);
   if (count > 70) values[64] = 2, values[69] = -2;
+  for (int i = 0; count > 192 && i < 16; ++i) values[128 + i] = i < 15 ? nf4_midpoints.at[i] : 1.0f;
   if (count > 1) values[count - 1] = -0.0f;
   return values;
 }

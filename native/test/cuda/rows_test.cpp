@@ -196,7 +196,97 @@ void test_rope(int head_dim, int heads, int64_t gap, bool shifted) {
   }
 }
 
-#if defined(LLAMA_CUDA_EMULATED)  // the card's own function; there dropout shows it
+#if defined(LLAMA_CUDA_EMULATED)  // arrays of the test's own stack; the generator is the card's own function there
+// One operand at a time starts where no pack is aligned, the others where all are: the same results. (A pack that is read
+// there all the same is for the sanitizer to see.)
+template <class T>
+void test_alignment() {
+  const int64_t rows = 2, width = 64;
+  const auto check = [&](const char* what, int operands, auto result_type, auto run) {
+    using R = decltype(result_type);
+    std::vector<Matrix<R>> results;
+    for (int shifted = -1; shifted < operands; ++shifted) {
+      generator.seed(5);
+      const auto shift = [&](int operand) { return Shape{rows, width, 8, operand == shifted}; };
+      Matrix<R> result(rows, width);
+      const Matrix<R> written = run(shift);
+      for (int64_t row = 0; row < rows; ++row) {
+        for (int64_t i = 0; i < width; ++i) result.at(row, i) = written.data[row * written.ld + i];
+      }
+      results.push_back(result);
+      expect_close(results.back(), results.back(), tolerance, [&](int64_t row, int64_t i) { return results[0].value(row, i); }, std::string(what) + " with operand " + std::to_string(shifted) + " shifted");
+    }
+  };
+  // Operands are filled before the shift shows: the memory in front of a shifted one is not drawn for.
+  const auto filled = [](auto type, const Shape& shape) {
+    Matrix<decltype(type)> result(shape.rows, shape.width, shape.gap, shape.shifted);
+    std::normal_distribution<float> normal;
+    for (int64_t i = 0; i < (shape.rows - 1) * result.ld + shape.width; ++i) result.data[i] = cuda::from_float<decltype(type)>(normal(generator));
+    return result;
+  };
+  check("swiglu", 3, T{}, [&](auto shift) {
+    auto gate = filled(T{}, shift(0)), up = filled(T{}, shift(1)), h = filled(T{}, shift(2));
+    cuda::swiglu(nullptr, gate.data, up.data, gate.ld, rows, width, h.data, h.ld);
+    return h;
+  });
+  for (const bool second : {false, true}) {
+    check("swiglu_backward", 5, T{}, [&](auto shift) {
+      auto dh = filled(T{}, shift(0)), gate = filled(T{}, shift(1)), up = filled(T{}, shift(2)), d_gate = filled(T{}, shift(3)), d_up = filled(T{}, shift(4));
+      cuda::swiglu_backward(nullptr, dh.data, dh.ld, gate.data, up.data, gate.ld, rows, width, d_gate.data, d_up.data, d_gate.ld);
+      return second ? d_up : d_gate;
+    });
+  }
+  check("add", 2, T{}, [&](auto shift) {
+    auto x = filled(T{}, shift(0)), y = filled(T{}, shift(1));
+    cuda::add(nullptr, x.data, x.ld, y.data, y.ld, rows, width);
+    return y;
+  });
+  check("cast", 2, T{}, [&](auto shift) {
+    auto x = filled(float{}, shift(0));
+    auto y = filled(T{}, shift(1));
+    cuda::cast(nullptr, x.data, x.ld, y.data, y.ld, rows, width);
+    return y;
+  });
+  check("dropout", 2, T{}, [&](auto shift) {
+    auto x = filled(T{}, shift(0)), y = filled(T{}, shift(1));
+    cuda::dropout(nullptr, x.data, x.ld, y.data, y.ld, rows, width, 0.3f, 1, 2, 3);
+    return y;
+  });
+  check("embed", 2, float{}, [&](auto shift) {
+    auto table = filled(T{}, {rows, width, 0, shift(0).shifted});
+    auto x = filled(float{}, shift(1));
+    const int32_t ids[] = {1, 0};
+    cuda::embed(nullptr, table.data, width, ids, rows, x.data, x.ld);
+    return x;
+  });
+  check("rope", 2, T{}, [&](auto shift) {
+    auto x = filled(T{}, shift(0));
+    auto turns = filled(float{}, {rows, width, 0, shift(1).shifted});
+    const int32_t positions[] = {1, 0};
+    cuda::rope(nullptr, x.data, x.ld, rows, 1, static_cast<int>(width), positions, turns.data, false);
+    return x;
+  });
+  check("rms_norm", 3, T{}, [&](auto shift) {
+    auto x = filled(float{}, shift(0)), w = filled(float{}, shift(1));
+    auto y = filled(T{}, shift(2));
+    cuda::rms_norm(nullptr, x.data, x.ld, w.data, 1e-5f, rows, width, y.data, y.ld, nullptr);
+    return y;
+  });
+  check("rms_norm_backward", 4, float{}, [&](auto shift) {
+    auto g = filled(T{}, shift(0));
+    auto x = filled(float{}, shift(1)), w = filled(float{}, shift(2)), dx = filled(float{}, shift(3));
+    const float inverse[] = {0.8f, 1.1f};
+    cuda::rms_norm_backward(nullptr, g.data, g.ld, x.data, x.ld, w.data, inverse, rows, width, dx.data, dx.ld);
+    return dx;
+  });
+  check("gather_rows", 2, float{}, [&](auto shift) {
+    auto from = filled(float{}, {rows, width, 0, shift(0).shifted}), to = filled(float{}, {rows, width, 0, shift(1).shifted});
+    const int32_t order[] = {1, 0};
+    cuda::gather_rows(nullptr, from.data, order, rows, width, to.data);
+    return to;
+  });
+}
+
 void test_philox() {
   for (int i = 0; i < 100; ++i) {
     uint32_t c[4];
@@ -232,14 +322,18 @@ void test_all() {
 int main() {
   begin();
   in_every_order([] {
-#if defined(LLAMA_CUDA_EMULATED)
-    test_philox();
-#endif
     test_all<float>();
     test_all<Bf16>();
     test_all<Half>();
     for (const Shape& shape : shapes) test_moved_rows(shape);
   });
+  current = "alignment";
+#if defined(LLAMA_CUDA_EMULATED)
+  test_philox();
+  test_alignment<float>();
+  test_alignment<Bf16>();
+  test_alignment<Half>();
+#endif
   // More than the threads of a block hold between the two passes of a norm, in packs and alone.
   current = "wide";
   test_rms_norm<Bf16>({1, 16384 + 400, 0, false});
