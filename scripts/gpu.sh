@@ -3,7 +3,7 @@
 #   scripts/gpu.sh test     every kernel's tests on the card, then the whole engine beside the CPU's reference
 #   scripts/gpu.sh bench    JSON on standard output; beside it torch + PEFT where PYTHON (default python3) has them
 # CUDA_HOME names the toolkit where nvcc is not on the PATH; LLAMA_CUBLAS a folder that holds libcublasLt.so where the loader does
-# not find it. Both say so and stop where there is no card.
+# not find it. Both say so and end well where there is no card.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 what=${1:?"usage: scripts/gpu.sh test|bench"}
@@ -25,11 +25,14 @@ toolkit=$(dirname "$(dirname "$(command -v nvcc)")")
 libraries=$toolkit/lib64
 [ -e "$libraries/libcudart_static.a" ] || libraries=$toolkit/lib
 
-capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)
+# Of all cards: CUDA's first is not always the tool's.
+architectures=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | tr -d '. ' | sort -un |
+  awk '$1 >= 75 { printf "%s%s-real", separator, $1; separator = ";" }')
+[ -n "$architectures" ] || { echo "GPU $what: skipped, no card here has compute capability 7.5 or more"; exit 0; }
 folder=$root/build/gpu
 cmake -S "$root/native" -B "$folder" -DCMAKE_BUILD_TYPE=Release -DLLAMA_CUDA=ON -DLLAMA_GPU_PROGRAMS=ON \
   -DCMAKE_CUDA_COMPILER="$(command -v nvcc)" -DLLAMA_CUDA_LIBRARIES="$libraries" -DLLAMA_CUBLAS_INCLUDE="$toolkit/include" \
-  -DCMAKE_CUDA_ARCHITECTURES="$capability-real" >&2
+  -DCMAKE_CUDA_ARCHITECTURES="$architectures" >&2
 export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
 case $what in
