@@ -197,7 +197,7 @@ inline cudaError_t cudaMallocHost(void** result, size_t bytes) {
   if (emulated::refuses_memory()) return cudaErrorMemoryAllocation;
   *result = std::malloc(std::max<size_t>(bytes, 1));
   if (*result == nullptr) return cudaErrorMemoryAllocation;
-  std::memset(*result, 0xff, bytes);
+  std::memset(*result, 0xff, std::min(bytes, size_t{1} << 20));  // staging chunks of 100 MB would take longer than what they are for
   const std::lock_guard lock(emulated::machine.mutex);
   emulated::machine.pinned[*result] = bytes;
   return cudaSuccess;
