@@ -55,6 +55,7 @@ void* take(size_t bytes, size_t alignment) {
     next += size;
   } else {
     std::fprintf(stderr, "the managed heap of %zu MB is full\n", static_cast<size_t>(end - arena) >> 20);
+    std::fflush(stdout);
     std::_Exit(1);
   }
   // A block is aligned to 16 bytes and has room for the header before the first multiple.
