@@ -139,7 +139,7 @@ __device__ __attribute__((noinline)) inline uint64_t total_weight(Candidates can
 
 // ---- selection
 
-// 64-bit sums of 32-bit counters: shared memory has no 64-bit addition. `low` and `high` are 2,048 apart.
+// 64-bit sums in pairs of 32-bit counters, the lower halves first: shared memory has no 64-bit addition.
 __device__ inline void add_to(uint32_t* counters, uint32_t digit, uint64_t amount) {
   const auto low = static_cast<uint32_t>(amount);
   const uint32_t before = atomicAdd(&counters[digit], low);

@@ -26,7 +26,7 @@ __global__ void __launch_bounds__(threads) cross_entropy_kernel(const float* log
   for (int64_t first = threadIdx.x; first < packs; first += batch * stride) {
     float values[batch][N];
     for (int i = 0; i < batch; ++i) {
-      for (int j = 0; j < N; ++j) values[i][j] = -FLT_MAX;
+      for (int j = 0; j < N; ++j) values[i][j] = -FLT_MAX;  // adds 0
       if (first + i * stride < packs) load_floats(z + (first + i * stride) * N, values[i]);
     }
     float most = greatest;
@@ -36,7 +36,6 @@ __global__ void __launch_bounds__(threads) cross_entropy_kernel(const float* log
     sum *= expf(greatest - most);
     greatest = most;
     for (int i = 0; i < batch; ++i) {
-      if (first + i * stride >= packs) continue;
       for (int j = 0; j < N; ++j) sum += expf(values[i][j] - most);
     }
   }

@@ -196,10 +196,10 @@ __device__ int32_t draw_filtered(Candidates all, float greatest, const DrawSetti
   return draw(from, kept, greatest, settings);
 }
 
-// logits [rows, vocab], a block per row. Greedy reads the row once, 4 bytes a token; a draw reads it two to four times and
-// writes it once, from the L2 cache after the first, and goes on with a list in shared memory if that holds the kept tokens
-// (else with the row: 3 more reads for each of top-k and top-p). Bound by what one multiprocessor can read of the L2 cache,
-// and by the exponentials of top-p.
+// logits [rows, vocab], a block per row. Greedy reads the row once, 4 bytes a token; a draw writes it once and reads it twice,
+// four times with top-k or top-p, from the L2 cache after the first. What these keep is then looked for in a list in shared
+// memory if that holds it, else in the row: 3 or 4 more reads for each of the two. Bound by what one multiprocessor can read
+// of the L2 cache and by the exponentials of its row.
 __global__ void __launch_bounds__(1024) sample_kernel(float* logits, int64_t ld, int64_t vocab, const DrawSettings* all_settings, int32_t* tokens) {
   LLAMA_SHARED(uint32_t, bitmap);
   const DrawSettings& settings = all_settings[blockIdx.x];

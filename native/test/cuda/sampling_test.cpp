@@ -226,6 +226,8 @@ void test_exact_sums() {
   const auto on_an_edge = [](double u) { return u * 512 == std::floor(u * 512); };  // of 32 tokens, what a warp looks at
   same(rows_at({3, 3, 3, 3}, {1, 0.5, 0, 1, 5, 0, {}}, 20, any), "half of four");
   same(rows_at(std::vector<float>(16384, 1), {1, 1, 0, 1, 5, 0, {}}, 3, on_an_edge), "a random number on an edge");
+  const auto inside = [&](double u) { return u * 16384 == std::floor(u * 16384) && !on_an_edge(u); };
+  same(rows_at(std::vector<float>(16384, 1), {1, 1, 0, 1, 5, 0, {}}, 3, inside), "a random number between two tokens");
   same(rows_at({-1, 0.0f, -0.0f, -2}, {1, 0.1, 0, 1, 5, 0, {}}, 1, any), "zeros of both signs in top-p");
   same(rows_at({-1, -0.0f, 0.0f, -2}, {1, 1, 1, 1, 5, 0, {}}, 20, any), "zeros of both signs in top-k");
   same(rows_at({-1, -0.0f, 0.0f, -2}, {0, 1, 0, 1, 5, 0, {}}, 1, any), "zeros of both signs at temperature 0");
