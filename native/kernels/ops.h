@@ -90,6 +90,7 @@ struct LoraTerm {
 };
 
 // An adapter's terms by place (a number that the model gives to every product that may be adapted).
+constexpr int no_place = -1;
 class LoraTable {
  public:
   virtual ~LoraTable() = default;
@@ -190,15 +191,22 @@ class BasicOps : public Device {
   virtual void scatter_rows(const float* from, const int32_t* rows, int64_t count, int64_t width, float* to) = 0;
 
   // ---- the decode path's neighbours in one call, for implementations that do them in one kernel
+  // Each also adds the planned adapters' terms of `place`, unless that is no_place.
   // normed = rms_norm(x) ; y = normed Wᵀ
-  virtual void norm_linear(const float* x, int64_t ldx, const float* norm, float eps, const PackedMatrix& w, int64_t tokens, T* normed, int64_t ldn, T* y, int64_t ldy, float* inverse_rms) {
+  virtual void norm_linear(const float* x, int64_t ldx, const float* norm, float eps, const PackedMatrix& w, int place, int64_t tokens, T* normed, int64_t ldn, T* y, int64_t ldy, float* inverse_rms) {
     rms_norm(x, ldx, norm, eps, tokens, w.cols, normed, ldn, inverse_rms);
     linear(w, normed, ldn, tokens, y, ldy);
+    if (place != no_place) lora(place, normed, ldn, tokens, y, ldy);
+  }
+  // y += x Wᵀ
+  virtual void add_linear(const PackedMatrix& w, int place, const T* x, int64_t ldx, int64_t tokens, float* y, int64_t ldy) {
+    linear_f32(w, x, ldx, tokens, y, ldy, true);
+    if (place != no_place) lora_f32(place, x, ldx, tokens, y, ldy);
   }
   // h = silu(gate) * up ; y += h Wᵀ
-  virtual void swiglu_linear(const T* gate, const T* up, int64_t ld, const PackedMatrix& w, int64_t tokens, T* h, int64_t ldh, float* y, int64_t ldy) {
+  virtual void swiglu_linear(const T* gate, const T* up, int64_t ld, const PackedMatrix& w, int place, int64_t tokens, T* h, int64_t ldh, float* y, int64_t ldy) {
     swiglu(gate, up, ld, tokens, w.cols, h, ldh);
-    linear_f32(w, h, ldh, tokens, y, ldy, true);
+    add_linear(w, place, h, ldh, tokens, y, ldy);
   }
 
   // ---- attention with a cache (serving)

@@ -15,22 +15,22 @@ class LayerPass {
     const int64_t hidden = config.hidden, wide = config.intermediate, qkv = config.qkv_width(), q = config.q_width();
     const size_t row_bytes = static_cast<size_t>(tokens_ * hidden) * sizeof(float);
 
-    ops_.norm_linear(rows_.input, hidden, weights.input_norm.data(), config.rms_norm_eps, w(LinearGroup::qkv), tokens_,
-                     rows_.normed, hidden, rows_.qkv, qkv, rows_.inverse_rms1);
+    ops_.norm_linear(rows_.input, hidden, weights.input_norm.data(), config.rms_norm_eps, w(LinearGroup::qkv),
+                     place(LinearGroup::qkv), tokens_, rows_.normed, hidden, rows_.qkv, qkv, rows_.inverse_rms1);
     adapt(LinearGroup::qkv, rows_.normed, hidden, rows_.qkv, qkv);
     attend(rows_.qkv, rows_.attention);
     if (rows_.middle != rows_.input) ops_.copy(rows_.middle, rows_.input, row_bytes);
-    ops_.linear_f32(w(LinearGroup::o), rows_.attention, q, tokens_, rows_.middle, hidden, true);
+    ops_.add_linear(w(LinearGroup::o), place(LinearGroup::o), rows_.attention, q, tokens_, rows_.middle, hidden);
     adapt(LinearGroup::o, rows_.attention, q, rows_.middle, hidden);
 
     ops_.norm_linear(rows_.middle, hidden, weights.post_attention_norm.data(), config.rms_norm_eps,
-                     w(LinearGroup::gate_up), tokens_, rows_.normed, hidden, rows_.gate_up, 2 * wide,
-                     rows_.inverse_rms2);
+                     w(LinearGroup::gate_up), place(LinearGroup::gate_up), tokens_, rows_.normed, hidden,
+                     rows_.gate_up, 2 * wide, rows_.inverse_rms2);
     adapt(LinearGroup::gate_up, rows_.normed, hidden, rows_.gate_up, 2 * wide);
     if (rows_.output == nullptr) return recompute_down();
     if (rows_.output != rows_.middle) ops_.copy(rows_.output, rows_.middle, row_bytes);
-    ops_.swiglu_linear(rows_.gate_up, rows_.gate_up + wide, 2 * wide, w(LinearGroup::down), tokens_, rows_.activated,
-                       wide, rows_.output, hidden);
+    ops_.swiglu_linear(rows_.gate_up, rows_.gate_up + wide, 2 * wide, w(LinearGroup::down), place(LinearGroup::down),
+                       tokens_, rows_.activated, wide, rows_.output, hidden);
     adapt(LinearGroup::down, rows_.activated, wide, rows_.output, hidden);
   }
 
@@ -39,20 +39,16 @@ class LayerPass {
     return *model_.weights.layers[static_cast<size_t>(layer_)].linears[static_cast<int>(group)];
   }
 
-  // y += the adapters' terms
+  // Where the product adds the planned adapters' terms by itself.
+  int place(LinearGroup group) const { return adaptation_.planned ? place_of(layer_, group) : no_place; }
+
+  // y += the trained adapter's terms
   template <class Y>
   void adapt(LinearGroup group, const T* x, int64_t ldx, Y* y, int64_t ldy) const {
-    if (adaptation_.planned) {
-      if constexpr (std::is_same_v<T, Y>) {
-        ops_.lora(place_of(layer_, group), x, ldx, tokens_, y, ldy);
-      } else {
-        ops_.lora_f32(place_of(layer_, group), x, ldx, tokens_, y, ldy);
-      }
-    } else if (adaptation_.trained != nullptr) {
-      const AdapterGroup& modules = adaptation_.trained->layout().group(layer_, group);
-      lora_forward(*adaptation_.trained, modules, adaptation_.dropout, x, ldx, tokens_, y, ldy,
-                   LoraScratch<T>{rows_.u[static_cast<int>(group)], nullptr, rows_.dropped});
-    }
+    if (adaptation_.trained == nullptr) return;
+    const AdapterGroup& modules = adaptation_.trained->layout().group(layer_, group);
+    lora_forward(*adaptation_.trained, modules, adaptation_.dropout, x, ldx, tokens_, y, ldy,
+                 LoraScratch<T>{rows_.u[static_cast<int>(group)], nullptr, rows_.dropped});
   }
 
   // The backward pass of down's adapter reads its u, which nothing else of the recomputation needs.

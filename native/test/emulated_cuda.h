@@ -6,6 +6,9 @@
 // changed (EMULATED_ORDER=forward|reverse|shuffled) so that a missing barrier shows. Under AddressSanitizer every access out of
 // bounds of global or dynamic shared memory is found.
 //
+// Blocks that meet (kernels/cuda/meeting.h) run twice: up to the meeting, all of them, and then from their beginning to
+// their end. What they do before they meet must therefore bear repetition.
+//
 // One host thread at a time may run kernels.
 #pragma once
 #include <algorithm>
@@ -156,6 +159,7 @@ struct Grid {
   unsigned char* shared = nullptr;
   int live = 0;
   int64_t launches = 0;
+  bool meets = false, has_met = false;
 };
 
 inline Grid grid;
@@ -203,6 +207,14 @@ inline void wait(Wait what, unsigned mask = 0) {
   grid.current->wait = what;
   grid.current->mask = mask;
   to_scheduler(false);
+}
+
+// Where blocks meet: the end of their first run.
+inline void meet() {
+  if (grid.has_met) return;
+  grid.meets = true;
+  grid.current->wait = Wait::over;
+  to_scheduler(true);
 }
 
 // Lets those go on that have met. Returns whether anybody can.
@@ -269,22 +281,8 @@ inline void run_block() {
   }
 }
 
-inline void run(dim3 grid_size, dim3 block_size, size_t shared_bytes, const std::function<void()>& body) {
-  if (capture != nullptr) {
-    queue([=] { run(grid_size, block_size, shared_bytes, body); });
-    return;
-  }
-  const size_t threads = size_t{block_size.x} * block_size.y * block_size.z;
-  if (threads == 0 || threads > 1024) fail("a block has " + std::to_string(threads) + " threads");
-  if (shared_bytes > (size_t{227} << 10)) fail("a block asks for " + std::to_string(shared_bytes) + " bytes of shared memory");
-  if (grid_size.y > 65535 || grid_size.z > 65535) fail("a grid is too large in y or z");
-  finish_copies();
-  grid.body = &body;
-  grid.block_size = block_size;
-  grid.grid_size = grid_size;
-  while (grid.stacks.size() < threads) grid.stacks.emplace_back(new unsigned char[stack_bytes]);
-  grid.fibers.assign(threads, Fiber{});
-  grid.warps.assign((threads + lanes - 1) / lanes, Warp{});
+inline void run_blocks(dim3 grid_size, dim3 block_size, size_t shared_bytes) {
+  const size_t threads = grid.fibers.size();
   for (unsigned z = 0; z < grid_size.z; ++z) {
     for (unsigned y = 0; y < grid_size.y; ++y) {
       for (unsigned x = 0; x < grid_size.x; ++x) {
@@ -311,6 +309,29 @@ inline void run(dim3 grid_size, dim3 block_size, size_t shared_bytes, const std:
       }
     }
   }
+}
+
+inline void run(dim3 grid_size, dim3 block_size, size_t shared_bytes, const std::function<void()>& body) {
+  if (capture != nullptr) {
+    queue([=] { run(grid_size, block_size, shared_bytes, body); });
+    return;
+  }
+  const size_t threads = size_t{block_size.x} * block_size.y * block_size.z;
+  if (threads == 0 || threads > 1024) fail("a block has " + std::to_string(threads) + " threads");
+  if (shared_bytes > (size_t{227} << 10)) fail("a block asks for " + std::to_string(shared_bytes) + " bytes of shared memory");
+  if (grid_size.y > 65535 || grid_size.z > 65535) fail("a grid is too large in y or z");
+  finish_copies();
+  grid.body = &body;
+  grid.block_size = block_size;
+  grid.grid_size = grid_size;
+  while (grid.stacks.size() < threads) grid.stacks.emplace_back(new unsigned char[stack_bytes]);
+  grid.fibers.assign(threads, Fiber{});
+  grid.warps.assign((threads + lanes - 1) / lanes, Warp{});
+  grid.meets = grid.has_met = false;
+  run_blocks(grid_size, block_size, shared_bytes);
+  if (!grid.meets) return;
+  grid.has_met = true;
+  run_blocks(grid_size, block_size, shared_bytes);
 }
 
 inline void* dynamic_shared() { return grid.shared; }

@@ -89,12 +89,12 @@ std::unique_ptr<PackedMatrix> CudaOps<T>::pack_head(const MatrixSource& source) 
 
 template <class T>
 void CudaOps<T>::linear(const PackedMatrix& w, const T* x, int64_t ldx, int64_t tokens, T* y, int64_t ldy) {
-  weights_.multiply(w, {x, ldx}, tokens, y, ldy, false);
+  weights_.multiply(w, {}, {x, ldx}, tokens, y, ldy, false);
 }
 
 template <class T>
 void CudaOps<T>::linear_f32(const PackedMatrix& w, const T* x, int64_t ldx, int64_t tokens, float* y, int64_t ldy, bool accumulate) {
-  weights_.multiply(w, {x, ldx}, tokens, y, ldy, accumulate);
+  weights_.multiply(w, {}, {x, ldx}, tokens, y, ldy, accumulate);
 }
 
 template <class T>
@@ -103,15 +103,23 @@ void CudaOps<T>::linear_backward(const PackedMatrix& w, const T* g, int64_t ldg,
 }
 
 template <class T>
-void CudaOps<T>::norm_linear(const float* x, int64_t ldx, const float* norm, float eps, const PackedMatrix& w, int64_t tokens, T* normed, int64_t ldn, T* y, int64_t ldy, float* inverse_rms) {
-  if (weights_.norm_multiply(w, x, ldx, norm, eps, tokens, normed, ldn, inverse_rms, y, ldy)) return;
-  BasicOps<T>::norm_linear(x, ldx, norm, eps, w, tokens, normed, ldn, y, ldy, inverse_rms);
+void CudaOps<T>::norm_linear(const float* x, int64_t ldx, const float* norm, float eps, const PackedMatrix& w, int place, int64_t tokens, T* normed, int64_t ldn, T* y, int64_t ldy, float* inverse_rms) {
+  const Done done = weights_.norm_multiply(w, lora_.decode_terms(place), x, ldx, norm, eps, tokens, normed, ldn, inverse_rms, y, ldy);
+  if (done == Done::nothing) return BasicOps<T>::norm_linear(x, ldx, norm, eps, w, place, tokens, normed, ldn, y, ldy, inverse_rms);
+  if (done == Done::product && place != no_place) lora(place, normed, ldn, tokens, y, ldy);
 }
 
 template <class T>
-void CudaOps<T>::swiglu_linear(const T* gate, const T* up, int64_t ld, const PackedMatrix& w, int64_t tokens, T* h, int64_t ldh, float* y, int64_t ldy) {
-  if (weights_.swiglu_multiply(w, gate, up, ld, tokens, h, ldh, y, ldy)) return;
-  BasicOps<T>::swiglu_linear(gate, up, ld, w, tokens, h, ldh, y, ldy);
+void CudaOps<T>::add_linear(const PackedMatrix& w, int place, const T* x, int64_t ldx, int64_t tokens, float* y, int64_t ldy) {
+  const Done done = weights_.multiply(w, lora_.decode_terms(place), {x, ldx}, tokens, y, ldy, true);
+  if (done == Done::product && place != no_place) lora_f32(place, x, ldx, tokens, y, ldy);
+}
+
+template <class T>
+void CudaOps<T>::swiglu_linear(const T* gate, const T* up, int64_t ld, const PackedMatrix& w, int place, int64_t tokens, T* h, int64_t ldh, float* y, int64_t ldy) {
+  const Done done = weights_.swiglu_multiply(w, lora_.decode_terms(place), gate, up, ld, tokens, h, ldh, y, ldy);
+  if (done == Done::nothing) return BasicOps<T>::swiglu_linear(gate, up, ld, w, place, tokens, h, ldh, y, ldy);
+  if (done == Done::product && place != no_place) lora_f32(place, h, ldh, tokens, y, ldy);
 }
 
 // ---- LoRA

@@ -48,8 +48,9 @@ class CudaOps final : public BasicOps<T> {
   void linear(const PackedMatrix& w, const T* x, int64_t ldx, int64_t tokens, T* y, int64_t ldy) override;
   void linear_f32(const PackedMatrix& w, const T* x, int64_t ldx, int64_t tokens, float* y, int64_t ldy, bool accumulate) override;
   void linear_backward(const PackedMatrix& w, const T* g, int64_t ldg, int64_t tokens, T* dx, int64_t lddx, bool accumulate) override;
-  void norm_linear(const float* x, int64_t ldx, const float* norm, float eps, const PackedMatrix& w, int64_t tokens, T* normed, int64_t ldn, T* y, int64_t ldy, float* inverse_rms) override;
-  void swiglu_linear(const T* gate, const T* up, int64_t ld, const PackedMatrix& w, int64_t tokens, T* h, int64_t ldh, float* y, int64_t ldy) override;
+  void norm_linear(const float* x, int64_t ldx, const float* norm, float eps, const PackedMatrix& w, int place, int64_t tokens, T* normed, int64_t ldn, T* y, int64_t ldy, float* inverse_rms) override;
+  void add_linear(const PackedMatrix& w, int place, const T* x, int64_t ldx, int64_t tokens, float* y, int64_t ldy) override;
+  void swiglu_linear(const T* gate, const T* up, int64_t ld, const PackedMatrix& w, int place, int64_t tokens, T* h, int64_t ldh, float* y, int64_t ldy) override;
 
   void matmul_nt(const T* x, int64_t ldx, const T* y, int64_t ldy, T* c, int64_t ldc, int64_t m, int64_t n, int64_t k, float alpha, float beta) override;
   void matmul_nt_f32(const T* x, int64_t ldx, const T* y, int64_t ldy, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, float alpha, float beta) override;

@@ -132,19 +132,21 @@ bool decode_packs(cudaStream_t stream, const WeightView& w, const DecodeInput<T>
 }  // namespace
 
 template <class T>
-void decode_linear(cudaStream_t stream, const WeightView& w, const DecodeInput<T>& input, int tokens, const ProductOutput<T>& output, const DeviceLimits& limits) {
+bool decode_linear(cudaStream_t stream, const WeightView& w, const DecodeInput<T>& input, const DecodeTerms<T>& terms, int tokens, const ProductOutput<T>& output, const DeviceLimits& limits) {
   DecodeInput<T> rows = input;
   rows.packed = input.packable(w.cols);
+  const bool complete = terms.rows == nullptr;
   if constexpr (is_16_bit<T>) {
-    if (decode_tensor(stream, w, input, tokens, output, limits)) return;
+    if (decode_tensor(stream, w, input, terms, tokens, output, limits)) return true;
   } else {
-    if (decode_packs(stream, w, rows, tokens, output)) return;
+    if (decode_packs(stream, w, rows, tokens, output)) return complete;
   }
   launch(decode_elements<T>, dim3(blocks_for(w.rows, warps)), dim3(threads), 0, stream, w, rows, tokens, output);
+  return complete;
 }
 
-template void decode_linear(cudaStream_t, const WeightView&, const DecodeInput<float>&, int, const ProductOutput<float>&, const DeviceLimits&);
-template void decode_linear(cudaStream_t, const WeightView&, const DecodeInput<Bf16>&, int, const ProductOutput<Bf16>&, const DeviceLimits&);
-template void decode_linear(cudaStream_t, const WeightView&, const DecodeInput<Half>&, int, const ProductOutput<Half>&, const DeviceLimits&);
+template bool decode_linear(cudaStream_t, const WeightView&, const DecodeInput<float>&, const DecodeTerms<float>&, int, const ProductOutput<float>&, const DeviceLimits&);
+template bool decode_linear(cudaStream_t, const WeightView&, const DecodeInput<Bf16>&, const DecodeTerms<Bf16>&, int, const ProductOutput<Bf16>&, const DeviceLimits&);
+template bool decode_linear(cudaStream_t, const WeightView&, const DecodeInput<Half>&, const DecodeTerms<Half>&, int, const ProductOutput<Half>&, const DeviceLimits&);
 
 }  // namespace llama::cuda

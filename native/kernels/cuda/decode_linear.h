@@ -1,6 +1,7 @@
 // Products of a few tokens with a frozen matrix at the speed of its memory, together with what lies before and after them.
 #pragma once
 #include "decode_input.h"
+#include "decode_terms.h"
 #include "product_output.h"
 #include "quantized.h"
 
@@ -32,9 +33,10 @@ inline DeviceLimits limits_of(int major, int minor, int multiprocessors) {
 }
 
 // y[t, o] (+)= sum_k x[t, k] W[o, k] for 1 to 8 tokens. The result of a token does not depend on the others beside it.
-// Rows that are made are those of the operations alone, rounded to T before the product.
+// Rows that are made are those of the operations alone, rounded to T before the product. Returns whether the terms, if there
+// are any, have been added: it takes tensor cores.
 template <class T>
-void decode_linear(cudaStream_t stream, const WeightView& w, const DecodeInput<T>& input, int tokens,
+bool decode_linear(cudaStream_t stream, const WeightView& w, const DecodeInput<T>& input, const DecodeTerms<T>& terms, int tokens,
                    const ProductOutput<T>& output, const DeviceLimits& limits);
 
 }  // namespace llama::cuda

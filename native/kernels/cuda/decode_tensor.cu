@@ -59,7 +59,7 @@ __device__ inline void stage(const DecodeInput<T>& input, int cols, int width, i
 // multiplied, the next three are on their way, across the ends of tiles, and the first are asked for before x is made.
 // The shares are summed in the order of the warps.
 template <class T, class Fragments, bool staged>
-__global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int rows, int cols, int width, DecodeInput<T> input, int tokens, ProductOutput<T> output) {
+__global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int rows, int cols, int width, DecodeInput<T> input, DecodeTerms<T> terms, int tokens, ProductOutput<T> output) {
   LLAMA_SHARED(uint32_t, table);
   float* partials = reinterpret_cast<float*>(table + Fragments::table_words);  // [2][warps][16 rows][8 tokens]
   T* x = reinterpret_cast<T*>(partials + 2 * warps * partial_size);            // [tokens][width]
@@ -72,6 +72,11 @@ __global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int rows
   const unsigned first = static_cast<unsigned>(warp) * 4 * each, own = static_cast<unsigned>(c) * each;
   const auto place_at = [&](int tile, int row, unsigned group) { return w.at(static_cast<unsigned>(min(tile * tile_rows + row, rows - 1)) * length + group, c); };
 
+  __shared__ SharedTerms<T> shared_terms;
+  const bool adapted = terms.rows != nullptr, has_term = adapted && static_cast<int>(threadIdx.x) < tokens * most_decode_terms;
+  typename SharedTerms<T>::Term term{};
+  if (has_term) term = load_term(terms, static_cast<int>(threadIdx.x));
+
   typename Fragments::Row low[depth] = {}, high[depth] = {};
   int tile = static_cast<int>(blockIdx.x);
   auto low_place = place_at(tile, g, first), high_place = place_at(tile, g + 8, first);
@@ -80,16 +85,28 @@ __global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int rows
     if (first + j * stride + own < length) low[j] = w.load(low_place, j * stride), high[j] = w.load(high_place, j * stride);
   }
   w.fill_table(table);
+  __shared__ float inverse[most_decode_tokens];
+  if (has_term) (&shared_terms.of[0][0])[threadIdx.x] = term;
   if constexpr (staged) {
-    __shared__ float inverse[most_decode_tokens];
-    if (input.prologue == Prologue::rms_norm) find_inverse_rms(input, cols, tokens, blockIdx.x == 0, partials, inverse);
+    if (input.prologue == Prologue::rms_norm) {
+      find_inverse_rms(input, cols, tokens, blockIdx.x == 0, partials, inverse);
+    } else if (adapted) {
+      __syncthreads();
+    }
+    if (adapted) prefetch_share(terms, shared_terms, cols, tokens);
     if (input.packed) {
       stage<true, T, Fragments>(input, cols, width, tokens, inverse, x);
     } else {
       stage<false, T, Fragments>(input, cols, width, tokens, inverse, x);
     }
   }
-  __syncthreads();
+  if (adapted) {
+    __syncthreads();
+    shrink_share(terms, shared_terms, input, cols, tokens, inverse, partials);
+    arrive(terms.meeting);
+  } else {
+    __syncthreads();
+  }
 
   // Where the lane reads x in the first round. Rounds are whole multiples of the bank pattern apart.
   const int token = min(g, tokens - 1);  // columns past the last token repeat it and are not read
@@ -99,7 +116,13 @@ __global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int rows
     own_x[i] = staged ? x + token * width + place_of<Fragments>(first + own + i, token) * group_width : input.x + token * input.ld + (first + own + i) * group_width;
   }
 
+  // The element of a tile that the thread writes.
+  const int row = static_cast<int>(threadIdx.x) / most_decode_tokens, column = static_cast<int>(threadIdx.x) % most_decode_tokens;
+  bool waits = adapted;
   for (int parity = 0; tile < tiles; tile += step_tiles, parity ^= 1) {
+    const int out = tile * tile_rows + row;
+    const bool writes = row < tile_rows && column < tokens && out < rows;
+    if (adapted && writes) prefetch_terms(shared_terms, column, out);
     float sums[4] = {};
     for (unsigned pass = 0; pass < passes; ++pass) {
       const bool last = pass + 1 == passes;
@@ -146,12 +169,14 @@ __global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int rows
     store_pack<float, 2>(mine + g * most_decode_tokens, {sums[0], sums[1]});
     store_pack<float, 2>(mine + (g + 8) * most_decode_tokens, {sums[2], sums[3]});
     __syncthreads();
-    const int row = static_cast<int>(threadIdx.x) / most_decode_tokens, column = static_cast<int>(threadIdx.x) % most_decode_tokens;
-    const int out = tile * tile_rows + row;
-    if (row < tile_rows && column < tokens && out < rows) {
+    if (waits) wait_for_all(terms.meeting);
+    waits = false;
+    if (writes) {
       float sum = 0.0f;
       for (int i = 0; i < warps; ++i) sum += tile_partials[i * partial_size + static_cast<int>(threadIdx.x)];
-      output.put(column, out, sum * w.row_scale(out));
+      sum *= w.row_scale(out);
+      if (adapted) sum += low_rank_sum(terms, shared_terms, column, out);
+      output.put(column, out, sum);
     }
   }
 }
@@ -179,7 +204,7 @@ __global__ void __launch_bounds__(threads) make_rows(DecodeInput<T> input, int c
 }
 
 template <class T, class Fragments>
-bool launch_decode(cudaStream_t stream, const Fragments& fragments, const WeightView& w, DecodeInput<T> input, int tokens, const ProductOutput<T>& output, const DeviceLimits& limits) {
+bool launch_decode(cudaStream_t stream, const Fragments& fragments, const WeightView& w, DecodeInput<T> input, const DecodeTerms<T>& terms, int tokens, const ProductOutput<T>& output, const DeviceLimits& limits) {
   input.packed = input.packable(w.cols);
   const auto cols = static_cast<int>(w.cols);
   const int64_t width = staged_width(w.cols);
@@ -187,9 +212,9 @@ bool launch_decode(cudaStream_t stream, const Fragments& fragments, const Weight
   const size_t bytes = fixed + static_cast<size_t>(tokens * width) * sizeof(T);
   const int64_t tiles = (w.rows + tile_rows - 1) / tile_rows;
   const dim3 grid(static_cast<unsigned>(std::min<int64_t>(tiles, limits.multiprocessors)));
-  constexpr size_t static_bytes = 1024;  // the kernel's own, and what the driver keeps
+  constexpr size_t static_bytes = 1024 + sizeof(SharedTerms<T>);  // the kernel's own, and what the driver keeps
   if (bytes + static_bytes <= limits.shared_bytes) {
-    launch(decode_tiles<T, Fragments, true>, grid, dim3(threads), bytes, stream, fragments, static_cast<int>(w.rows), cols, static_cast<int>(width), input, tokens, output);
+    launch(decode_tiles<T, Fragments, true>, grid, dim3(threads), bytes, stream, fragments, static_cast<int>(w.rows), cols, static_cast<int>(width), input, terms, tokens, output);
     return true;
   }
   DecodeInput<T> made = input;
@@ -199,16 +224,16 @@ bool launch_decode(cudaStream_t stream, const Fragments& fragments, const Weight
   }
   if (!groups_packable(made.x, made.ld)) return false;
   if (input.prologue != Prologue::none) launch(make_rows<T>, dim3(static_cast<unsigned>(tokens)), dim3(threads), 0, stream, input, cols);
-  launch(decode_tiles<T, Fragments, false>, grid, dim3(threads), fixed, stream, fragments, static_cast<int>(w.rows), cols, 0, made, tokens, output);
+  launch(decode_tiles<T, Fragments, false>, grid, dim3(threads), fixed, stream, fragments, static_cast<int>(w.rows), cols, 0, made, terms, tokens, output);
   return true;
 }
 
 }  // namespace
 
 template <class T>
-bool decode_tensor(cudaStream_t stream, const WeightView& w, const DecodeInput<T>& input, int tokens, const ProductOutput<T>& output, const DeviceLimits& limits) {
+bool decode_tensor(cudaStream_t stream, const WeightView& w, const DecodeInput<T>& input, const DecodeTerms<T>& terms, int tokens, const ProductOutput<T>& output, const DeviceLimits& limits) {
   const QuantizedView& matrix = w.quantized;
-  const auto run = [&](const auto& fragments) { return launch_decode(stream, fragments, w, input, tokens, output, limits); };
+  const auto run = [&](const auto& fragments) { return launch_decode(stream, fragments, w, input, terms, tokens, output, limits); };
   switch (matrix.kind) {
     case Quantization::none: {
       const auto* values = static_cast<const T*>(w.values);
@@ -226,7 +251,7 @@ bool decode_tensor(cudaStream_t stream, const WeightView& w, const DecodeInput<T
   return false;
 }
 
-template bool decode_tensor(cudaStream_t, const WeightView&, const DecodeInput<Bf16>&, int, const ProductOutput<Bf16>&, const DeviceLimits&);
-template bool decode_tensor(cudaStream_t, const WeightView&, const DecodeInput<Half>&, int, const ProductOutput<Half>&, const DeviceLimits&);
+template bool decode_tensor(cudaStream_t, const WeightView&, const DecodeInput<Bf16>&, const DecodeTerms<Bf16>&, int, const ProductOutput<Bf16>&, const DeviceLimits&);
+template bool decode_tensor(cudaStream_t, const WeightView&, const DecodeInput<Half>&, const DecodeTerms<Half>&, int, const ProductOutput<Half>&, const DeviceLimits&);
 
 }  // namespace llama::cuda

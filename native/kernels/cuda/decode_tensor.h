@@ -5,9 +5,9 @@
 
 namespace llama::cuda {
 
-// False, and nothing done, where the weights are laid out so that they cannot be read in packs.
+// With the terms, if there are any. False, and nothing done, where the weights are laid out so that they cannot be read in packs.
 template <class T>
-bool decode_tensor(cudaStream_t stream, const WeightView& w, const DecodeInput<T>& input, int tokens,
+bool decode_tensor(cudaStream_t stream, const WeightView& w, const DecodeInput<T>& input, const DecodeTerms<T>& terms, int tokens,
                    const ProductOutput<T>& output, const DeviceLimits& limits);
 
 }  // namespace llama::cuda

@@ -168,42 +168,45 @@ ProductOutput<T> output_to(Y* y, int64_t ldy, bool accumulate) {
 }  // namespace
 
 template <class T>
+Done FrozenWeights<T>::decode(const PackedMatrix& w, const DecodeTerms<T>& terms, const DecodeInput<T>& input,
+                              int64_t tokens, const ProductOutput<T>& output) {
+  return decode_linear(gpu_.stream(), view_of(w), input, terms, static_cast<int>(tokens), output, limits_) ? Done::all
+                                                                                                      : Done::product;
+}
+
+template <class T>
 template <class Y>
-void FrozenWeights<T>::multiply(const PackedMatrix& w, const Rows<T>& x, int64_t tokens, Y* y, int64_t ldy,
-                                bool accumulate) {
-  const WeightView view = view_of(w);
+Done FrozenWeights<T>::multiply(const PackedMatrix& w, const DecodeTerms<T>& terms, const Rows<T>& x, int64_t tokens,
+                                Y* y, int64_t ldy, bool accumulate) {
   const ProductOutput<T> output = output_to<T>(y, ldy, accumulate);
-  if (tokens <= most_decode_tokens) {
-    decode_linear(gpu_.stream(), view, DecodeInput<T>::plain(x.data, x.ld), static_cast<int>(tokens), output, limits_);
-    return;
-  }
+  if (tokens <= most_decode_tokens) return decode(w, terms, DecodeInput<T>::plain(x.data, x.ld), tokens, output);
   if constexpr (is_16_bit<T>) {
+    const WeightView view = view_of(w);
     if (view.values == nullptr && tokens <= most_batch_tokens) {
       const auto count = static_cast<int>(tokens);
       void* scratch = products_.reserve(gpu_, batch_linear_scratch_bytes(view.quantized, count, limits_));
-      if (batch_linear(gpu_.stream(), view.quantized, x.data, x.ld, count, output, limits_, scratch)) return;
+      if (batch_linear(gpu_.stream(), view.quantized, x.data, x.ld, count, output, limits_, scratch)) return Done::product;
     }
   }
   gemm_.template multiply<T, Y>({x.data, x.ld}, {elements_of(w), w.cols, true}, y, ldy, tokens, w.rows, w.cols, 1,
                                 accumulate ? 1.0f : 0.0f);
+  return Done::product;
 }
 
 template <class T>
-bool FrozenWeights<T>::norm_multiply(const PackedMatrix& w, const float* x, int64_t ldx, const float* norm, float eps,
-                                     int64_t tokens, T* normed, int64_t ldn, float* inverse_rms, T* y, int64_t ldy) {
-  if (tokens > most_decode_tokens) return false;
-  decode_linear(gpu_.stream(), view_of(w), DecodeInput<T>::rms_norm(x, ldx, norm, eps, normed, ldn, inverse_rms),
-                static_cast<int>(tokens), ProductOutput<T>::of(y, ldy), limits_);
-  return true;
+Done FrozenWeights<T>::norm_multiply(const PackedMatrix& w, const DecodeTerms<T>& terms, const float* x, int64_t ldx,
+                                     const float* norm, float eps, int64_t tokens, T* normed, int64_t ldn,
+                                     float* inverse_rms, T* y, int64_t ldy) {
+  if (tokens > most_decode_tokens) return Done::nothing;
+  return decode(w, terms, DecodeInput<T>::rms_norm(x, ldx, norm, eps, normed, ldn, inverse_rms), tokens,
+                ProductOutput<T>::of(y, ldy));
 }
 
 template <class T>
-bool FrozenWeights<T>::swiglu_multiply(const PackedMatrix& w, const T* gate, const T* up, int64_t ld, int64_t tokens,
-                                       T* h, int64_t ldh, float* y, int64_t ldy) {
-  if (tokens > most_decode_tokens) return false;
-  decode_linear(gpu_.stream(), view_of(w), DecodeInput<T>::swiglu(gate, up, ld, h, ldh), static_cast<int>(tokens),
-                ProductOutput<T>::f32(y, ldy, true), limits_);
-  return true;
+Done FrozenWeights<T>::swiglu_multiply(const PackedMatrix& w, const DecodeTerms<T>& terms, const T* gate, const T* up,
+                                       int64_t ld, int64_t tokens, T* h, int64_t ldh, float* y, int64_t ldy) {
+  if (tokens > most_decode_tokens) return Done::nothing;
+  return decode(w, terms, DecodeInput<T>::swiglu(gate, up, ld, h, ldh), tokens, ProductOutput<T>::f32(y, ldy, true));
 }
 
 template <class T>
@@ -214,7 +217,7 @@ void FrozenWeights<T>::multiply_backward(const PackedMatrix& w, const T* g, int6
 }
 
 #define LLAMA_INSTANTIATE_MULTIPLY(T, Y) \
-  template void FrozenWeights<T>::multiply<Y>(const PackedMatrix&, const Rows<T>&, int64_t, Y*, int64_t, bool);
+  template Done FrozenWeights<T>::multiply<Y>(const PackedMatrix&, const DecodeTerms<T>&, const Rows<T>&, int64_t, Y*, int64_t, bool);
 template class FrozenWeights<float>;
 template class FrozenWeights<Bf16>;
 template class FrozenWeights<Half>;

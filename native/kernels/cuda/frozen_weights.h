@@ -18,6 +18,9 @@ struct Rows {
   int64_t ld;
 };
 
+// How much of a product and the low-rank terms beside it has been done.
+enum class Done { nothing, product, all };
+
 template <class T>
 class FrozenWeights {
  public:
@@ -40,20 +43,23 @@ class FrozenWeights {
   // What a product of many rows takes beside its arguments: a dequantised matrix.
   int64_t workspace_bytes() const;
 
-  // y (+)= x Wᵀ, Y: T or float (T only where not accumulated)
+  // y (+)= x Wᵀ, Y: T or float (T only where not accumulated); not Done::nothing
   template <class Y>
-  void multiply(const PackedMatrix& w, const Rows<T>& x, int64_t tokens, Y* y, int64_t ldy, bool accumulate);
+  Done multiply(const PackedMatrix& w, const DecodeTerms<T>& terms, const Rows<T>& x, int64_t tokens, Y* y, int64_t ldy,
+                bool accumulate);
   // dx (+)= g W
   void multiply_backward(const PackedMatrix& w, const T* g, int64_t ldg, int64_t tokens, T* dx, int64_t lddx,
                          bool accumulate);
-  // The decode path's neighbours in one kernel; false where there are too many rows for it.
-  bool norm_multiply(const PackedMatrix& w, const float* x, int64_t ldx, const float* norm, float eps, int64_t tokens,
-                     T* normed, int64_t ldn, float* inverse_rms, T* y, int64_t ldy);
-  bool swiglu_multiply(const PackedMatrix& w, const T* gate, const T* up, int64_t ld, int64_t tokens, T* h, int64_t ldh,
-                       float* y, int64_t ldy);
+  // The decode path's neighbours in one kernel; nothing is done where there are too many rows for it.
+  Done norm_multiply(const PackedMatrix& w, const DecodeTerms<T>& terms, const float* x, int64_t ldx, const float* norm,
+                     float eps, int64_t tokens, T* normed, int64_t ldn, float* inverse_rms, T* y, int64_t ldy);
+  Done swiglu_multiply(const PackedMatrix& w, const DecodeTerms<T>& terms, const T* gate, const T* up, int64_t ld,
+                       int64_t tokens, T* h, int64_t ldh, float* y, int64_t ldy);
 
  private:
   WeightView view_of(const PackedMatrix& w) const;
+  Done decode(const PackedMatrix& w, const DecodeTerms<T>& terms, const DecodeInput<T>& input, int64_t tokens,
+              const ProductOutput<T>& output);
   // W as T, dequantised into the workspace where it has to be.
   const T* elements_of(const PackedMatrix& w);
   void upload(T* to, const MatrixSource& source);

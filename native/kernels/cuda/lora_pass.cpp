@@ -51,12 +51,13 @@ template <class T>
 void LoraPass<T>::plan(const std::vector<LoraSpan>& spans, int64_t tokens) {
   prompts_.clear();
   planned_.clear();
-  ranks_ = width_ = 0;
+  ranks_ = width_ = stride_ = 0;
   for (const LoraSpan& span : spans) {
     const auto* table = static_cast<const CardLoraTable<T>*>(span.table);
     if (table == nullptr || table->ranks == 0 || span.count == 0) continue;
     ranks_ = std::max(ranks_, table->ranks);
     width_ = std::max(width_, table->width);
+    stride_ = std::max(stride_, table->stride);
     if (span.count > prompt_rows) {
       prompts_.push_back({table, span.row, span.count});
       continue;
@@ -68,12 +69,23 @@ void LoraPass<T>::plan(const std::vector<LoraSpan>& spans, int64_t tokens) {
   if (ranks_ == 0) return;
   reserve(gpu_, scratch_, lora_scratch_bytes(tokens, ranks_));
   if (planned_.empty()) return;
+  if (!meeting_) {
+    meeting_ = gpu_.allocate(sizeof(Meeting));
+    gpu_.clear(meeting_->data, sizeof(Meeting));
+  }
   const size_t bytes = std::max(planned_.size(), least_rows) * sizeof(LoraRow<T>);
   if (!rows_ || rows_->bytes < bytes) uploaded_.clear();  // goes with its memory, even where there is none to follow
   reserve(gpu_, rows_, bytes);
   if (same_rows(planned_, uploaded_)) return;
   gpu_.upload(rows_->data, planned_.data(), planned_.size() * sizeof(LoraRow<T>));
   uploaded_ = planned_;
+}
+
+template <class T>
+DecodeTerms<T> LoraPass<T>::decode_terms(int place) const {
+  if (place == no_place || planned_.empty() || !prompts_.empty() || stride_ > most_decode_terms) return {};
+  return {static_cast<const LoraRow<T>*>(rows_->data), place, static_cast<int>(ranks_), static_cast<float*>(scratch_->data),
+          static_cast<Meeting*>(meeting_->data)};
 }
 
 template <class T>
@@ -118,7 +130,7 @@ void LoraPass<T>::add_prompt(const Prompt& prompt, int place, const T* x, int64_
 
 template <class T>
 std::vector<int64_t> LoraPass<T>::shape() const {
-  std::vector<int64_t> result = {planned_.empty() ? 0 : 1, ranks_, width_};
+  std::vector<int64_t> result = {planned_.empty() ? 0 : 1, ranks_, width_, stride_ > most_decode_terms ? 1 : 0};
   for (const Prompt& prompt : prompts_) {
     result.insert(result.end(), {static_cast<int64_t>(reinterpret_cast<intptr_t>(prompt.table)), prompt.row, prompt.count});
   }

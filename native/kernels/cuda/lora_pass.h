@@ -4,9 +4,9 @@
 #include <memory>
 #include <vector>
 
+#include "decode_terms.h"
 #include "gemm.h"
 #include "gpu.h"
-#include "lora.h"
 
 namespace llama::cuda {
 
@@ -33,7 +33,10 @@ class LoraPass {
   // Adds the planned terms of a place to y; Y: T or float.
   template <class Y>
   void add(int place, const T* x, int64_t ldx, int64_t tokens, Y* y, int64_t ldy);
-  // What the launches of add() depend on beside its arguments: a part of a recording's key.
+  // The planned terms of a place for a product of few tokens that adds them by itself, or none: those of more than
+  // most_decode_terms, and of prompts, are for add().
+  DecodeTerms<T> decode_terms(int place) const;
+  // What the launches of add() and of such products depend on beside its arguments: a part of a recording's key.
   std::vector<int64_t> shape() const;
 
  private:
@@ -49,8 +52,8 @@ class LoraPass {
   std::vector<Prompt> prompts_;
   std::vector<LoraRow<T>> planned_;  // by row; empty where no row goes through the kernels
   std::vector<LoraRow<T>> uploaded_;
-  int64_t ranks_ = 0, width_ = 0;  // the most of any planned adapter
-  std::unique_ptr<Memory> rows_, scratch_;
+  int64_t ranks_ = 0, width_ = 0, stride_ = 0;  // the most of any planned adapter
+  std::unique_ptr<Memory> rows_, scratch_, meeting_;
 };
 
 }  // namespace llama::cuda

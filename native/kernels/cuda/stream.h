@@ -1,4 +1,4 @@
-// Loads of what is read once.
+// Loads of what is read once, and requests for what is read soon.
 #pragma once
 #include "device.h"
 
@@ -21,6 +21,15 @@ __device__ inline Pack<uint32_t, words> stream_words(const void* from) {
   pack = *static_cast<const Pack<uint32_t, words>*>(from);
 #endif
   return pack;
+}
+
+// Asks for the 32 bytes there, into the second-level cache.
+__device__ inline void prefetch(const void* from) {
+#if defined(__CUDA_ARCH__)
+  asm volatile("prefetch.global.L2 [%0];" : : "l"(from));
+#else
+  (void)from;
+#endif
 }
 
 }  // namespace llama::cuda

@@ -176,24 +176,24 @@ struct Case {
     std::vector<T> made(a.size()), y = start_rounded;
     Floats inverse(static_cast<size_t>(tokens));
     const DecodeInput<T> kept = input(made.data() + (shifted ? 1 : 0), inverse.data());
-    decode_linear(nullptr, w.view, kept, tokens, ProductOutput<T>::of(y.data(), ldy), usual);
+    decode_linear(nullptr, w.view, kept, {}, tokens, ProductOutput<T>::of(y.data(), ldy), usual);
     if (prologue != Prologue::none) check_made(made, inverse);
     const std::vector<T>& x = prologue == Prologue::none ? a : made;
     check_product(y, ldy, x, start_rounded, false, "");
 
     Floats sums = start, over = start;
-    decode_linear(nullptr, w.view, kept, tokens, ProductOutput<T>::f32(sums.data(), ldy, true), usual);
+    decode_linear(nullptr, w.view, kept, {}, tokens, ProductOutput<T>::f32(sums.data(), ldy, true), usual);
     check_product(sums, ldy, x, start, true, ", accumulated");
-    decode_linear(nullptr, w.view, kept, tokens, ProductOutput<T>::f32(over.data(), ldy, false), usual);
+    decode_linear(nullptr, w.view, kept, {}, tokens, ProductOutput<T>::f32(over.data(), ldy, false), usual);
     check_product(over, ldy, x, start, false, ", float32");
 
     // Nothing kept, other grids, x from global memory, a token alone: the same bits.
     Floats again = start;
-    decode_linear(nullptr, w.view, input(nullptr, nullptr), tokens, ProductOutput<T>::f32(again.data(), ldy, false), roomy());
+    decode_linear(nullptr, w.view, input(nullptr, nullptr), {}, tokens, ProductOutput<T>::f32(again.data(), ldy, false), roomy());
     expect(same(again, over), what + ": differs where rows are not kept");
     again = start;
     std::vector<T> made_again(a.size());
-    decode_linear(nullptr, w.view, input(made_again.data() + (shifted ? 1 : 0), inverse.data()), tokens, ProductOutput<T>::f32(again.data(), ldy, false), cramped);
+    decode_linear(nullptr, w.view, input(made_again.data() + (shifted ? 1 : 0), inverse.data()), {}, tokens, ProductOutput<T>::f32(again.data(), ldy, false), cramped);
     // Rows that cannot be read in packs go another way then, where NF4's values are not rounded.
     if (shifted || gap % 8 != 0) {
       check_product(again, ldy, x, start, false, ", cramped", sizeof(T) == 2 ? rounding<T> : 0);
@@ -204,7 +204,7 @@ struct Case {
     if (tokens == 1) return;
     const int last = tokens - 1;
     Floats alone = start;
-    decode_linear(nullptr, w.view, input(nullptr, nullptr, last), 1, ProductOutput<T>::f32(alone.data() + last * ldy, ldy, false), usual);
+    decode_linear(nullptr, w.view, input(nullptr, nullptr, last), {}, 1, ProductOutput<T>::f32(alone.data() + last * ldy, ldy, false), usual);
     expect(std::memcmp(alone.data() + last * ldy, over.data() + last * ldy, static_cast<size_t>(rows) * 4) == 0, what + ": a token alone differs");
   }
 };
