@@ -4,7 +4,7 @@ option(LLAMA_GPU_PROGRAMS "With LLAMA_CUDA: targets gpu_programs, the kernels' t
 set(LLAMA_CUDA_KERNELS
   attention_cached attention_decode attention_decode_f32 attention_packed_backward attention_packed_f32 attention_packed_forward
   attention_packed_query_terms attention_prefill attention_prefill_f32 attention_store batch_linear decode_linear
-  decode_tensor dropout loss lora norm optimisation quantize rows sampling)
+  decode_tensor dropout loss lora norm optimisation plain_product quantize rows sampling)
 list(TRANSFORM LLAMA_CUDA_KERNELS PREPEND kernels/cuda/)
 list(TRANSFORM LLAMA_CUDA_KERNELS APPEND .cu)
 # Host code: plain C++ on top of the CUDA runtime.
@@ -20,7 +20,9 @@ set(LLAMA_HOST_ONLY_TESTS engine_memory gpu page_pool)
 
 if(LLAMA_CUDA)
   # Real code for every supported generation, and PTX of the newest for later ones.
+  set(LLAMA_CUDA_ALL OFF)
   if(NOT CMAKE_CUDA_ARCHITECTURES)
+    set(LLAMA_CUDA_ALL ON)
     set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90-real 90-virtual)
   endif()
   set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
@@ -28,6 +30,11 @@ if(LLAMA_CUDA)
   set(CMAKE_CUDA_FLAGS "${CMAKE_CUDA_FLAGS} -L${LLAMA_CUDA_LIBRARIES}")
   set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
   enable_language(CUDA)
+  if(LLAMA_CUDA_ALL AND CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
+    list(APPEND CMAKE_CUDA_ARCHITECTURES 100-real 120-real)
+  endif()
+  list(JOIN CMAKE_CUDA_ARCHITECTURES " " LLAMA_CUDA_CODE)
+  set_source_files_properties(kernels/cuda/probe.cpp PROPERTIES COMPILE_DEFINITIONS "LLAMA_CUDA_CODE=\"${LLAMA_CUDA_CODE}\"")
   # Older CMakes do not know how newer compilers are asked for C++20.
   if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
     set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")

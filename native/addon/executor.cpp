@@ -93,6 +93,15 @@ void Executor::submit(Napi::Env env, std::unique_ptr<Job> job) {
   wake_.notify_one();
 }
 
+void Executor::dispose(std::shared_ptr<void> value) {
+  if (stopped_) return;
+  {
+    const std::lock_guard lock(mutex_);
+    disposed_.push_back(std::move(value));
+  }
+  wake_.notify_one();
+}
+
 void Executor::settled(Napi::Env env) {
   if (--pending_ == 0 && !stopped_) channel_.Unref(env);
 }
@@ -105,13 +114,20 @@ void Executor::tell(std::unique_ptr<Message> message) {
 void Executor::loop() {
   for (;;) {
     std::unique_ptr<Job> job;
+    std::vector<std::shared_ptr<void>> disposed;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return *stopping_ || !queue_.empty(); });
+      wake_.wait(lock, [this] { return *stopping_ || !queue_.empty() || !disposed_.empty(); });
       if (*stopping_) return;
-      job = std::move(queue_.front());
-      queue_.pop_front();
+      disposed = std::move(disposed_);
+      disposed_.clear();
+      if (!queue_.empty()) {
+        job = std::move(queue_.front());
+        queue_.pop_front();
+      }
     }
+    disposed.clear();
+    if (!job) continue;
     job->execute();
     Message* const message = job.release();
     if (channel_.NonBlockingCall(message) == napi_ok) continue;

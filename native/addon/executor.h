@@ -13,6 +13,7 @@
 #include <thread>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace llama::addon {
 
@@ -43,6 +44,9 @@ class Executor : public std::enable_shared_from_this<Executor> {
   template <class Work, class Convert>
   Napi::Promise run(Napi::Env env, Work work, Convert convert);
 
+  // Destroys the value on the executor's thread, before the next job: it may have to wait for a device.
+  void dispose(std::shared_ptr<void> value);
+
   // From a job: something to be told before the job's promise is settled.
   void tell(std::unique_ptr<Message> message);
 
@@ -71,6 +75,7 @@ class Executor : public std::enable_shared_from_this<Executor> {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::unique_ptr<Job>> queue_;
+  std::vector<std::shared_ptr<void>> disposed_;
   std::thread thread_;
 };
 

@@ -53,6 +53,7 @@ class OwnedValue {
 
   void release(Napi::Env env) {
     if (!value_) return;
+    handle_->executor->dispose(std::move(value_));
     value_.reset();
     handle_->children.erase(child_);
     Napi::MemoryManagement::AdjustExternalMemory(env, -bytes_);

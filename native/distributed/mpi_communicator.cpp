@@ -23,6 +23,7 @@ class MpiCommunicator final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
+  const Waiting& waiting() const override { return waiting_; }
   void all_reduce_sum(float* values, int64_t count) override { sum(values, count, MPI_FLOAT); }
   void all_reduce_sum(double* values, int64_t count) override { sum(values, count, MPI_DOUBLE); }
 

@@ -7,7 +7,7 @@
 namespace llama {
 
 // The ranks' second line beside the one they have already: what lies in the devices' memory is added there.
-class NcclCommunicator {
+class NcclCommunicator final : public DeviceLine {
  public:
   // Whether the library is there and new enough.
   static bool is_available();
@@ -15,8 +15,8 @@ class NcclCommunicator {
   // Collective. The calling thread's current device is this rank's; no two ranks may have the same. Throws EngineError
   // DISTRIBUTED_UNAVAILABLE when the library is missing, too old, or refuses the device.
   explicit NcclCommunicator(Communicator& host);
-  // Gives up what is not finished: the streams have to be waited for before.
-  ~NcclCommunicator();
+  // Gives up what is not finished.
+  ~NcclCommunicator() override;
   NcclCommunicator(const NcclCommunicator&) = delete;
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
 

@@ -18,6 +18,7 @@ class TcpCommunicator final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
+  const Waiting& waiting() const override { return waiting_; }
   void all_reduce_sum(float* values, int64_t count) override { sum(values, count, FrameKind::floats); }
   void all_reduce_sum(double* values, int64_t count) override { sum(values, count, FrameKind::doubles); }
   void broadcast(void* bytes, int64_t count) override;

@@ -210,6 +210,8 @@ class BasicOps : public Device {
   }
 
   // ---- attention with a cache (serving)
+  // Bytes that caches may still take.
+  virtual int64_t cache_available() const { return this->available(); }
   virtual std::unique_ptr<KvCache> make_cache(int layers, int kv_heads, int head_dim, int64_t capacity, StorageType type) = 0;
   // Says which rows of the coming calls belong to which cache. positions [tokens] as in rope.
   virtual void plan_attention(const std::vector<AttentionSpan>& spans) = 0;

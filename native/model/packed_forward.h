@@ -15,6 +15,16 @@ struct PackedBuffers {
   Buffer<T> qkv, attention, gate_up, normed, activated;
   Buffer<int32_t> tokens, positions, offsets;
   HeadBuffers<T> head;
+
+  // Without the head's.
+  static int64_t bytes_per_token(const LlamaConfig& config) {
+    return (config.hidden + config.heads) * static_cast<int64_t>(sizeof(float)) +
+           (config.qkv_width() + config.q_width() + 3 * config.intermediate + config.hidden) * static_cast<int64_t>(sizeof(T));
+  }
+  int64_t bytes() const {
+    return static_cast<int64_t>(h.bytes() + lse.bytes() + qkv.bytes() + attention.bytes() + gate_up.bytes() +
+                                normed.bytes() + activated.bytes());
+  }
 };
 
 // The last layer's output [tokens, hidden], in buffers.h.

@@ -26,7 +26,10 @@ Trainer<T>::Trainer(std::shared_ptr<Model<T>> model, std::shared_ptr<Adapter<T>>
 
 template <class T>
 int64_t Trainer<T>::workspace_bytes(int64_t tokens) const {
-  return head_loss_bytes<T>(*model_->ops, model_->config) + model_->ops->workspace_bytes(tokens);
+  const int64_t ranks = (adapter_->layout().largest_rank() + 7) / 8 * 8;
+  const int64_t evaluation = tokens * (PackedBuffers<T>::bytes_per_token(model_->config) + ranks * static_cast<int64_t>(sizeof(float)));
+  return head_loss_bytes<T>(*model_->ops, model_->config) + model_->ops->workspace_bytes(tokens) +
+         std::max<int64_t>(0, evaluation - evaluation_.bytes());
 }
 
 template <class T>

@@ -3,16 +3,6 @@
 #include "attention_plan.h"
 #include "device.h"
 
-// Before a loop whose arrays must be registers, and before one that would take too many.
-#if defined(LLAMA_CUDA_EMULATED)
-#define LLAMA_UNROLL
-#define LLAMA_UNROLL_BY(times)
-#else
-#define LLAMA_PRAGMA(text) _Pragma(#text)
-#define LLAMA_UNROLL LLAMA_PRAGMA(unroll)
-#define LLAMA_UNROLL_BY(times) LLAMA_PRAGMA(unroll times)
-#endif
-
 namespace llama::cuda {
 
 constexpr int largest_tile = 64;  // rows that a prefill kernel's block works on

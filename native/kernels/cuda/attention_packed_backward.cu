@@ -50,9 +50,9 @@ struct OfColumns {
 template <int N>
 __device__ inline void lanes_to_columns(OfColumns<N>& of, float value) {
   static_assert(N <= warp_size);
-  LLAMA_UNROLL
+#pragma unroll
   for (int n = 0; n < N / 8; ++n) {
-    LLAMA_UNROLL
+#pragma unroll
     for (int i = 0; i < 2; ++i) of.at[n][i] = __shfl_sync(all_lanes, value, n * 8 + lane_column() + i);
   }
 }

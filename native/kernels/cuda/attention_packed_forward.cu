@@ -38,12 +38,12 @@ __device__ inline void take_scores(RunningSoftmax<M>& softmax, Sums<M, N>& score
   constexpr float slack = 8;
   float highest[M][2];
   bool grown = false;
-  LLAMA_UNROLL
+#pragma unroll
   for (int m = 0; m < M; ++m) {
-    LLAMA_UNROLL
+#pragma unroll
     for (int half = 0; half < 2; ++half) {
       float most = unseen;
-      LLAMA_UNROLL
+#pragma unroll
       for (int n = 0; n < N / 8; ++n) most = fmaxf(most, fmaxf(scores.at[m][n][half * 2], scores.at[m][n][half * 2 + 1]));
       most = fmaxf(most, __shfl_xor_sync(all_lanes, most, 1));
       most = fmaxf(most, __shfl_xor_sync(all_lanes, most, 2)) * scale2;
@@ -52,28 +52,28 @@ __device__ inline void take_scores(RunningSoftmax<M>& softmax, Sums<M, N>& score
     }
   }
   if (__any_sync(all_lanes, grown)) {
-    LLAMA_UNROLL
+#pragma unroll
     for (int m = 0; m < M; ++m) {
-      LLAMA_UNROLL
+#pragma unroll
       for (int half = 0; half < 2; ++half) {
         const float before = softmax.reference[m][half], now = fmaxf(before, highest[m][half]);
         const float factor = before == unseen ? 0 : fast_exp2(before - now);
         softmax.reference[m][half] = now;
         softmax.total[m][half] *= factor;
-        LLAMA_UNROLL
+#pragma unroll
         for (int n = 0; n < D / 8; ++n) o.at[m][n][half * 2] *= factor, o.at[m][n][half * 2 + 1] *= factor;
       }
     }
   }
-  LLAMA_UNROLL
+#pragma unroll
   for (int m = 0; m < M; ++m) {
-    LLAMA_UNROLL
+#pragma unroll
     for (int half = 0; half < 2; ++half) {
       // A row that has not seen a key yet has only scores of -infinity.
       const float shift = softmax.reference[m][half] == unseen ? 0 : softmax.reference[m][half];
-      LLAMA_UNROLL
+#pragma unroll
       for (int n = 0; n < N / 8; ++n) {
-        LLAMA_UNROLL
+#pragma unroll
         for (int i = half * 2; i < half * 2 + 2; ++i) {
           scores.at[m][n][i] = fast_exp2(fmaf(scores.at[m][n][i], scale2, -shift));
           softmax.total[m][half] += scores.at[m][n][i];

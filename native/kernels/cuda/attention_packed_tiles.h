@@ -6,15 +6,6 @@
 #include "attention_packed_rows.h"
 #include "tensor_core.h"
 
-#if defined(LLAMA_CUDA_EMULATED)
-#define LLAMA_UNROLL
-#define LLAMA_UNROLL_BY(times)
-#else
-#define LLAMA_PRAGMA(text) _Pragma(#text)
-#define LLAMA_UNROLL LLAMA_PRAGMA(unroll)
-#define LLAMA_UNROLL_BY(times) LLAMA_PRAGMA(unroll times)
-#endif
-
 namespace llama::cuda {
 
 constexpr int tile_warps = 4, tile_threads = tile_warps * warp_size;
@@ -45,7 +36,7 @@ template <int D, int rows, bool packed, class T>
 __device__ inline void load_tile(T* tile, const T* from, int64_t ld, int first, int end, int width) {
   constexpr int chunks = D / chunk;
   static_assert(rows * chunks % tile_threads == 0);
-  LLAMA_UNROLL_BY(packed ? copies_at_once : 1)
+#pragma unroll (packed ? copies_at_once : 1)
   for (int begin = 0; begin < rows * chunks; begin += tile_threads) {
     const int index = begin + static_cast<int>(threadIdx.x), row = index / chunks, column = index % chunks * chunk;
     const bool exists = first + row < end && column < width;
@@ -65,7 +56,7 @@ __device__ inline void load_tile(T* tile, const T* from, int64_t ld, int first, 
 template <int D, int rows, bool packed, class T>
 __device__ inline void store_tile(const T* tile, T* to, int64_t ld, int first, int end, int width) {
   constexpr int chunks = D / chunk;
-  LLAMA_UNROLL_BY(packed ? 4 : 1)
+#pragma unroll (packed ? 4 : 1)
   for (int begin = 0; begin < rows * chunks; begin += tile_threads) {
     const int index = begin + static_cast<int>(threadIdx.x), row = index / chunks, column = index % chunks * chunk;
     if (first + row >= end || column >= width) continue;
@@ -93,11 +84,11 @@ struct Sums {
 // Calls use(element, m, n, i) for each.
 template <int M, int N, class Use>
 __device__ inline void each_sum(Sums<M, N>& sums, Use use) {
-  LLAMA_UNROLL
+#pragma unroll
   for (int m = 0; m < M; ++m) {
-    LLAMA_UNROLL
+#pragma unroll
     for (int n = 0; n < N / 8; ++n) {
-      LLAMA_UNROLL
+#pragma unroll
       for (int i = 0; i < 4; ++i) use(sums.at[m][n][i], m, n, i);
     }
   }
@@ -120,11 +111,11 @@ struct LeftOperand {
 
 template <class T, int M, int N>
 __device__ inline void round_to_left(LeftOperand<M, N>& left, const Sums<M, N>& sums) {
-  LLAMA_UNROLL
+#pragma unroll
   for (int m = 0; m < M; ++m) {
-    LLAMA_UNROLL
+#pragma unroll
     for (int n = 0; n < N / 8; ++n) {
-      LLAMA_UNROLL
+#pragma unroll
       for (int half = 0; half < 2; ++half) {
         left.at[m][n / 2][n % 2 * 2 + half] = pair_of<T>(sums.at[m][n][half * 2], sums.at[m][n][half * 2 + 1]);
       }
@@ -163,15 +154,15 @@ __device__ inline void multiply_rows(Sums<M, N>& sums, const T* a_tile, int row,
   const int a_offset = here(tile_index<D>(lane % 16, lane / 16 * chunk));
   const int b_offset = here(tile_index<D>(lane / 16 * 8 + lane % 8, lane / 8 % 2 * chunk));
   a_tile += row * D;
-  LLAMA_UNROLL
+#pragma unroll
   for (int column = 0; column < D; column += 16) {
     uint32_t a[M][4], b[4];
-    LLAMA_UNROLL
+#pragma unroll
     for (int m = 0; m < M; ++m) load_matrices(a[m], matrix_row<D>(a_tile, a_offset, m * 16, column));
-    LLAMA_UNROLL
+#pragma unroll
     for (int n = 0; n < N; n += 16) {
       load_matrices(b, matrix_row<D>(b_tile, b_offset, n, column));
-      LLAMA_UNROLL
+#pragma unroll
       for (int m = 0; m < M; ++m) multiply_16x16x16<T>(sums.at[m][n / 8], sums.at[m][n / 8 + 1], a[m], b);
     }
   }
@@ -183,13 +174,13 @@ __device__ inline void multiply_columns(Sums<M, C>& sums, const LeftOperand<M, N
   const int lane = static_cast<int>(threadIdx.x) % warp_size;
   const int b_offset = here(tile_index<D>(lane % 16, lane / 16 * chunk));
   b_tile += column;
-  LLAMA_UNROLL
+#pragma unroll
   for (int n = 0; n < N; n += 16) {
-    LLAMA_UNROLL
+#pragma unroll
     for (int c = 0; c < C; c += 16) {
       uint32_t b[4];
       load_matrices<true>(b, matrix_row<D>(b_tile, b_offset, n, c));
-      LLAMA_UNROLL
+#pragma unroll
       for (int m = 0; m < M; ++m) multiply_16x16x16<T>(sums.at[m][c / 8], sums.at[m][c / 8 + 1], a.at[m][n / 16], b);
     }
   }
@@ -199,12 +190,12 @@ __device__ inline void multiply_columns(Sums<M, C>& sums, const LeftOperand<M, N
 // rows 16 m + 8 half.
 template <int D, int M, int C, class T, class Factor>
 __device__ inline void sums_to_tile(T* tile, int row, int column, const Sums<M, C>& sums, Factor factor) {
-  LLAMA_UNROLL
+#pragma unroll
   for (int m = 0; m < M; ++m) {
-    LLAMA_UNROLL
+#pragma unroll
     for (int half = 0; half < 2; ++half) {
       const float by = factor(m, half);
-      LLAMA_UNROLL
+#pragma unroll
       for (int n = 0; n < C / 8; ++n) {
         const float* of = sums.at[m][n] + half * 2;
         T* to = tile + tile_index<D>(row + m * 16 + half * 8 + lane_row(), column + n * 8) + lane_column();

@@ -26,7 +26,8 @@ __device__ inline void each_pack(Body body) {
   constexpr int lanes = D == 96 ? 16 : D / 8, step = prefill_threads / lanes;
   const int pack = static_cast<int>(threadIdx.x) % lanes, first = static_cast<int>(threadIdx.x) / lanes;
   if (pack >= D / 8) return;
-  LLAMA_UNROLL_BY(4)  // all at once would take registers that hold sums
+  // All at once would take registers that hold sums.
+#pragma unroll (4)
   for (int i = 0; i < rows / step; ++i) body(first + i * step, pack);
 }
 
@@ -123,7 +124,7 @@ __global__ void __launch_bounds__(prefill_threads, D <= 32 ? 4 : D <= 64 ? 3 : 2
     if (idle || start > largest) continue;
 
     float s[4][4] = {};  // columns of eight positions each
-    LLAMA_UNROLL_BY(8)
+#pragma unroll (8)
     for (int step = 0; step < steps; ++step) {
       if constexpr (!holds_queries) read_queries(step);
       for (int n = 0; n < 2; ++n) {
@@ -136,7 +137,7 @@ __global__ void __launch_bounds__(prefill_threads, D <= 32 ? 4 : D <= 64 ? 3 : 2
     }
 
     const bool masked = start + page_tokens - 1 > least || start < visible;
-    LLAMA_UNROLL
+#pragma unroll
     for (int half = 0; half < 2; ++half) {
       float larger = most[half];
       for (int n = 0; n < 4; ++n) {
@@ -152,7 +153,7 @@ __global__ void __launch_bounds__(prefill_threads, D <= 32 ? 4 : D <= 64 ? 3 : 2
       const float base = larger == -INFINITY ? 0.0f : larger;  // a row may see nothing of its first pages
       const float shrink = exp2f(most[half] - base);
       if (__any_sync(all_lanes, larger > most[half])) {
-        LLAMA_UNROLL
+#pragma unroll
         for (int n = 0; n < D / 8; ++n) {
           o[n][2 * half] *= shrink;
           o[n][2 * half + 1] *= shrink;
@@ -165,12 +166,12 @@ __global__ void __launch_bounds__(prefill_threads, D <= 32 ? 4 : D <= 64 ? 3 : 2
       }
     }
 
-    LLAMA_UNROLL
+#pragma unroll
     for (int step = 0; step < page_tokens / 16; ++step) {
       const uint32_t p[4] = {pair_of<T>(s[2 * step][0], s[2 * step][1]), pair_of<T>(s[2 * step][2], s[2 * step][3]),
                              pair_of<T>(s[2 * step + 1][0], s[2 * step + 1][1]),
                              pair_of<T>(s[2 * step + 1][2], s[2 * step + 1][3])};
-      LLAMA_UNROLL
+#pragma unroll
       for (int n = 0; n < D / 16; ++n) {
         uint32_t v[4];
         load_matrices<true>(v, values + swizzled<D>(16 * step + lane % 16, 2 * n + lane / 16));
@@ -182,7 +183,7 @@ __global__ void __launch_bounds__(prefill_threads, D <= 32 ? 4 : D <= 64 ? 3 : 2
   }
 
   const Parts parts(a.scratch, static_cast<int64_t>(prefill_blocks) * tile_rows, a.head_dim);
-  LLAMA_UNROLL
+#pragma unroll
   for (int half = 0; half < 2; ++half) {
     sum[half] += __shfl_xor_sync(all_lanes, sum[half], 1);
     sum[half] += __shfl_xor_sync(all_lanes, sum[half], 2);
@@ -191,7 +192,7 @@ __global__ void __launch_bounds__(prefill_threads, D <= 32 ? 4 : D <= 64 ? 3 : 2
     if (gridDim.z > 1) {
       const int64_t place = part_of<tile_rows>(static_cast<int>(blockIdx.z), row);
       if (c == 0) store_pack<float, 2>(parts.statistics + place * 2, {{most[half], sum[half]}});
-      LLAMA_UNROLL
+#pragma unroll
       for (int n = 0; n < D / 8; ++n) {
         const int column = 8 * n + 2 * c;
         if (column >= a.head_dim) break;
@@ -201,7 +202,7 @@ __global__ void __launch_bounds__(prefill_threads, D <= 32 ? 4 : D <= 64 ? 3 : 2
     }
     T* to = a.o + tile.query_of(row) * a.ldo + static_cast<int64_t>(tile.head_of(row)) * a.head_dim;
     const float inverse = 1 / sum[half];
-    LLAMA_UNROLL
+#pragma unroll
     for (int n = 0; n < D / 8; ++n) {
       const int column = 8 * n + 2 * c;
       if (column >= a.head_dim) break;

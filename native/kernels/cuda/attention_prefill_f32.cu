@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(prefill_threads) prefill_f32_kernel(CachedAtte
     const auto load = [&](int64_t at) {
       const float* head = head_of_page(a, from, at, tile.kv_head);
       __syncthreads();  // what is there is done with
-      LLAMA_UNROLL_BY(4)
+#pragma unroll (4)
       for (int i = thread; i < page_tokens * (D / 4); i += prefill_threads) {
         const int token = i / (D / 4), column = i % (D / 4) * 4;
         const bool valid = page * page_tokens + token <= last && column < a.row;

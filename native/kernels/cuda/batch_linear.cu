@@ -58,24 +58,30 @@ __global__ void __launch_bounds__(threads, token_tiles <= 4 ? 2 : 1) batch_tiles
   const int stages = (cols + stage_width - 1) / stage_width, splits = static_cast<int>(gridDim.y), split = static_cast<int>(blockIdx.y);
   const int first = stages * split / splits, last = stages * (split + 1) / splits;
 
-  using Row = typename Fragments::Row;
+  struct Codes {
+    typename Fragments::Row rows[4];
+    typename Fragments::Scale scale;  // of row c
+  };
   unsigned starts[4];  // in groups of eight elements
 #pragma unroll
   for (int i = 0; i < 4; ++i) starts[i] = static_cast<unsigned>(min(first_row + 8 * i, rows - 1)) * static_cast<unsigned>(cols / group_width);
-  const auto load = [&](Row (&to)[4], int stage) {
+  const unsigned own_start = c == 0 ? starts[0] : c == 1 ? starts[1] : c == 2 ? starts[2] : starts[3];
+  const auto load = [&](Codes& to, int stage) {
     const int k = stage * stage_width + slice * span;
     if (stage >= last || k >= cols) return;
+    const unsigned group = static_cast<unsigned>(k) / group_width;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) to[i] = w.load(w.at(starts[i] + static_cast<unsigned>(k) / group_width, c), 0);
+    for (int i = 0; i < 4; ++i) to.rows[i] = w.load(w.at(starts[i] + group, c), 0);
+    to.scale = w.load_scale(w.at(own_start + group, c), 0);
   };
-  Row current[4] = {}, next[4] = {};
-  load(current, first);
-  load(next, first + 1);
+  Codes even{}, odd{};
+  load(even, first);
+  load(odd, first + 1);
   copy_stage<T, columns>(x, ldx, tokens, cols, first, ring);
   w.fill_table(table);
 
   float sums[2][token_tiles][4] = {};
-  for (int stage = first; stage < last; ++stage) {
+  const auto multiply = [&](int stage, Codes& codes) {
     wait_for_copies<0>();
     __syncthreads();
     const T* here = ring + (stage - first) % 2 * columns * stage_width;
@@ -85,7 +91,13 @@ __global__ void __launch_bounds__(threads, token_tiles <= 4 ? 2 : 1) batch_tiles
 #pragma unroll
       for (int step = 0; step < Fragments::steps; ++step) {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) w.pairs(current[i], step, table, a[i / 2][step][i % 2], a[i / 2][step][2 + i % 2]);
+        for (int i = 0; i < 4; ++i) w.pairs(codes.rows[i], step, table, a[i / 2][step][i % 2], a[i / 2][step][2 + i % 2]);
+      }
+      float scales[4];
+      if constexpr (Fragments::block_scales) {
+        const float own = w.value_of_scale(codes.scale);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) scales[i] = of_lane(own, i);
       }
 #pragma unroll
       for (int tile = 0; tile < token_tiles; ++tile) {
@@ -108,13 +120,16 @@ __global__ void __launch_bounds__(threads, token_tiles <= 4 ? 2 : 1) batch_tiles
         }
         if constexpr (Fragments::block_scales) {
 #pragma unroll
-          for (int i = 0; i < 8; ++i) sums[i / 4][tile][i % 4] += block[i / 4][i % 4] * w.block_scale(current[i / 2]);
+          for (int i = 0; i < 8; ++i) sums[i / 4][tile][i % 4] += block[i / 4][i % 4] * scales[i / 2];
         }
       }
     }
-#pragma unroll
-    for (int i = 0; i < 4; ++i) current[i] = next[i];
-    load(next, stage + 2);
+    load(codes, stage + 2);
+  };
+  // Two sets of registers in turn: to hand one on would mean to wait for it.
+  for (int stage = first; stage < last; stage += 2) {
+    multiply(stage, even);
+    if (stage + 1 < last) multiply(stage + 1, odd);
   }
 
   // Both slices' sums meet in the ring's memory, [columns][block_rows] with the rows turned so that lanes meet in no bank; from

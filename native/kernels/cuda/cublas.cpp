@@ -105,6 +105,9 @@ bool CublasLt::find_functions() {
 
 void CublasLt::check(cublasStatus_t status, const std::string& what) const {
   if (status == CUBLAS_STATUS_SUCCESS) return;
+  // The library's word for a fault of the card says less than the runtime's.
+  const cudaError_t fault = cudaPeekAtLastError();
+  if (is_lost(fault)) cuda::check(fault);
   const std::string message = "cuBLASLt reports " + std::string(status_string(status)) + " for " + what;
   throw EngineError(status == CUBLAS_STATUS_ALLOC_FAILED ? "OUT_OF_MEMORY" : "DEVICE_FAILED", message);
 }

@@ -59,6 +59,12 @@ int64_t CudaOps<T>::available() const {
   return std::max<int64_t>(0, static_cast<int64_t>(gpu_.free_bytes()) - reserve_bytes);
 }
 
+// Pages that are free are not the card's any more, but a sequence's to have.
+template <class T>
+int64_t CudaOps<T>::cache_available() const {
+  return available() + (pages_ ? static_cast<int64_t>(pages_->bytes_allocated() - pages_->bytes_in_use()) : 0);
+}
+
 template <class T>
 int64_t CudaOps<T>::packed_bytes(const MatrixSource& source, bool of_layer) const {
   return weights_.packed_bytes(source, of_layer);
@@ -300,17 +306,42 @@ void CudaOps<T>::adamw(float* parameter, const float* gradient, float* m, float*
   cuda::adamw(stream(), parameter, gradient, m, v, n, settings);
 }
 
+// NCCL where every rank can have it.
+template <class T>
+void CudaOps<T>::settle_device_line(Communicator& ranks) {
+  const auto all = [&ranks](bool here) {
+    double count = here ? 1 : 0;
+    ranks.all_reduce_sum(&count, 1);
+    return count == ranks.size();
+  };
+  if (all(NcclCommunicator::is_available())) {
+    try {
+      ranks.device_line = std::make_unique<NcclCommunicator>(ranks);
+    } catch (const EngineError&) {
+      // Two ranks on one card, for instance: the hosts' line does it then.
+    }
+    if (!all(ranks.device_line != nullptr)) ranks.device_line.reset();
+  }
+  ranks.device_line_is_settled = true;
+}
+
 template <class T>
 void CudaOps<T>::sum_over_ranks(Communicator& ranks, float* x, int64_t n) {
-  if (!ranks_have_met_) {
-    double have_nccl = NcclCommunicator::is_available() ? 1 : 0;
-    ranks.all_reduce_sum(&have_nccl, 1);
-    if (have_nccl == ranks.size()) nccl_ = std::make_unique<NcclCommunicator>(ranks);
-    ranks_have_met_ = true;
+  if (!ranks.device_line_is_settled) settle_device_line(ranks);
+  auto* nccl = static_cast<NcclCommunicator*>(ranks.device_line.get());
+  if (nccl == nullptr) return sum_over_ranks_on_host(*this, ranks, x, n);
+  const Deadline deadline(ranks.waiting());
+  try {
+    nccl->all_reduce_sum(x, n, stream());
+    gpu_.synchronize([&] {
+      nccl->check();
+      if (deadline.slice() > 0) return;
+      throw EngineError("DISTRIBUTED_TIMEOUT", "a sum over the ranks has not ended within " + describe(ranks.waiting()));
+    });
+  } catch (...) {
+    ranks.device_line.reset();  // ends the kernel that waits for the others, for which everything later would wait
+    throw;
   }
-  if (!nccl_) return sum_over_ranks_on_host(*this, ranks, x, n);
-  nccl_->all_reduce_sum(x, n, stream());
-  gpu_.synchronize([this] { nccl_->check(); });
 }
 
 // ---- drawing

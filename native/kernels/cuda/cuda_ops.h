@@ -14,10 +14,6 @@
 #include "page_pool.h"
 #include "scratch.h"
 
-namespace llama {
-class NcclCommunicator;
-}
-
 namespace llama::cuda {
 
 struct CudaSettings {
@@ -90,8 +86,10 @@ class CudaOps final : public BasicOps<T> {
   void sum_over_ranks(Communicator& ranks, float* x, int64_t n) override;
   std::vector<int32_t> sample(float* logits, int64_t vocab, const std::vector<Draw>& draws) override;
   void replay(const std::vector<int64_t>& key, const std::function<void()>& body) override;
+  int64_t cache_available() const override;
 
  private:
+  void settle_device_line(Communicator& ranks);
   cudaStream_t stream() const { return gpu_.stream(); }
 
   Gpu gpu_;
@@ -101,9 +99,6 @@ class CudaOps final : public BasicOps<T> {
   GraphCache graphs_;
   FrozenWeights<T> weights_;
   LoraPass<T> lora_;
-
-  bool ranks_have_met_ = false;
-  std::unique_ptr<NcclCommunicator> nccl_;
 
   std::shared_ptr<PagePool> pages_;
   std::vector<unsigned char> plan_;  // host

@@ -11,7 +11,7 @@ namespace {
 constexpr int warps = 16;
 constexpr int threads = warps * warp_size;
 constexpr int tile_rows = 16;
-constexpr int depth = 4;  // rounds of weights under way in every lane
+constexpr int depth = 4;  // rounds of weights under way in every lane; a lane of four has one round's scale
 constexpr int partial_size = tile_rows * most_decode_tokens;
 
 // Packs of eight elements of x in shared memory: two tokens read at once must not meet in a bank.
@@ -78,12 +78,15 @@ __global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int rows
   if (has_term) term = load_term(terms, static_cast<int>(threadIdx.x));
 
   typename Fragments::Row low[depth] = {}, high[depth] = {};
+  typename Fragments::Scale low_scale{}, high_scale{};  // of round c
   int tile = static_cast<int>(blockIdx.x);
   auto low_place = place_at(tile, g, first), high_place = place_at(tile, g + 8, first);
 #pragma unroll
   for (unsigned j = 0; j < depth; ++j) {
     if (first + j * stride + own < length) low[j] = w.load(low_place, j * stride), high[j] = w.load(high_place, j * stride);
   }
+  const unsigned own_round = static_cast<unsigned>(c) * stride;
+  if (first + own_round < length) low_scale = w.load_scale(low_place, own_round), high_scale = w.load_scale(high_place, own_round);
   w.fill_table(table);
   __shared__ float inverse[most_decode_tokens];
   if (has_term) (&shared_terms.of[0][0])[threadIdx.x] = term;
@@ -102,7 +105,7 @@ __global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int rows
   }
   if (adapted) {
     __syncthreads();
-    shrink_share(terms, shared_terms, input, cols, tokens, inverse, partials);
+    shrink(terms, shared_terms, input, cols, tokens, inverse, partials, static_cast<int>(blockIdx.x), step_tiles);
     arrive(terms.meeting);
   } else {
     __syncthreads();
@@ -131,6 +134,8 @@ __global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int rows
       const unsigned next_length = next_tile < tiles ? length : 0;
       low_place = place_at(next_tile, g, next + first);
       high_place = place_at(next_tile, g + 8, next + first);
+      const float low_scales = w.value_of_scale(low_scale), high_scales = w.value_of_scale(high_scale);
+      if (next + first + own_round < next_length) low_scale = w.load_scale(low_place, own_round), high_scale = w.load_scale(high_place, own_round);
 #pragma unroll
       for (unsigned j = 0; j < depth; ++j) {
         const unsigned at = here + j * stride;
@@ -154,9 +159,9 @@ __global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int rows
             mma_16x8x16<T>(Fragments::block_scales ? block : sums, a, b);
           }
           if constexpr (Fragments::block_scales) {
-            const float low_scale = w.block_scale(low[j]), high_scale = w.block_scale(high[j]);
+            const float low_factor = of_lane(low_scales, static_cast<int>(j)), high_factor = of_lane(high_scales, static_cast<int>(j));
 #pragma unroll
-            for (int i = 0; i < 4; ++i) sums[i] += block[i] * (i < 2 ? low_scale : high_scale);
+            for (int i = 0; i < 4; ++i) sums[i] += block[i] * (i < 2 ? low_factor : high_factor);
           }
         }
         // Past the end the old weights stay: x has zeros there, or the round is left out.
@@ -169,7 +174,7 @@ __global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int rows
     store_pack<float, 2>(mine + g * most_decode_tokens, {sums[0], sums[1]});
     store_pack<float, 2>(mine + (g + 8) * most_decode_tokens, {sums[2], sums[3]});
     __syncthreads();
-    if (waits) wait_for_all(terms.meeting);
+    if (waits && !wait_for_all(terms.meeting)) shrink_alone(terms, shared_terms, input, cols, tokens, inverse, partials + warps * partial_size);
     waits = false;
     if (writes) {
       float sum = 0.0f;
@@ -221,6 +226,7 @@ bool launch_decode(cudaStream_t stream, const Fragments& fragments, const Weight
   if (input.prologue != Prologue::none) {
     if (input.made == nullptr) return false;
     made = DecodeInput<T>::plain(input.made, input.ld_made);
+    made.packed = made.packable(w.cols);
   }
   if (!groups_packable(made.x, made.ld)) return false;
   if (input.prologue != Prologue::none) launch(make_rows<T>, dim3(static_cast<unsigned>(tokens)), dim3(threads), 0, stream, input, cols);

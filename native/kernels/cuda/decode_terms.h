@@ -1,6 +1,6 @@
 // The low-rank terms of the rows' adapters within a product of few tokens: y += scale (x Aᵀ) Bᵀ without a launch of its own.
-// The blocks share u = x Aᵀ among them while their first weights are under way, meet, and add to each tile of y what its rows
-// of B make of u.
+// The blocks share the sums of u = x Aᵀ among them while their first weights are under way, meet, and add to each tile of y what
+// its rows of B make of u.
 #pragma once
 #include "decode_input.h"
 #include "lora.h"
@@ -67,15 +67,15 @@ __device__ inline void prefetch_share(const DecodeTerms<T>& terms, const SharedT
   for (int k = static_cast<int>(threadIdx.x) * group_width; k < cols; k += static_cast<int>(blockDim.x) * group_width) prefetch(a + k);
 }
 
-// The block's share of u: every gridDim.x-th sum. A sum is formed in the same order whatever the grid. `scratch`: shared
-// memory, [4][warps], free again afterwards.
+// Every `step`-th sum of u from `first` on, by the whole block. A sum is formed in the same order whoever forms it.
+// `scratch`: shared memory, [4][warps], free again afterwards.
 template <class T>
-__device__ inline void shrink_share(const DecodeTerms<T>& terms, const SharedTerms<T>& shared, const DecodeInput<T>& input, int cols, int tokens, const float* inverse, float* scratch) {
+__device__ inline void shrink(const DecodeTerms<T>& terms, const SharedTerms<T>& shared, const DecodeInput<T>& input, int cols, int tokens, const float* inverse, float* scratch, int first, int step) {
   constexpr int at_once = 4;
   const int lane = static_cast<int>(threadIdx.x) % warp_size, warp = static_cast<int>(threadIdx.x) / warp_size;
-  const int warps = static_cast<int>(blockDim.x) / warp_size, step = static_cast<int>(gridDim.x), count = tokens * terms.ranks;
-  for (int first = static_cast<int>(blockIdx.x); first < count; first += at_once * step) {
-#pragma unroll
+  const int warps = static_cast<int>(blockDim.x) / warp_size, count = tokens * terms.ranks;
+  for (; first < count; first += at_once * step) {
+#pragma unroll 1
     for (int j = 0; j < at_once; ++j) {
       const int item = first + j * step;
       if (item >= count) break;
@@ -103,6 +103,13 @@ __device__ inline void shrink_share(const DecodeTerms<T>& terms, const SharedTer
     }
     __syncthreads();
   }
+}
+
+// All of u, for a block whose meeting was not complete. Others may write the same numbers meanwhile. Not inlined: it is hardly
+// ever called.
+template <class T>
+__device__ __attribute__((noinline)) void shrink_alone(const DecodeTerms<T>& terms, const SharedTerms<T>& shared, const DecodeInput<T>& input, int cols, int tokens, const float* inverse, float* scratch) {
+  shrink(terms, shared, input, cols, tokens, inverse, scratch, 0, 1);
 }
 
 // Asks for the rows of B that add to y[token, out].

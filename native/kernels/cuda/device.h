@@ -6,6 +6,9 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <mutex>
+#include <utility>
 
 #if defined(LLAMA_CUDA_EMULATED)
 #include "../../test/emulated_cuda.h"
@@ -125,8 +128,26 @@ inline void wait_for(const void* kernel, cudaStream_t stream) {
 #endif
   const Status status = cudaStreamSynchronize(stream);
   if (status != cudaSuccess) {
-    throw EngineError("DEVICE_FAILED", std::string(name) + ": the GPU reports: " + cudaGetErrorString(status));
+    throw EngineError(is_lost(status) ? "DEVICE_LOST" : "DEVICE_FAILED", std::string(name) + ": the GPU reports: " + cudaGetErrorString(status));
   }
+}
+#endif
+
+#if !defined(LLAMA_CUDA_EMULATED)
+// A block has 48 KB for its static and its dynamic shared memory together unless more is asked for. What is asked for is
+// kept with the kernel, for all threads and recordings: it only ever rises.
+inline void allow_shared(const void* kernel, size_t bytes) {
+  constexpr size_t allowed_anyway = 32 << 10;  // leaves 16 KB for static memory
+  if (bytes <= allowed_anyway) return;
+  static std::mutex mutex;
+  static std::map<std::pair<int, const void*>, size_t> allowed;
+  int device = 0;
+  check(cudaGetDevice(&device));
+  const std::lock_guard lock(mutex);
+  size_t& most = allowed[{device, kernel}];
+  if (bytes <= most) return;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));
+  most = bytes;
 }
 #endif
 
@@ -140,9 +161,7 @@ inline void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
   (void)stream;
   ::emulated::run(grid, block, shared_bytes, [=] { kernel(static_cast<Parameters>(arguments)...); });
 #else
-  if (shared_bytes > 48 * 1024) {
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)));
-  }
+  allow_shared(reinterpret_cast<const void*>(kernel), shared_bytes);
   kernel<<<grid, block, shared_bytes, stream>>>(static_cast<Parameters>(arguments)...);
   check(cudaGetLastError());
 #if defined(LLAMA_CUDA_SYNCHRONOUS)

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "cublas.h"
+#include "plain_product.h"
 
 namespace llama::cuda {
 namespace {
@@ -50,6 +51,7 @@ struct Plan {
   cublasLtMatmulDesc_t desc = nullptr;
   cublasLtMatrixLayout_t first = nullptr, second = nullptr, result = nullptr;
   cublasLtMatmulAlgo_t algorithm{};
+  bool is_known = false;  // to the library
 
   explicit Plan(const CublasLt& lt) : library(lt) {}
   ~Plan() {
@@ -108,8 +110,8 @@ struct Plan {
       status = library.get_heuristic(library.handle, desc, first, second, result, result, preference, 1, &found, &count);
     }
     library.destroy_preference(preference);
-    library.check(status, what);
-    library.check(count > 0 ? found.state : CUBLAS_STATUS_NOT_SUPPORTED, what);
+    is_known = status == CUBLAS_STATUS_SUCCESS && count > 0 && found.state == CUBLAS_STATUS_SUCCESS;
+    if (status != CUBLAS_STATUS_NOT_SUPPORTED) library.check(status, what);
     algorithm = found.algo;
   }
 };
@@ -150,6 +152,7 @@ void Gemm::multiply(const Product& p) {
     found = state.plans.emplace(key, std::move(plan)).first;
   }
   const Plan& plan = *found->second;
+  if (!plan.is_known) return plain_product(state.gpu.stream(), p);
   const cublasStatus_t status =
       state.library.matmul(state.library.handle, plan.desc, &p.alpha, p.b, plan.first, p.a, plan.second, &p.beta, p.c,
                            plan.result, p.c, plan.result, &plan.algorithm, state.workspace->data, state.workspace->bytes,

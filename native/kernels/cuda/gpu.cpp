@@ -68,7 +68,7 @@ std::unique_ptr<Memory> Gpu::allocate(size_t bytes) {
   auto memory = std::make_unique<CardMemory>(card_.index, releases_);
   const cudaError_t status = cudaMalloc(&memory->data, std::max<size_t>(bytes, 1));
   if (status == cudaErrorMemoryAllocation) {
-    cudaGetLastError();  // this one is dealt with
+    cudaGetLastError();
     throw EngineError("OUT_OF_MEMORY", size_text(bytes) + " are needed on the GPU, " + size_text(free_bytes()) + " of " +
                                            size_text(card_.total_bytes) + " are free");
   }
@@ -105,6 +105,7 @@ void Gpu::synchronize(const std::function<void()>& check_others) {
   for (;;) {
     const cudaError_t state = cudaStreamQuery(stream());
     if (state != cudaErrorNotReady) return check(state);
+    cudaGetLastError();  // not ready is not an error
     check_others();
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   }

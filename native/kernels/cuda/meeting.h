@@ -1,6 +1,6 @@
 // A meeting of all blocks of a grid in two halves: a block arrives, does what needs no other, and then waits for all. The grid
-// is no larger than the blocks that a card holds at once, and a block arrives before it waits, so that none waits for one
-// that has no place (Marlin's products meet the same way).
+// is no larger than the blocks that a card holds at once. Should others hold the places of some of them, those who wait
+// give up after a while and go on alone, so that nobody waits for ever.
 #pragma once
 #include "device.h"
 
@@ -22,21 +22,27 @@ __device__ inline void arrive(Meeting* meeting) {
   atomicAdd(&meeting->arrived, 1u);
 }
 
-// By all threads of a block, once.
-__device__ inline void wait_for_all(Meeting* meeting) {
+// Whether all have arrived; by all threads of a block, once.
+__device__ inline bool wait_for_all(Meeting* meeting) {
+  __shared__ bool complete;
 #if defined(LLAMA_CUDA_EMULATED)
   ::emulated::meet();
-  if (meeting->arrived != gridDim.x) ::emulated::fail("a block waits for one that does not arrive");
-  __syncthreads();
 #endif
   if (threadIdx.x == 0) {
-    while (*static_cast<volatile unsigned*>(&meeting->arrived) < gridDim.x) {
+    const auto all_here = [&] { return *static_cast<volatile unsigned*>(&meeting->arrived) == gridDim.x; };
+#if defined(__CUDA_ARCH__)
+    constexpr long long patience = 1 << 22;  // cycles: milliseconds
+    const long long start = clock64();
+    while (!all_here() && clock64() - start < patience) {
     }
+#endif
+    complete = all_here();
     __threadfence();
-    // Nobody reads `arrived` any more.
+    // The last one to leave: nobody reads `arrived` any more.
     if (atomicAdd(&meeting->left, 1u) == gridDim.x - 1) *meeting = {0, 0};
   }
   __syncthreads();
+  return complete;
 }
 
 }  // namespace llama::cuda

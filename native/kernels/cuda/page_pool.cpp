@@ -30,14 +30,28 @@ size_t PageLayout::bytes() const {
 PagePool::PagePool(Device& device, const PageLayout& layout, size_t max_bytes)
     : device_(device), layout_(layout), page_bytes_(layout.bytes()), max_bytes_(max_bytes) {}
 
+size_t PagePool::bytes_in_use() const {
+  const std::lock_guard lock(mutex_);
+  return static_cast<size_t>(pages_ - static_cast<int64_t>(free_.size())) * page_bytes_;
+}
+
+size_t PagePool::bytes_allocated() const {
+  const std::lock_guard lock(mutex_);
+  return static_cast<size_t>(pages_) * page_bytes_;
+}
+
 void* PagePool::take() {
+  const std::lock_guard lock(mutex_);
   if (free_.empty()) grow();
   void* page = free_.back();
   free_.pop_back();
   return page;
 }
 
-void PagePool::give_back(void* page) { free_.push_back(page); }
+void PagePool::give_back(void* page) {
+  const std::lock_guard lock(mutex_);
+  free_.push_back(page);
+}
 
 void PagePool::grow() {
   const int64_t left = max_pages() - pages_;
@@ -63,7 +77,7 @@ std::unique_ptr<Memory> PagePool::allocate(int64_t& pages) {
     } catch (const EngineError& error) {
       if (std::strcmp(error.code(), "OUT_OF_MEMORY") != 0) throw;
       if (pages == 1) {
-        throw EngineError("OUT_OF_MEMORY", std::string(error.what()) + ": " + gigabytes(bytes_allocated()) +
+        throw EngineError("OUT_OF_MEMORY", std::string(error.what()) + ": " + gigabytes(static_cast<size_t>(pages_) * page_bytes_) +
                                                " hold keys and values of sequences, " + gigabytes(page_bytes_) +
                                                " more are needed; run fewer or shorter sequences");
       }

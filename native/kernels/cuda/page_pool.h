@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "../memory.h"
@@ -27,6 +28,7 @@ struct PageLayout {
   bool operator==(const PageLayout&) const = default;
 };
 
+// Sequences end on other threads than the one that steps.
 class PagePool {
  public:
   // The pool uses at most max_bytes. The device outlives it.
@@ -41,8 +43,8 @@ class PagePool {
   const PageLayout& layout() const { return layout_; }
   size_t page_bytes() const { return page_bytes_; }
   int64_t max_pages() const { return static_cast<int64_t>(max_bytes_ / page_bytes_); }
-  size_t bytes_in_use() const { return static_cast<size_t>(pages_ - static_cast<int64_t>(free_.size())) * page_bytes_; }
-  size_t bytes_allocated() const { return static_cast<size_t>(pages_) * page_bytes_; }
+  size_t bytes_in_use() const;
+  size_t bytes_allocated() const;
 
  private:
   void grow();
@@ -51,7 +53,8 @@ class PagePool {
   Device& device_;
   PageLayout layout_;
   size_t page_bytes_, max_bytes_;
-  int64_t pages_ = 0;  // of all slabs
+  mutable std::mutex mutex_;  // of what follows
+  int64_t pages_ = 0;         // of all slabs
   std::vector<std::unique_ptr<Memory>> slabs_;
   std::vector<void*> free_;
 };

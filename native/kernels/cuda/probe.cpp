@@ -1,6 +1,7 @@
 #include "probe.h"
 
 #include <algorithm>
+#include <cctype>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -14,6 +15,9 @@ namespace {
 // NVIDIA's CUDA compatibility guide: a driver runs every toolkit of its major version.
 constexpr const char* needed_release = CUDART_VERSION >= 13000 ? "580" : "525";
 constexpr int needed_capability = 75;
+#if !defined(LLAMA_CUDA_CODE)
+#define LLAMA_CUDA_CODE "75-real 80-real 86-real 89-real 90-real 90-virtual"
+#endif
 
 Driver find_driver(const Nvml& nvml) {
   Driver driver;
@@ -63,6 +67,21 @@ std::string driver_problem(const Driver& driver) {
   return "driver " + driver.release.substr(0, driver.release.find('.')) + " found, " + needed_release + " needed";
 }
 
+bool has_code_for(const std::string& architectures, int capability, bool can_compile) {
+  std::istringstream words(architectures);
+  for (std::string word; words >> word;) {
+    size_t digits = 0;
+    while (digits < word.size() && std::isdigit(static_cast<unsigned char>(word[digits])) != 0) ++digits;
+    if (digits == 0) return true;  // "native", "all": nothing that could be refused
+    const int built_for = std::stoi(word.substr(0, digits));
+    const bool is_exact = digits < word.size() && word[digits] != '-';  // "90a"
+    const bool is_real = !word.ends_with("-virtual"), is_virtual = !word.ends_with("-real");
+    if (is_real && built_for / 10 == capability / 10 && (is_exact ? built_for == capability : built_for <= capability)) return true;
+    if (is_virtual && !is_exact && can_compile && built_for <= capability) return true;
+  }
+  return false;
+}
+
 Probe probe() {
   const Nvml nvml;
   const Driver driver = find_driver(nvml);
@@ -94,6 +113,12 @@ Probe probe() {
     card.total_bytes = properties.totalGlobalMem;
     if (card.major * 10 + card.minor < needed_capability) {
       refused += (refused.empty() ? "" : "; ") + card.name + " has compute capability " + capability(card) + ", 7.5 is needed";
+      continue;
+    }
+    // PTX is compiled by drivers that are as new as the toolkit that made it.
+    if (!has_code_for(LLAMA_CUDA_CODE, card.major * 10 + card.minor, driver.cuda >= CUDART_VERSION)) {
+      refused += (refused.empty() ? "" : "; ") + card.name + " has compute capability " + capability(card) + ", the module is built for " + LLAMA_CUDA_CODE +
+                 (driver.cuda >= CUDART_VERSION ? "" : ", and driver " + driver.release + " cannot compile it for later cards");
       continue;
     }
     card.free_bytes = free_bytes(card, nvml);

@@ -35,4 +35,9 @@ std::string driver_release(const std::string& text);
 // Why nothing runs on this driver: "driver 550 found, 580 needed"; empty where it is recent enough.
 std::string driver_problem(const Driver& driver);
 
+// Whether a module with code for these architectures, in CMake's words ("89-real 90-virtual"), runs on a card of this compute
+// capability (12.0: 120): real code serves its generation from its own step on, a virtual one all later cards whose driver
+// can compile it.
+bool has_code_for(const std::string& architectures, int capability, bool can_compile);
+
 }  // namespace llama::cuda

@@ -1,4 +1,5 @@
-// A library that is opened at run time, so that the engine starts where it is not installed.
+// A library that is opened at run time, so that the engine starts where it is not installed. It stays in the process: what it
+// has left with the driver must not be unmapped.
 #pragma once
 #include <dlfcn.h>
 
@@ -10,7 +11,7 @@ namespace llama::cuda {
 class SharedLibrary {
  public:
   SharedLibrary() = default;
-  explicit SharedLibrary(const std::string& file) : handle_(dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL)) {
+  explicit SharedLibrary(const std::string& file) : handle_(dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE)) {
     if (handle_ == nullptr) problem_ = dlerror();
   }
   ~SharedLibrary() {

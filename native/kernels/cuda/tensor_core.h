@@ -1,8 +1,6 @@
 // Products of 16-bit tiles on tensor cores, asynchronous copies into shared memory, and a plain version of each for the
 // emulated build. Fragment layouts are those of the PTX ISA's mma.m16n8k16 and ldmatrix.
 #pragma once
-#include <cstring>
-
 #include "device.h"
 
 namespace llama::cuda {
@@ -107,11 +105,8 @@ __device__ inline void copy_16(void* shared, const void* global, bool valid) {
   const int bytes = valid ? 16 : 0;
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(global), "r"(bytes));
 #else
-  if (valid) {
-    std::memcpy(shared, global, 16);
-  } else {
-    std::memset(shared, 0, 16);
-  }
+  using Words = Pack<uint32_t, 4>;
+  *static_cast<Words*>(shared) = valid ? *static_cast<const Words*>(global) : Words{};
 #endif
 }
 

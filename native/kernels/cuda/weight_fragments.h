@@ -50,6 +50,12 @@ __device__ inline uint32_t subtract_pairs(uint32_t a, uint32_t b) {
 #endif
 }
 
+// A row's blocks have a scale each, which all four lanes of the row need. Each loads the scale of one block of four, and hands
+// it to the others: lane i of the four gives `own`. Whole warp.
+__device__ inline float of_lane(float own, int i) {
+  return __shfl_sync(all_lanes, own, i, 4);
+}
+
 // What the kinds have in common. Places along a row are counted in groups of eight elements; 32 bits of them are enough for
 // 2^34 weights.
 template <int each_>
@@ -57,6 +63,10 @@ struct Fragments {
   static constexpr int each = each_, span = 4 * each, steps = each / 4;
   static constexpr bool block_scales = false;
   static constexpr int table_words = 0;
+  struct Scale {};
+  template <class Place>
+  __device__ Scale load_scale(const Place&, unsigned) const { return {}; }
+  __device__ float value_of_scale(Scale) const { return 1.0f; }
   __device__ void fill_table(uint32_t*) const {}
   __device__ float row_scale(int) const { return 1.0f; }
   __device__ static void arrange(Pack<uint32_t, 4>&) {}
@@ -80,7 +90,6 @@ struct PlainFragments : Fragments<8> {
     first = row.words.at[2 * step];
     second = row.words.at[2 * step + 1];
   }
-  __device__ float block_scale(const Row&) const { return 1.0f; }
 };
 
 template <class T>
@@ -110,7 +119,6 @@ struct Int8Fragments : Fragments<16> {
       second = subtract_pairs<T>(permute_bytes(low, 0x43434343u, 0x4342), permute_bytes(sign, 0x43434343u, 0x4342));
     }
   }
-  __device__ float block_scale(const Row&) const { return 1.0f; }
   __device__ float row_scale(int row) const { return scales[row]; }
 };
 
@@ -129,8 +137,10 @@ struct FourBitFragments : Fragments<16> {
 
   struct Row {
     Pack<uint32_t, 2> words;
-    float scale;  // nested scale where doubly quantised
-    uint8_t scale_code;
+  };
+  struct Scale {
+    float scale = 0;  // nested scale where doubly quantised
+    uint8_t code = 0;
   };
   struct Place {
     const uint8_t* codes;
@@ -139,18 +149,18 @@ struct FourBitFragments : Fragments<16> {
   __device__ Place at(unsigned group, int c) const {
     return {matrix.codes + static_cast<uint64_t>(group) * (group_width / 2) + c * (each / 2), group / groups_per_block};
   }
-  __device__ Row load(const Place& place, unsigned skip) const {
-    Row row;
-    row.words = stream_words<2>(place.codes + skip * (group_width / 2));
-    const unsigned further = skip / groups_per_block;
+  __device__ Row load(const Place& place, unsigned skip) const { return {stream_words<2>(place.codes + skip * (group_width / 2))}; }
+  __device__ Scale load_scale(const Place& place, unsigned skip) const {
+    const unsigned block = place.block + skip / groups_per_block;
     if constexpr (double_quantized) {
-      row.scale_code = __ldg(matrix.scale_codes + place.block + further);
-      row.scale = __ldg(matrix.nested_scales + (place.block + further) / static_cast<unsigned>(scales_per_nested));
+      return {__ldg(matrix.nested_scales + block / static_cast<unsigned>(scales_per_nested)), __ldg(matrix.scale_codes + block)};
     } else {
-      row.scale = __ldg(matrix.scales + place.block + further);
-      row.scale_code = 0;
+      return {__ldg(matrix.scales + block), 0};
     }
-    return row;
+  }
+  __device__ float value_of_scale(const Scale& scale) const {
+    if constexpr (double_quantized) return nested_scale(scale.code, scale.scale, __ldg(matrix.scale_offset));
+    return scale.scale;
   }
   __device__ void pairs(const Row& row, int step, const uint32_t* table, uint32_t& first, uint32_t& second) const {
     const uint32_t word = row.words.at[step / 2];
@@ -179,10 +189,6 @@ struct FourBitFragments : Fragments<16> {
 #pragma unroll
       for (int i = 0; i < 4; ++i) group.at[i] = permute_bytes(plain.at[i % 2 * 2], plain.at[i % 2 * 2 + 1], i < 2 ? 0x5410 : 0x7632);
     }
-  }
-  __device__ float block_scale(const Row& row) const {
-    if constexpr (double_quantized) return nested_scale(row.scale_code, row.scale, __ldg(matrix.scale_offset));
-    return row.scale;
   }
   __device__ void fill_table(uint32_t* table) const {
     for (int i = static_cast<int>(threadIdx.x); i < table_words; i += static_cast<int>(blockDim.x)) {

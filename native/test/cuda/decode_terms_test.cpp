@@ -126,6 +126,13 @@ struct Case {
     decode_linear(nullptr, w, input(nullptr, 0, last), terms(u, last), 1, ProductOutput<T>::f32(again.data + last * again.ld, again.ld, false), usual);
     finish();
     expect(std::memcmp(again.data + last * again.ld, with.data + last * with.ld, static_cast<size_t>(w.rows) * 4) == 0, what + ": a token alone differs");
+#if defined(LLAMA_CUDA_EMULATED)
+    again.memory = start.memory;
+    emulated::grid.in_time = false;
+    decode_linear(nullptr, w, input(made.data, made.ld), terms(u), tokens, ProductOutput<T>::f32(again.data, again.ld, false), usual);
+    emulated::grid.in_time = true;
+    expect(same_bits(again, with), what + ": differs where blocks do not meet");
+#endif
     expect(meeting[0].arrived == 0 && meeting[0].left == 0, what + ": the meeting is not over");
   }
 

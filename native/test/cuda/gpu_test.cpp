@@ -49,6 +49,26 @@ struct MachineChange {
   }
 };
 
+void test_code() {
+  current = "code for a card";
+  const std::string all = "75-real 80-real 86-real 89-real 90-real 90-virtual";
+  for (const int capability : {75, 80, 86, 87, 89, 90}) expect(has_code_for(all, capability, false), std::to_string(capability));
+  expect(!has_code_for(all, 70, true), "before the first");
+  expect(!has_code_for(all, 120, false) && has_code_for(all, 120, true), "after the last: what the driver can compile");
+  expect(!has_code_for("89-real", 86, true) && !has_code_for("89-real", 90, true), "another one's");
+  expect(has_code_for("80", 86, false) && has_code_for("80", 90, true) && !has_code_for("80", 90, false), "both kinds");
+  expect(has_code_for("90a-real", 90, false) && !has_code_for("100a-real", 103, true), "one card's alone");
+  expect(has_code_for("native", 86, false), "what this machine has");
+}
+
+void test_faults() {
+  current = "faults";
+  check(cudaSuccess);
+  expect_error("OUT_OF_MEMORY", "no memory left", [] { check(cudaErrorMemoryAllocation); });
+  expect_error("DEVICE_FAILED", "invalid argument", [] { check(cudaErrorInvalidValue); });
+  expect_error("DEVICE_LOST", "illegal memory access", [] { check(cudaErrorIllegalAddress); });
+}
+
 void test_driver() {
   current = "driver";
   expect(driver_release("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n"
@@ -335,6 +355,8 @@ void test_recordings() {
 }  // namespace
 
 int main() {
+  test_code();
+  test_faults();
   test_driver();
   test_probe();
   test_choice();
