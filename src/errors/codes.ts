@@ -42,7 +42,11 @@ export const errorCodes = {
   METRIC_INVALID: "A metric's name, value or mode breaks the rules for metrics",
   WORKER_DIED: "The process that runs the model ended unexpectedly",
   DEVICE_FAILED: "The GPU or its driver reports a fault",
+  DEVICE_LOST: "A fault of the GPU has ended this process's use of it",
   OUT_OF_MEMORY: "The model, its cache or the training state does not fit into memory",
 } as const;
 
 export type ErrorCode = keyof typeof errorCodes;
+
+/** After one of these a process can do nothing more of the kind: another one has to take its place. */
+export const endsProcess: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["DEVICE_LOST"]);

@@ -1,6 +1,6 @@
 import type { ErrorCode } from "./codes.ts";
 
-export { type ErrorCode, errorCodes } from "./codes.ts";
+export { type ErrorCode, endsProcess, errorCodes } from "./codes.ts";
 
 /** Marks our errors across copies of this module (the built package and an author's sources are loaded apart). */
 const brand = Symbol.for("llama-lora-cog.CodedError");

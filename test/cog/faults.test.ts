@@ -206,6 +206,15 @@ describe("a worker that dies", () => {
   });
 });
 
+describe("an error that takes the process with it", () => {
+  it("fails its run with its own code; the next runs have a new process", async () => {
+    const { output: before } = await predict({ mode: "pid" });
+    expect((await predict({ mode: "lost" })).error).toBe("[DEVICE_LOST] the GPU reports: a fault");
+    await expect.poll(async () => (await predict({ mode: "pid" })).output).toEqual(expect.any(Number));
+    expect((await predict({ mode: "pid" })).output).not.toBe(before);
+  });
+});
+
 describe("a stop", () => {
   it("by a second SIGTERM cancels what runs, delivers its webhook and leaves nothing behind", async () => {
     const sink = await Receiver.start();

@@ -135,10 +135,14 @@ async function stop(): Promise<void> {
   } catch (error) {
     send({ type: "strayLog", data: `teardown: ${stackText(error) ?? errorText(error)}\n` });
   }
+  leave(0);
+}
+
+/** Ends after what was written has left. */
+function leave(code: number): void {
   outside.flush();
   writer.flush();
-  // Ends after what was written has left.
-  socket.end(() => exit(0));
+  socket.end(() => exit(code));
 }
 
 readMessages<ToWorker>(socket, (message) => {
@@ -156,6 +160,7 @@ readMessages<ToWorker>(socket, (message) => {
       void run.execute(predictor!, model).then(() => {
         runs.delete(message.run);
         runById.delete(run.signal);
+        if (run.endsProcess) leave(1);
       });
       break;
     }

@@ -1,5 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { format } from "node:util";
+import { endsProcess, isCodedError } from "../../errors/index.ts";
 import { contexts, type MetricMode, type MetricValue, type PredictionContext } from "../schema/context.ts";
 import type { Inputs } from "../schema/field.ts";
 import type { Predictor } from "../schema/predictor.ts";
@@ -30,6 +31,7 @@ export class WorkerRun {
   #canceled = false;
   #ended = false;
   readonly #discreet: Discretion;
+  #endsProcess = false;
   #folder: { tempDir?: true } = {};
   #failFast: (error: unknown) => void = () => {};
 
@@ -44,6 +46,11 @@ export class WorkerRun {
 
   get signal(): AbortSignal {
     return this.#abort.signal;
+  }
+
+  /** Has it failed with an error after which this process is of no use? */
+  get endsProcess(): boolean {
+    return this.#endsProcess;
   }
 
   /** Resolves when the author's function has ended; never rejects. */
@@ -108,6 +115,7 @@ export class WorkerRun {
   }
 
   #failure(error: unknown): Outcome {
+    this.#endsProcess = isCodedError(error) && endsProcess.has(error.code);
     const stack = stackText(error);
     if (stack !== null && !this.#canceled) {
       this.#send({ type: "stack", run: this.#request.run, data: this.#discreet.withoutSecrets(stack) });
