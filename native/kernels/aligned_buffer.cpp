@@ -18,7 +18,7 @@ constexpr size_t kLine = 64;
 
 AlignedBuffer::AlignedBuffer(size_t bytes) {
   if (bytes == 0) return;
-  const size_t alignment = bytes >= kHugePage ? kHugePage : kLine;
+  const size_t alignment = bytes >= kHugePage / 2 ? kHugePage : kLine;
   if (bytes > SIZE_MAX - alignment) throw std::bad_alloc();
   const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
   data_ = std::aligned_alloc(alignment, rounded);

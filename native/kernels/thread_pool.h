@@ -45,6 +45,28 @@ class ThreadPool {
     });
   }
 
+  // The same with shares that become smaller towards the end, at most `most` and at least one, so that threads finish
+  // together. Borders depend on the threads.
+  template <class Body>
+  void parallel_for_shrinking(int64_t count, int64_t most, Body&& body) {
+    if (count <= 1 || size() == 1) {
+      if (count > 0) body(int64_t{0}, count, 0);
+      return;
+    }
+    std::atomic<int64_t> next{0};
+    const int64_t parts = 2 * size();
+    run([&](int thread) {
+      int64_t begin = next.load(std::memory_order_relaxed);
+      for (;;) {
+        if (begin >= count) return;
+        const int64_t end = begin + std::clamp<int64_t>((count - begin) / parts, 1, most);
+        if (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
+        body(begin, end, thread);
+        begin = next.load(std::memory_order_relaxed);
+      }
+    });
+  }
+
   // Scratch of one thread, at least `bytes` large, 64-byte aligned, grow-only, contents undefined.
   void* scratch(int thread, size_t bytes);
 

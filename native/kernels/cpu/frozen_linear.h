@@ -142,11 +142,10 @@ void multiply_vector(const PanelMatrix& w, int64_t panel, int64_t count, int64_t
 
 // x has k steps: see multiply_vector.
 inline void frozen_vector(ThreadPool& pool, const PanelMatrix& w, const float* x, int64_t k, float* y, bool accumulate) {
-  const int64_t panels = w.panels(), groups = (panels + kStreams - 1) / kStreams;
-  const int64_t chunk = std::clamp<int64_t>(groups / (8 * pool.size()), 1, 8);
-  pool.parallel_for(groups, chunk, [&](int64_t begin, int64_t end, int) {
-    for (int64_t g = begin; g < end; ++g) {
-      const int64_t panel = g * kStreams, count = std::min<int64_t>(kStreams, panels - panel), row = panel * kPanel;
+  constexpr int64_t most = 4 * kStreams;  // panels that a thread takes at once
+  pool.parallel_for_shrinking(w.panels(), most, [&](int64_t begin, int64_t end, int) {
+    for (int64_t panel = begin; panel < end;) {
+      const int64_t count = end - panel >= kStreams ? kStreams : 1, row = panel * kPanel;
       const int64_t rows = std::min<int64_t>(count * kPanel, w.rows - row);
       alignas(64) float sums[kStreams * kPanel] = {};
       if (accumulate) std::copy(y + row, y + row + rows, sums);
@@ -154,6 +153,7 @@ inline void frozen_vector(ThreadPool& pool, const PanelMatrix& w, const float* x
       if (w.type == StorageType::f16) multiply_vector<Reading::halves>(w, panel, count, k, x, sums);
       if (w.type == StorageType::bf16) multiply_vector<kBf16Dot ? Reading::words : Reading::pairs, kBf16Dot>(w, panel, count, k, x, sums);
       std::copy(sums, sums + rows, y + row);
+      panel += count;
     }
   });
 }
