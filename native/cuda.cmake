@@ -42,7 +42,7 @@ if(LLAMA_CUDA)
   endif()
   # What names kernels' headers is nvcc's to compile.
   set_source_files_properties(kernels/cuda/cuda_ops.cpp kernels/cuda/frozen_weights.cpp kernels/cuda/gpu_module.cpp
-    PROPERTIES LANGUAGE CUDA)
+    kernels/cuda/lora_pass.cpp PROPERTIES LANGUAGE CUDA)
   llama_add_model(llama_gpu_model)
   target_compile_definitions(llama_gpu_model PUBLIC LLAMA_16_BIT_ACTIVATIONS)
   function(llama_add_cuda_kernels name)

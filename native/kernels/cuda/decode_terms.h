@@ -105,10 +105,10 @@ __device__ inline void shrink(const DecodeTerms<T>& terms, const SharedTerms<T>&
   }
 }
 
-// All of u, for a block whose meeting was not complete. Others may write the same numbers meanwhile. Not inlined: it is hardly
-// ever called.
+// All of u, for a block whose meeting was not complete. Others may write the same numbers meanwhile. Inlined though it is hardly
+// ever reached: around a call registers would be saved.
 template <class T>
-__device__ __attribute__((noinline)) void shrink_alone(const DecodeTerms<T>& terms, const SharedTerms<T>& shared, const DecodeInput<T>& input, int cols, int tokens, const float* inverse, float* scratch) {
+__device__ inline void shrink_alone(const DecodeTerms<T>& terms, const SharedTerms<T>& shared, const DecodeInput<T>& input, int cols, int tokens, const float* inverse, float* scratch) {
   shrink(terms, shared, input, cols, tokens, inverse, scratch, 0, 1);
 }
 
