@@ -2,33 +2,80 @@
 
 LLaMA of the 7B shape with random weights, LoRA on q and v (r 8), 2,048 tokens a step in four rows of 512 that attend to
 themselves only. Measured twice: as PEFT's documentation sets training up (SDPA, gradient checkpointing) and at the best
-setting (no checkpointing where memory allows, torch.compile). bf16, and NF4 where bitsandbytes is installed.
+setting (no checkpointing, torch.compile). bf16, and NF4 where bitsandbytes is installed. Without PEFT the same LoRA is made
+of plain torch modules. What is finished is said on standard error at once; --out FILE holds the JSON of it at any time.
 """
 
 import argparse
+import contextlib
+import functools
+import gc
+import importlib
 import json
+import os
+import sys
 import time
 
 import torch
-from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-from transformers import LlamaConfig, LlamaForCausalLM
 
-ROWS, LENGTH = 4, 512
+ROWS, LENGTH, RANK, ALPHA = 4, 512, 8, 16
+TARGETS = ["q_proj", "v_proj"]
 
 
-def base(layers: int) -> LlamaForCausalLM:
+@functools.cache
+def problem_of(package: str) -> str | None:
+    """Why it cannot be used."""
+    try:
+        importlib.import_module(package)
+        return None
+    except Exception as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == package
+        return f"{package} is not installed" if missing else repr(error)[:300]
+
+
+class Lora(torch.nn.Module):
+    """PEFT's LoRA without PEFT: float32 adapters beside a frozen linear."""
+
+    def __init__(self, linear: torch.nn.Linear):
+        super().__init__()
+        self.linear = linear
+        device = linear.weight.device
+        self.a = torch.nn.Linear(linear.in_features, RANK, bias=False, device=device)
+        self.b = torch.nn.Linear(RANK, linear.out_features, bias=False, device=device)
+        torch.nn.init.zeros_(self.b.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x) + self.b(self.a(x.to(self.a.weight.dtype))) * (ALPHA / RANK)
+
+
+def with_adapters(model: torch.nn.Module) -> torch.nn.Module:
+    if problem_of("peft") is None:
+        from peft import LoraConfig, get_peft_model
+
+        return get_peft_model(model, LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=TARGETS))
+    model.requires_grad_(False)
+    for layer in model.model.layers:
+        for name in TARGETS:
+            setattr(layer.self_attn, name, Lora(getattr(layer.self_attn, name)))
+    return model
+
+
+def base(layers: int) -> torch.nn.Module:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     config = LlamaConfig(
         vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=layers, num_attention_heads=32,
         max_position_embeddings=4096, attn_implementation="sdpa",
     )
     torch.set_default_dtype(torch.bfloat16)
-    with torch.device("cuda"):
-        model = LlamaForCausalLM(config)
-    torch.set_default_dtype(torch.float32)
-    return model
+    try:
+        with torch.device("cuda"):
+            return LlamaForCausalLM(config)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
-def quantized(model: LlamaForCausalLM) -> LlamaForCausalLM:
+def quantized(model: torch.nn.Module) -> torch.nn.Module:
     """The layers' linears as bitsandbytes' NF4 with double quantisation."""
     import bitsandbytes as bnb
 
@@ -70,36 +117,77 @@ def measure(model, compiled: bool, steps: int) -> dict:
     return {
         "tokens_per_second": ROWS * LENGTH / seconds,
         "peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30,
+        "peak_reserved_gib": torch.cuda.max_memory_reserved() / 2**30,
     }
 
 
+def train(layers: int, nf4: bool, checkpointing: bool, compiled: bool, steps: int) -> dict:
+    model = base(layers)
+    if nf4:
+        from peft import prepare_model_for_kbit_training
+
+        model = prepare_model_for_kbit_training(quantized(model), use_gradient_checkpointing=checkpointing)
+    elif checkpointing:
+        model.gradient_checkpointing_enable()
+        model.enable_input_require_grads()
+    return measure(with_adapters(model), compiled, steps)
+
+
 def trained(layers: int, nf4: bool, checkpointing: bool, compiled: bool, steps: int) -> dict:
+    """Whatever goes wrong takes only its own numbers along."""
+    for name in ("bitsandbytes", "peft") if nf4 else ():
+        if problem := problem_of(name):
+            return {"skipped": problem}
+    # What the one before has left, an error's frames included.
+    gc.collect()
+    with contextlib.suppress(Exception):
+        torch.compiler.reset()
+    torch.cuda.empty_cache()
     try:
-        model = base(layers)
-        if nf4:
-            model = prepare_model_for_kbit_training(quantized(model), use_gradient_checkpointing=checkpointing)
-        elif checkpointing:
-            model.gradient_checkpointing_enable()
-            model.enable_input_require_grads()
-        model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
-        return measure(model, compiled, steps)
-    except (ImportError, torch.cuda.OutOfMemoryError) as error:
-        return {"skipped": str(error).splitlines()[0]}
-    finally:
-        torch.cuda.empty_cache()
+        return train(layers, nf4, checkpointing, compiled, steps)
+    except Exception as error:
+        return {"failed": repr(error)[:300]}
+
+
+def write(result: dict, path: str | None) -> None:
+    if path is None:
+        return
+    with open(f"{path}.new", "w") as file:
+        json.dump(result, file)
+        file.write("\n")
+    os.replace(f"{path}.new", path)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--layers", type=int, default=32)
     parser.add_argument("--steps", type=int, default=9)
-    options = parser.parse_args()
-    result = {"card": torch.cuda.get_device_name(0), "torch": torch.__version__}
-    for name, nf4 in (("bf16", False), ("nf4", True)):
-        result[name] = {
-            "documented": trained(options.layers, nf4, True, False, options.steps),
-            "best": trained(options.layers, nf4, False, True, options.steps),
+    parser.add_argument("--only")
+    parser.add_argument("--out")
+    options, _ = parser.parse_known_args()  # the others are gpu_bench's
+    if not torch.cuda.is_available():
+        result = {"skipped": f"torch {torch.__version__} finds no GPU"}
+    elif problem := problem_of("transformers"):
+        result = {"skipped": problem}
+    else:
+        problem = problem_of("peft")
+        result = {
+            "card": torch.cuda.get_device_name(0),
+            "torch": torch.__version__,
+            "adapters": f"plain torch modules: {problem}" if problem else "peft",
         }
+        # Compiling takes longest, so it comes last.
+        for setting, checkpointing, compiled in (("documented", True, False), ("best", False, True)):
+            for name, nf4 in (("bf16", False), ("nf4", True)):
+                if options.only not in (None, name):
+                    continue
+                of_name = result.setdefault(name, {})
+                of_name[setting] = {"failed": "not finished"}
+                write(result, options.out)
+                of_name[setting] = measured = trained(options.layers, nf4, checkpointing, compiled, options.steps)
+                print(f"torch {name} {setting} {json.dumps(measured)}", file=sys.stderr, flush=True)
+                write(result, options.out)
+    write(result, options.out)
     print(json.dumps(result))
 
 
