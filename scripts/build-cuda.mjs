@@ -3,7 +3,7 @@
 // into a Python virtual environment under build/.
 //   CUDA_ARCHITECTURES=89   builds for one generation only (CMake's notation), which is faster
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -55,6 +55,11 @@ function installWheels() {
 
 const toolkit = installedToolkit() ?? wheelsToolkit() ?? installWheels();
 const folder = join(root, "build", "native-cuda");
+const compiler = join(toolkit, "bin", "nvcc");
+const cache = join(folder, "CMakeCache.txt");
+// With another compiler CMake forgets everything that it was told.
+const cached = existsSync(cache) && /^CMAKE_CUDA_COMPILER:\w+=(.*)$/m.exec(readFileSync(cache, "utf8"))?.[1];
+if (cached && cached !== compiler) rmSync(folder, { recursive: true });
 mkdirSync(folder, { recursive: true });
 const architectures = process.env.CUDA_ARCHITECTURES;
 const libraries = ["lib64", "lib"]
@@ -63,10 +68,10 @@ const libraries = ["lib64", "lib"]
 if (!libraries) fail(`${toolkit} has no libcudart_static.a`);
 run("cmake", [
   ...["-S", join(root, "native"), "-B", folder, "-DCMAKE_BUILD_TYPE=Release", "-DLLAMA_CUDA=ON"],
-  `-DCMAKE_CUDA_COMPILER=${join(toolkit, "bin", "nvcc")}`,
+  `-DCMAKE_CUDA_COMPILER=${compiler}`,
   `-DLLAMA_CUDA_LIBRARIES=${libraries}`,
   `-DLLAMA_CUBLAS_INCLUDE=${join(toolkit, "include")}`,
-  ...(architectures ? [`-DCMAKE_CUDA_ARCHITECTURES=${architectures}`] : []),
+  architectures ? `-DCMAKE_CUDA_ARCHITECTURES=${architectures}` : "-UCMAKE_CUDA_ARCHITECTURES",
 ]);
 run("cmake", ["--build", folder, "--target", "llama_cuda", "--parallel", String(availableParallelism())]);
 const output = join(root, "build", "native", "llama_cuda.so");
