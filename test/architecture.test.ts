@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import { errorCodes } from "../src/errors/index.ts";
@@ -61,5 +61,27 @@ describe("error codes", () => {
       .map((entry) => join(entry.parentPath, entry.name));
     const text = sources.map((path) => readFileSync(path, "utf8").replace(/^\s*(\*|\/\/).*$/gm, "")).join("\n");
     expect(Object.keys(errorCodes).filter((code) => !new RegExp(`\\b${code}\\b`).test(text))).toEqual([]);
+  });
+});
+
+// Without nvcc at hand nothing else would tell: the emulated build compiles all of them alike.
+describe("the files of the GPU module that a plain compiler compiles", () => {
+  const folder = join(root, "native", "kernels", "cuda");
+  const cmake = readFileSync(join(root, "native", "cuda.cmake"), "utf8");
+  const namesIn = (pattern: RegExp) => (pattern.exec(cmake)?.[1] ?? "").split(/\s+/).filter(Boolean);
+  const byNvcc = namesIn(/set_source_files_properties\((kernels\/cuda\/cuda_ops\.cpp[^)]*?)\s+PROPERTIES LANGUAGE CUDA/);
+
+  function reaches(file: string, target: string, seen = new Set<string>()): boolean {
+    if (file === target) return true;
+    if (seen.has(file) || !existsSync(file)) return false;
+    seen.add(file);
+    const includes = [...readFileSync(file, "utf8").matchAll(/^#include "([^"]+)"/gm)].map(([, name]) => name!);
+    return includes.some((name) => reaches(resolve(dirname(file), name), target, seen));
+  }
+
+  const hosts = readdirSync(folder).filter((name) => name.endsWith(".cpp"));
+
+  it.each(hosts)("%s is left to nvcc exactly where it names kernels' headers", (name) => {
+    expect(reaches(join(folder, name), join(folder, "device.h"))).toBe(byNvcc.includes(`kernels/cuda/${name}`));
   });
 });
