@@ -2,27 +2,12 @@
 // scripts/gpu.sh bench runs. Every number stands beside the limit it is held against, measured in the same run: the rate of
 // a large bf16 product, and the bandwidth of a copy.
 //   gpu_bench [--layers N] [--seconds S] [--only bf16|int8|int4|nf4] [--checkpointed-layers N] [--limit S] [--out FILE]
-//
-// A fault leaves CUDA unusable in the process that met it, and a kernel that hangs ends only with its process. So children
-// measure, and a new one goes on behind a measurement that failed or took more than --limit seconds. What is finished is said
-// on standard error at once; FILE holds the JSON of all that is finished at any time.
-#include <poll.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <chrono>
-#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <random>
@@ -35,17 +20,16 @@
 #include "../kernels/cuda/gpu.h"
 #include "../kernels/cuda/probe.h"
 #include "../kernels/engine_error.h"
-#include "../kernels/storage.h"
 #include "../model/gpu_module.h"
+#include "random_checkpoint.h"
+#include "runner.h"
 
 extern "C" llama::GpuModule* llama_gpu_module();
 
 namespace {
 
 using namespace llama;
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+using namespace llama::bench;
 
 // Seconds of one call of `work`, the median of as many as fit into `budget` seconds after two that do not count.
 double median_seconds(double budget, const std::function<void()>& work) {
@@ -62,151 +46,9 @@ double median_seconds(double budget, const std::function<void()>& work) {
   return times[times.size() / 2];
 }
 
-class Json {
- public:
-  void text(const std::string& name, const std::string& value) {
-    std::string quoted = "\"";
-    for (const char c : value) {
-      if (c == '"' || c == '\\') quoted += '\\';
-      quoted += static_cast<unsigned char>(c) < ' ' ? ' ' : c;
-    }
-    add(name, quoted + "\"");
-  }
-  void number(const std::string& name, double value) {
-    char text[64];
-    std::snprintf(text, sizeof text, "%.6g", value);
-    add(name, std::isfinite(value) ? text : "null");
-  }
-  void object(const std::string& name, const std::string& whole) { add(name, whole); }
-  std::string whole() const { return "{" + body_ + "}"; }
-
- private:
-  void add(const std::string& name, const std::string& value) {
-    if (!body_.empty()) body_ += ", ";
-    body_ += "\"" + name + "\": " + value;
-  }
-  std::string body_;
-};
-
-LlamaConfig llama_7b(int layers) {
-  LlamaConfig config;
-  config.vocab = 32000;
-  config.hidden = 4096;
-  config.intermediate = 11008;
-  config.layers = layers;
-  config.heads = config.kv_heads = 32;
-  config.head_dim = 128;
-  config.rms_norm_eps = 1e-5f;
-  config.max_positions = 4096;
-  for (int i = 0; i < 64; ++i) config.inverse_frequencies.push_back(std::pow(10000.0f, -static_cast<float>(i) / 64));
-  return config;
-}
-
-// Every tensor is read from one file of random bf16 values: a whole checkpoint's work without its disk space.
-class RandomCheckpoint {
- public:
-  RandomCheckpoint(const LlamaConfig& config, int checkpointed_layers)
-      : config_(config), checkpointed_layers_(checkpointed_layers) {
-    path_ = std::filesystem::temp_directory_path() / ("gpu_bench_" + std::to_string(::getpid()));
-    const int64_t largest = std::max(config.vocab * config.hidden, config.intermediate * config.hidden);
-    std::vector<uint16_t> values(static_cast<size_t>(largest + head_offset / 2));
-    std::mt19937 generator(1);
-    std::uniform_real_distribution<float> uniform(-0.03f, 0.03f);
-    for (uint16_t& value : values) value = bf16_from_f32(uniform(generator));
-    std::ofstream file(path_, std::ios::binary);
-    file.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size() * 2));
-    file.close();
-    if (!file) {
-      std::filesystem::remove(path_);
-      throw std::runtime_error(path_.string() + " cannot be written");
-    }
-    add("model.embed_tokens.weight", {config.vocab, config.hidden});
-    // Where the embedding lies it would be taken for a tied head, and its memory shared.
-    add("lm_head.weight", {config.vocab, config.hidden}, head_offset);
-    add("model.norm.weight", {config.hidden});
-    for (int layer = 0; layer < config.layers; ++layer) {
-      const std::string prefix = "model.layers." + std::to_string(layer) + ".";
-      add(prefix + "input_layernorm.weight", {config.hidden});
-      add(prefix + "post_attention_layernorm.weight", {config.hidden});
-      for (int i = 0; i < linear_count; ++i) {
-        const auto linear = static_cast<Linear>(i);
-        add(prefix + (linear >= Linear::gate ? "mlp." : "self_attn.") + name_of(linear) + ".weight",
-            {config.rows(linear), config.cols(linear)});
-      }
-    }
-  }
-  ~RandomCheckpoint() { std::filesystem::remove(path_); }
-  RandomCheckpoint(const RandomCheckpoint&) = delete;
-  RandomCheckpoint& operator=(const RandomCheckpoint&) = delete;
-  ModelOptions options() const { return {config_, sources_, checkpointed_layers_, nullptr}; }
-  double bytes() const {
-    double sum = 0;
-    for (const auto& [name, source] : sources_) {
-      double size = 2;
-      for (const int64_t extent : source.shape) size *= static_cast<double>(extent);
-      sum += size;
-    }
-    return sum;
-  }
-
- private:
-  static constexpr int64_t head_offset = 4096;  // bytes
-
-  void add(const std::string& name, std::vector<int64_t> shape, int64_t offset = 0) {
-    sources_[name] = {path_.string(), offset, StorageType::bf16, std::move(shape)};
-  }
-  LlamaConfig config_;
-  int checkpointed_layers_;
-  std::filesystem::path path_;
-  TensorSources sources_;
-};
-
-struct Adapter {
-  std::vector<std::vector<float>> values;
-  std::vector<AdapterTensors> tensors;
-};
-
-Adapter random_adapter(const LlamaConfig& config, const std::vector<Linear>& linears, int rank) {
-  Adapter adapter;
-  std::mt19937 generator(2);
-  std::uniform_real_distribution<float> uniform(-0.01f, 0.01f);
-  adapter.values.reserve(linears.size() * static_cast<size_t>(config.layers) * 2);
-  const auto random = [&](int64_t n) -> const std::vector<float>& {
-    std::vector<float>& values = adapter.values.emplace_back(static_cast<size_t>(n));
-    for (float& value : values) value = uniform(generator);
-    return values;
-  };
-  for (int layer = 0; layer < config.layers; ++layer) {
-    for (const Linear linear : linears) {
-      const int64_t in = config.cols(linear), out = config.rows(linear);
-      const float* a = random(rank * in).data();
-      const float* b = random(rank * out).data();
-      adapter.tensors.push_back({layer, linear, rank, 2.0f, a, rank * in, b, rank * out});
-    }
-  }
-  return adapter;
-}
-
 constexpr int repeats = 20;  // of what is too short to be timed alone
 const std::vector<Linear> all_linears = {Linear::q,    Linear::k,  Linear::v,   Linear::o,
                                          Linear::gate, Linear::up, Linear::down};
-
-struct Options {
-  int layers = 32, checkpointed_layers = -1;  // -1: as many as memory asks for
-  double seconds = 2;  // of a measurement, about
-  double limit = 60;
-  std::string only, out;
-};
-
-bool is_a(const std::string& json, const char* word) { return json.starts_with(std::string("{\"") + word + "\""); }
-
-struct Measurement {
-  std::string name;
-  std::function<Json()> work;  // in a child
-  std::string result;          // JSON; empty: not there yet
-  bool is(const char* word) const { return is_a(result, word); }
-};
-using Measurements = std::vector<Measurement>;
 
 // Nothing of CUDA is started before a measurement: a process that has started it cannot fork.
 class Bench {
@@ -422,132 +264,6 @@ class Bench {
   std::optional<cuda::Gpu> gpu_;
   std::shared_ptr<EngineModel> model_;
   int64_t free_before_ = 0;  // loading
-};
-
-volatile std::sig_atomic_t stopped = 0;
-
-std::string failed(const std::string& why) {
-  Json result;
-  result.text("failed", why);
-  return result.whole();
-}
-
-// The measurements from `next` on, a line for each, until one fails or there is no card for them.
-[[noreturn]] void measure_in_child(const Measurements& group, size_t next, int to) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  std::signal(SIGTERM, SIG_DFL);
-  std::signal(SIGINT, SIG_DFL);
-  dup2(STDERR_FILENO, STDOUT_FILENO);  // which is the JSON's alone
-  for (bool good = true; good && next < group.size(); ++next) {
-    std::string line;
-    try {
-      line = group[next].work().whole();
-      good = !is_a(line, "skipped");
-    } catch (const std::exception& error) {
-      line = failed(error.what());
-      good = false;
-    }
-    line += '\n';
-    if (write(to, line.data(), line.size()) != static_cast<ssize_t>(line.size())) _exit(1);
-  }
-  _exit(0);  // nothing is taken apart: a card that fails may hang there
-}
-
-// The process that starts the others, and what they have measured so far.
-class Runner {
- public:
-  explicit Runner(const Options& options) : options_(options) {
-    if (const char* revision = std::getenv("LLAMA_REVISION")) about_.text("revision", revision);
-    if (const char* driver = std::getenv("LLAMA_DRIVER")) about_.text("driver", driver);
-    about_.text("model", "LLaMA 7B shape, " + std::to_string(options.layers) + " layers, random weights");
-  }
-
-  // Its results lie in an object `name` or, where that is empty, beside the others. Whether the first of them succeeded,
-  // which the others stand on.
-  bool run(const std::string& name, Measurements group) {
-    groups_.emplace_back(name, std::move(group));
-    Measurements& measurements = groups_.back().second;
-    for (size_t next = 0; next < measurements.size() && !stopped;) {
-      const size_t first = next;
-      int ends[2];
-      if (pipe(ends) != 0) throw std::runtime_error(std::string("pipe: ") + std::strerror(errno));
-      const pid_t child = fork();
-      if (child < 0) throw std::runtime_error(std::string("fork: ") + std::strerror(errno));
-      if (child == 0) {
-        close(ends[0]);
-        measure_in_child(measurements, next, ends[1]);
-      }
-      close(ends[1]);
-      std::string problem = read_results(ends[0], measurements, next);
-      close(ends[0]);
-      if (!problem.empty()) kill(child, SIGKILL);
-      int status = 0;
-      while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
-      if (problem.empty() && WIFSIGNALED(status)) problem = std::string("the process ended: ") + strsignal(WTERMSIG(status));
-      const bool in_vain = next == first || WEXITSTATUS(status) != 0;
-      if (problem.empty() && in_vain) problem = "the process ended with status " + std::to_string(WEXITSTATUS(status));
-      if (!problem.empty() && next < measurements.size()) finish(measurements[next++], failed(problem));
-      if (measurements[0].is("failed") || measurements[0].is("skipped")) return false;
-    }
-    return !stopped;
-  }
-
-  void give_up(const std::string& why) { about_.text("failed", why); }
-
-  std::string whole() const {
-    if (!groups_.empty() && groups_.front().second[0].is("skipped")) return groups_.front().second[0].result;
-    Json all = about_;
-    for (const auto& [name, group] : groups_) {
-      Json own;
-      for (const Measurement& measurement : group) {
-        if (!measurement.result.empty()) (name.empty() ? all : own).object(measurement.name, measurement.result);
-      }
-      if (!name.empty()) all.object(name, own.whole());
-    }
-    return all.whole();
-  }
-
- private:
-  // Until the child has ended, or the reason to end it.
-  std::string read_results(int from, Measurements& group, size_t& next) {
-    std::string text;
-    auto start = Clock::now();
-    for (;;) {
-      if (stopped) return "stopped by a signal";
-      if (seconds_since(start) > options_.limit) {
-        return "not finished after " + std::to_string(static_cast<int>(options_.limit)) + " seconds";
-      }
-      pollfd ready{from, POLLIN, 0};
-      if (poll(&ready, 1, 200) <= 0) continue;
-      char part[4096];
-      const ssize_t count = read(from, part, sizeof part);
-      if (count < 0 && errno == EINTR) continue;
-      if (count <= 0) return "";
-      text.append(part, static_cast<size_t>(count));
-      for (size_t end; (end = text.find('\n')) != std::string::npos; text.erase(0, end + 1)) {
-        finish(group[next++], text.substr(0, end));
-        start = Clock::now();
-      }
-    }
-  }
-
-  void finish(Measurement& measurement, std::string result) {
-    measurement.result = std::move(result);
-    const std::string& group = groups_.back().first;
-    std::fprintf(stderr, "%s%s%s %s\n", group.c_str(), group.empty() ? "" : " ", measurement.name.c_str(),
-                 measurement.result.c_str());
-    if (options_.out.empty()) return;
-    // In one step, so that whoever reads it finds a whole one.
-    const std::string beside = options_.out + ".new";
-    std::ofstream(beside) << whole() << "\n";
-    std::error_code problem;
-    std::filesystem::rename(beside, options_.out, problem);
-    if (problem) std::fprintf(stderr, "%s cannot be written: %s\n", options_.out.c_str(), problem.message().c_str());
-  }
-
-  Options options_;
-  Json about_;
-  std::vector<std::pair<std::string, Measurements>> groups_;
 };
 
 constexpr std::pair<const char*, Quantization> kinds[] = {{"bf16", Quantization::none},
