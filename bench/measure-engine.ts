@@ -13,7 +13,7 @@ export interface ServingFigures {
   loadSeconds: number;
   /** One prompt of 512 tokens. */
   prefillTokensPerSecond: number;
-  /** 128 tokens, one at a time, from an empty cache. */
+  /** 128 tokens, each drawn from the one before, from an empty cache. */
   decodeTokensPerSecond: number;
   peakBytes: number;
 }
@@ -46,8 +46,12 @@ async function serve(model: EngineModel, tokens: Int32Array) {
     sequence.truncate(0);
     decode.push(
       await seconds(async () => {
-        for (let t = 0; t < 128; t++) {
-          await model.step([{ sequence, tokens: tokens.subarray(t, t + 1), sampling: greedy }]);
+        let last = tokens.subarray(0, 1);
+        for (let index = 0; index < 128; index++) {
+          // As a generation does it: the engine need not wait for what it has drawn to come back.
+          const sampling = { ...greedy, index };
+          const [drawn] = await model.step([{ sequence, tokens: last, sampling, continuesUnless: Int32Array.of() }]);
+          last = Int32Array.of(drawn!.token);
         }
       }),
     );

@@ -69,7 +69,9 @@ describe("the files of the GPU module that a plain compiler compiles", () => {
   const folder = join(root, "native", "kernels", "cuda");
   const cmake = readFileSync(join(root, "native", "cuda.cmake"), "utf8");
   const namesIn = (pattern: RegExp) => (pattern.exec(cmake)?.[1] ?? "").split(/\s+/).filter(Boolean);
-  const byNvcc = namesIn(/set_source_files_properties\((kernels\/cuda\/cuda_ops\.cpp[^)]*?)\s+PROPERTIES LANGUAGE CUDA/);
+  const byNvcc = namesIn(
+    /set_source_files_properties\((kernels\/cuda\/cuda_ops\.cpp[^)]*?)\s+PROPERTIES LANGUAGE CUDA/,
+  );
 
   function reaches(file: string, target: string, seen = new Set<string>()): boolean {
     if (file === target) return true;

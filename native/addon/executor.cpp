@@ -2,6 +2,7 @@
 
 #include <new>
 #include <stdexcept>
+#include <utility>
 
 #include "engine_error.h"
 
@@ -128,13 +129,31 @@ void Executor::loop() {
     }
     disposed.clear();
     if (!job) continue;
+    idle_work_ = nullptr;
     job->execute();
     Message* const message = job.release();
-    if (channel_.NonBlockingCall(message) == napi_ok) continue;
+    if (channel_.NonBlockingCall(message) == napi_ok) {
+      run_idle_work();
+      continue;
+    }
     // The channel is closing: hand the job back, it must not be destroyed on this thread.
     const std::lock_guard lock(mutex_);
     queue_.emplace_back(static_cast<Job*>(message));
     return;
+  }
+}
+
+void Executor::run_idle_work() noexcept {
+  const std::function<void()> work = std::exchange(idle_work_, nullptr);
+  if (!work) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!queue_.empty()) return;
+  }
+  try {
+    work();
+  } catch (...) {
+    // Whoever asks for its result gets the error.
   }
 }
 

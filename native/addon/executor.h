@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -47,6 +48,9 @@ class Executor : public std::enable_shared_from_this<Executor> {
   // Destroys the value on the executor's thread, before the next job: it may have to wait for a device.
   void dispose(std::shared_ptr<void> value);
 
+  // From a job: what to do after it, once its promise is on the way and if no other job waits. What it throws is lost.
+  void when_idle(std::function<void()> work) { idle_work_ = std::move(work); }
+
   // From a job: something to be told before the job's promise is settled.
   void tell(std::unique_ptr<Message> message);
 
@@ -64,6 +68,7 @@ class Executor : public std::enable_shared_from_this<Executor> {
   void submit(Napi::Env env, std::unique_ptr<Job> job);
   void settled(Napi::Env env);
   void loop();
+  void run_idle_work() noexcept;
   void stop();
   static void environment_closes(void* executor);
 
@@ -76,6 +81,7 @@ class Executor : public std::enable_shared_from_this<Executor> {
   std::condition_variable wake_;
   std::deque<std::unique_ptr<Job>> queue_;
   std::vector<std::shared_ptr<void>> disposed_;
+  std::function<void()> idle_work_;  // the executor's thread's
   std::thread thread_;
 };
 

@@ -121,9 +121,10 @@ Napi::Value ModelObject::create_sequence(const Napi::CallbackInfo& info) {
 Napi::Value ModelObject::step(const Napi::CallbackInfo& info) {
   handle_->check_open(info.Env());
   const Napi::Array sequences = to_array(info[0], "sequences"), positions = to_array(info[1], "positions"),
-                    tokens = to_array(info[2], "tokens"), samplings = to_array(info[3], "samplings");
+                    tokens = to_array(info[2], "tokens"), samplings = to_array(info[3], "samplings"),
+                    endings = to_array(info[4], "endings");
   const uint32_t count = sequences.Length();
-  if (positions.Length() != count || tokens.Length() != count || samplings.Length() != count) {
+  if (positions.Length() != count || tokens.Length() != count || samplings.Length() != count || endings.Length() != count) {
     refuse(info.Env(), "step: the arrays differ in length");
   }
   std::vector<StepRequest> requests;
@@ -132,9 +133,16 @@ Napi::Value ModelObject::step(const Napi::CallbackInfo& info) {
     requests.push_back({to_wrapped<SequenceObject>(sequences[i], name)->sequence(info.Env()),
                         to_integer(positions[i], name + " position", 0, INT32_MAX),
                         to_int32_vector(tokens[i], name + " tokens"), to_sampling(samplings[i], name + " sampling")});
+    const Napi::Value unless = endings[i];
+    if (!unless.IsNull()) requests.back().continues_unless = to_int32_vector(unless, name + " continuesUnless");
   }
   return handle_->executor->run(
-      info.Env(), [handle = handle_, requests = std::move(requests)] { return handle->model->step(requests); },
+      info.Env(),
+      [handle = handle_, requests = std::move(requests)] {
+        std::vector<int32_t> drawn = handle->model->step(requests);
+        handle->executor->when_idle([model = handle->model] { model->run_ahead(); });
+        return drawn;
+      },
       [](Napi::Env env, std::vector<int32_t>&& drawn) {
         Napi::Int32Array array = Napi::Int32Array::New(env, drawn.size());
         std::copy(drawn.begin(), drawn.end(), array.Data());

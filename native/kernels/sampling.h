@@ -14,6 +14,8 @@ struct Sampling {
   uint64_t seed = 0;
   uint64_t index = 0;
   std::vector<int32_t> forbidden;
+
+  bool operator==(const Sampling&) const = default;
 };
 
 // logits [vocab] are overwritten. -1 when a score is infinite or not a number (weights or adapter overflow),

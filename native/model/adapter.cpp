@@ -30,6 +30,7 @@ Adapter<T>::Adapter(std::shared_ptr<Model<T>> model, const std::vector<AdapterTe
 
 template <class T>
 void Adapter<T>::round() {
+  ++version_;
   if constexpr (!std::is_same_v<T, float>) {
     const int64_t count = layout_.parameter_count();
     model_->ops->cast(parameters_.data(), count, rounded_.data(), count, 1, count);

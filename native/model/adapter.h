@@ -1,5 +1,6 @@
 // A LoRA adapter in a device's memory: float32 parameters, and for 16-bit activations a rounded copy that products read.
 #pragma once
+#include <cstdint>
 #include <memory>
 #include <type_traits>
 #include <vector>
@@ -30,6 +31,8 @@ class Adapter final : public EngineAdapter {
   }
   // After the parameters have changed.
   void round();
+  // How often they have.
+  uint64_t version() const { return version_; }
   const LoraTable& table() const { return *table_; }
 
   std::vector<ModuleTensors> read() const override;
@@ -41,6 +44,7 @@ class Adapter final : public EngineAdapter {
   Buffer<float> parameters_;
   Buffer<T> rounded_;
   std::unique_ptr<LoraTable> table_;
+  uint64_t version_ = 0;
 };
 
 }  // namespace llama

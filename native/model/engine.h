@@ -55,6 +55,9 @@ struct StepRequest {
   int64_t position;  // tokens that are in the cache already; later ones are forgotten
   std::vector<int32_t> tokens;
   std::optional<Sampling> sampling;
+  // Set: the drawn token, unless it is one of these, is the next step's only one, to be drawn from with the same settings
+  // and the next index.
+  std::optional<std::vector<int32_t>> continues_unless{};
 };
 
 // A separate mask for each module's input, a function of (seed, step, layer * 7 + linear, row, column).
@@ -122,6 +125,9 @@ class EngineModel {
   virtual std::shared_ptr<EngineSequence> make_sequence(int64_t capacity, std::shared_ptr<EngineAdapter> adapter) = 0;
   // The drawn token of each request, or -1.
   virtual std::vector<int32_t> step(const std::vector<StepRequest>& requests) = 0;
+  // Computes what the last step's requests said comes next, for the step that asks for it. What is not asked for then is
+  // forgotten.
+  virtual void run_ahead() = 0;
   // [tokens, vocab], without a cache.
   virtual std::vector<float> logits(const PackedBatch& batch, const std::shared_ptr<EngineAdapter>& adapter) = 0;
   // The adapter is trained in place.

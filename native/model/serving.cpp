@@ -63,6 +63,77 @@ void Server<T>::check(const std::vector<StepRequest>& requests) const {
 template <class T>
 std::vector<int32_t> Server<T>::step(const std::vector<StepRequest>& requests) {
   check(requests);
+  std::vector<int32_t> result(requests.size(), -1);
+  std::vector<StepRequest> open;
+  std::vector<size_t> places;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    if (const Foreseen* found = find_ahead(requests[i])) {
+      result[i] = found->drawn;
+    } else {
+      open.push_back(requests[i]);
+      places.push_back(i);
+    }
+  }
+  ahead_.clear();
+  coming_.clear();
+  const std::vector<int32_t> drawn = run(open);
+  for (size_t i = 0; i < open.size(); ++i) result[places[i]] = drawn[i];
+  foresee(requests, result);
+  return result;
+}
+
+template <class T>
+void Server<T>::run_ahead() {
+  std::vector<Foreseen> foreseen;
+  std::vector<StepRequest> requests;
+  for (Foreseen& next : coming_) {
+    const std::shared_ptr<EngineSequence> sequence = next.sequence.lock();
+    if (sequence == nullptr) continue;
+    requests.push_back(next.request);
+    requests.back().sequence = sequence;
+    next.adapter_version = adapter_version(requests.back());
+    foreseen.push_back(std::move(next));
+  }
+  coming_.clear();
+  const std::vector<int32_t> drawn = run(requests);
+  for (size_t i = 0; i < foreseen.size(); ++i) foreseen[i].drawn = drawn[i];
+  ahead_ = std::move(foreseen);
+}
+
+template <class T>
+uint64_t Server<T>::adapter_version(const StepRequest& request) {
+  const auto& adapter = sequence_of(request).adapter;
+  return adapter ? adapter->version() : 0;
+}
+
+template <class T>
+const typename Server<T>::Foreseen* Server<T>::find_ahead(const StepRequest& request) const {
+  for (const Foreseen& found : ahead_) {
+    if (found.sequence.lock() != request.sequence) continue;
+    const bool same = found.request.position == request.position && found.request.tokens == request.tokens &&
+                      found.request.sampling == request.sampling && found.adapter_version == adapter_version(request);
+    return same ? &found : nullptr;
+  }
+  return nullptr;
+}
+
+template <class T>
+void Server<T>::foresee(const std::vector<StepRequest>& requests, const std::vector<int32_t>& drawn) {
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const StepRequest& request = requests[i];
+    if (!request.sampling || !request.continues_unless || drawn[i] < 0) continue;
+    const std::vector<int32_t>& endings = *request.continues_unless;
+    if (std::find(endings.begin(), endings.end(), drawn[i]) != endings.end()) continue;
+    const int64_t position = request.position + static_cast<int64_t>(request.tokens.size());
+    if (position >= sequence_of(request).cache->capacity) continue;
+    StepRequest next{nullptr, position, {drawn[i]}, request.sampling};
+    ++next.sampling->index;
+    coming_.push_back({request.sequence, std::move(next), 0, -1});
+  }
+}
+
+template <class T>
+std::vector<int32_t> Server<T>::run(const std::vector<StepRequest>& requests) {
   for (const StepRequest& request : requests) {
     std::vector<int32_t>& history = sequence_of(request).history;
     history.resize(static_cast<size_t>(request.position));

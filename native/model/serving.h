@@ -33,8 +33,17 @@ class Server {
 
   // The drawn token of each request, or -1. A pass holds at most 512 rows; longer prompts take several.
   std::vector<int32_t> step(const std::vector<StepRequest>& requests);
+  // While the caller is still busy with the tokens of the last step: the next one, as far as its requests foretold it.
+  void run_ahead();
 
  private:
+  // A request that may come; its own pointer to the sequence is null, so that nothing is kept alive for it.
+  struct Foreseen {
+    std::weak_ptr<EngineSequence> sequence;
+    StepRequest request;
+    uint64_t adapter_version;
+    int32_t drawn;
+  };
   struct Piece {
     size_t request;
     int64_t first;  // index in the request's tokens
@@ -50,12 +59,17 @@ class Server {
     int64_t furthest = 0;               // position
   };
   static Sequence<T>& sequence_of(const StepRequest& request) { return static_cast<Sequence<T>&>(*request.sequence); }
+  static uint64_t adapter_version(const StepRequest& request);
   void check(const std::vector<StepRequest>& requests) const;
+  std::vector<int32_t> run(const std::vector<StepRequest>& requests);
+  const Foreseen* find_ahead(const StepRequest& request) const;
+  void foresee(const std::vector<StepRequest>& requests, const std::vector<int32_t>& drawn);
   Rows rows_of(const std::vector<StepRequest>& requests, std::vector<Piece>& pieces) const;
   void pass(const std::vector<StepRequest>& requests, std::vector<Piece>& pieces, std::vector<int32_t>& result);
   void draw(const std::vector<StepRequest>& requests, const Rows& rows, const float* h, std::vector<int32_t>& result);
 
   Model<T>& model_;
+  std::vector<Foreseen> coming_, ahead_;  // not computed yet; computed
   Buffer<float> h_;
   Buffer<T> qkv_, attention_, gate_up_, normed_, activated_;
   Buffer<int32_t> tokens_, positions_;

@@ -85,6 +85,12 @@ export interface StepRequest {
   readonly tokens: Int32Array;
   /** Draw the next token from the last position's logits; null: only fill the cache. */
   readonly sampling: Sampling | null;
+  /**
+   * Given where the drawn token, unless it is one of these, will be the next step's only one, drawn from with the same
+   * settings and the next index: the engine may compute that step before it is asked for. Nothing depends on it being asked
+   * for.
+   */
+  readonly continuesUnless?: Int32Array | undefined;
 }
 
 export interface StepResult {

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { LlamaConfig } from "../../src/engine/config.ts";
 import type {
@@ -149,6 +150,107 @@ for (const isa of ["reference", "auto"]) {
       }
       expect(last).toBe(expected!.token);
       expect(whole.length).toBe(1200);
+      await model.close();
+    });
+
+    it("gives the same whether a step was computed ahead or not, and whatever is asked for in its place", async () => {
+      const { model, prompt, config } = await open(6);
+      const adapters = [await model.createAdapter(randomAdapter(config, 6)), null];
+      const drawing = { ...greedy, temperature: 0.9, repetitionPenalty: 1.2, seed: 7 };
+
+      async function run(continuesUnless: Int32Array | undefined): Promise<number[]> {
+        const drawn: number[] = [];
+        const open = (adapter: EngineAdapter | null) => model.createSequence({ capacity: 60, adapter });
+        const [a, b] = [await open(adapters[0]!), await open(null)];
+        const step = async (
+          requests: readonly { sequence: EngineSequence; tokens: Int32Array }[],
+          sampling: (i: number) => Sampling,
+        ) => {
+          const results = await model.step(
+            requests.map(({ sequence, tokens }, i) => ({ sequence, tokens, sampling: sampling(i), continuesUnless })),
+          );
+          // Now there is time to run ahead.
+          await sleep(3);
+          drawn.push(...results.map(({ token }) => token));
+          return results.map(({ token }) => Int32Array.of(token));
+        };
+        const at = (index: number) => () => ({ ...drawing, index });
+        let [x, y] = await step(
+          [
+            { sequence: a, tokens: prompt(9) },
+            { sequence: b, tokens: prompt(5) },
+          ],
+          at(0),
+        );
+        for (let i = 1; i < 4; i++) {
+          [x, y] = await step(
+            [
+              { sequence: a, tokens: x! },
+              { sequence: b, tokens: y! },
+            ],
+            at(i),
+          );
+        }
+        // The other way round, one of them alone, and one more than before.
+        [y, x] = await step(
+          [
+            { sequence: b, tokens: y! },
+            { sequence: a, tokens: x! },
+          ],
+          at(4),
+        );
+        [x] = await step([{ sequence: a, tokens: x! }], at(5));
+        const c = await open(null);
+        [x, y] = await step(
+          [x!, y!, prompt(4)].map((tokens, i) => ({ sequence: [a, b, c][i]!, tokens })),
+          at(6),
+        );
+        // Other settings, another token, fewer tokens than there were.
+        [x, y] = await step(
+          [
+            { sequence: a, tokens: x! },
+            { sequence: b, tokens: y! },
+          ],
+          (i) => (i ? greedy : at(9)()),
+        );
+        [x] = await step(
+          [
+            { sequence: a, tokens: prompt(1, 1) },
+            { sequence: b, tokens: y! },
+          ],
+          at(8),
+        );
+        a.truncate(7);
+        [x] = await step([{ sequence: a, tokens: x! }], at(9));
+        // The adapter has learnt meanwhile.
+        const trainer = await model.createTrainer(adapters[0]!);
+        const tokens = prompt(8, 2);
+        await trainer.accumulate({ tokens, targets: tokens, offsets: Int32Array.of(0, 8) }, 1);
+        await trainer.update({
+          learningRate: 0.1,
+          beta1: 0.9,
+          beta2: 0.999,
+          epsilon: 1e-8,
+          weightDecay: 0,
+          maxGradNorm: 0,
+        });
+        [x] = await step([{ sequence: a, tokens: x! }], at(10));
+        await step([{ sequence: a, tokens: x! }], at(11));
+        // Up to the end of its room, and gone while it is computed.
+        [y] = await step([{ sequence: b, tokens: prompt(b.capacity - b.length, 3) }], at(12));
+        await model.step([{ sequence: c, tokens: prompt(1), sampling: greedy, continuesUnless }]);
+        for (const sequence of [a, b, c]) sequence.close();
+        await trainer.close();
+        return drawn;
+      }
+      const modules = await adapters[0]!.read();
+      const plain = await run(undefined);
+      adapters[0] = await model.createAdapter(modules);
+      const ahead = await run(Int32Array.of());
+      adapters[0] = await model.createAdapter(modules);
+      const ended = await run(Int32Array.of(...plain.slice(4, 9)));
+      expect(ahead).toEqual(plain);
+      expect(ended).toEqual(plain);
       await model.close();
     });
 

@@ -59,6 +59,8 @@ export interface AddonModel {
     positions: readonly number[],
     tokens: readonly Int32Array[],
     samplings: readonly (Sampling | null)[],
+    /** continuesUnless of each request. */
+    endings: readonly (Int32Array | null)[],
   ): Promise<Int32Array>;
   logits(tokens: Int32Array, adapter: AddonAdapter | null): Promise<Float32Array>;
   createTrainer(adapter: AddonAdapter, group: AddonGroup | null): Promise<AddonTrainer>;

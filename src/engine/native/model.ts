@@ -66,6 +66,7 @@ export class NativeModel implements EngineModel {
           appended.map(({ position }) => position),
           requests.map(({ tokens }) => tokens),
           requests.map(({ sampling }) => sampling),
+          requests.map(({ continuesUnless }) => continuesUnless ?? null),
         ),
       );
       return Array.from(drawn, (token) => ({ token }));

@@ -121,6 +121,7 @@ export class Generation implements AsyncIterable<Piece> {
       sequence,
       tokens,
       sampling: (): Sampling => ({ ...base, index: this.#generated }),
+      endings: () => (this.#generated + 1 < limit ? Int32Array.from(this.#host.eosTokenIds) : null),
       take: (token) => {
         this.#generated++;
         const isEos = this.#host.eosTokenIds.includes(token);

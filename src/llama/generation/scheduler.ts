@@ -7,6 +7,8 @@ export interface Task {
   readonly tokens: Int32Array;
   /** How to draw its next token. */
   sampling(): Sampling;
+  /** Tokens after which no more is wanted; null where none is anyway. */
+  endings(): Int32Array | null;
   /** A token was drawn; true when another is wanted. */
   take(token: number): boolean;
   /** The step failed; no more comes. */
@@ -77,7 +79,9 @@ export class Scheduler {
       if (count === 0) continue;
       if (pending.length > 1) room -= count;
       const sampling = count === pending.length ? task.sampling() : null;
-      chosen.push({ running, request: { sequence: task.sequence, tokens: pending.subarray(0, count), sampling } });
+      const continuesUnless = (sampling && task.endings()) ?? undefined;
+      const tokens = pending.subarray(0, count);
+      chosen.push({ running, request: { sequence: task.sequence, tokens, sampling, continuesUnless } });
     }
     return chosen;
   }

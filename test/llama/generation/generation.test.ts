@@ -230,6 +230,7 @@ describe("the scheduler", () => {
           sequence: sequences[i]!,
           tokens: new Int32Array(prompt).fill(5),
           sampling: () => ({ temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1, seed: 0, index: drawn.length }),
+          endings: () => (drawn.length + 1 < count ? Int32Array.of() : null),
           take: (token) => {
             drawn.push(token);
             if (drawn.length === count) resolve(drawn);
