@@ -22,6 +22,7 @@ COPY . .
 RUN node scripts/build-dist.mjs \
   && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
   && find node_modules -type f -name '*.map' -delete \
+  && rm -rf build/native/CMake* build/native/Makefile build/native/cmake_install.cmake build/native/*.a \
   && find node_modules/@tensorflow -type f \
     \( -name '*.min.js*' -o -name '*fesm*' -o -name '*es2017*' -o -name '*_test.js' \) -delete
 
