@@ -89,6 +89,7 @@ if(LLAMA_CUDA AND LLAMA_GPU_PROGRAMS)
   # Against a stand-in for the library; needs its header and no card.
   add_library(cublas_on_host SHARED EXCLUDE_FROM_ALL test/cuda/cublas_on_host.cpp)
   set_target_properties(cublas_on_host PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/cublas_on_host OUTPUT_NAME cublasLt)
+  target_compile_options(cublas_on_host PRIVATE -fvisibility=default)
   foreach(major 12 13)
     add_custom_command(TARGET cublas_on_host POST_BUILD
       COMMAND ${CMAKE_COMMAND} -E create_symlink libcublasLt.so ${CMAKE_BINARY_DIR}/cublas_on_host/libcublasLt.so.${major})
