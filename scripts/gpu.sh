@@ -97,10 +97,10 @@ if ! command -v make >/dev/null; then
   generator=Ninja
   keep_going=(-k 0)
 fi
-# CMake refuses a folder that was made elsewhere or with another tool.
+# CMake refuses a folder that was made elsewhere or with another tool, and forgets what it was told with another compiler.
 cache=$folder/CMakeCache.txt
 if [ -e "$cache" ] && ! { grep -qx "CMAKE_HOME_DIRECTORY:INTERNAL=$root/native" "$cache" &&
-  grep -qx "CMAKE_GENERATOR:INTERNAL=$generator" "$cache"; }; then
+  grep -qx "CMAKE_GENERATOR:INTERNAL=$generator" "$cache" && grep -qx "CMAKE_CUDA_COMPILER:[A-Z]*=$nvcc" "$cache"; }; then
   rm -r "$folder"
 fi
 cmake -S "$root/native" -B "$folder" -G "$generator" -DCMAKE_BUILD_TYPE=Release -DLLAMA_CUDA=ON -DLLAMA_GPU_PROGRAMS=ON \
