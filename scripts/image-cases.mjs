@@ -127,7 +127,7 @@ function compare(recorded, found) {
     ["exit", recorded.exit, found.exit],
     ["stdout", fromServer(recorded.stdout), fromServer(found.stdout)],
     ["written", JSON.stringify(Object.fromEntries(expected)), JSON.stringify(found.written)],
-    ["message", fromServer(lastLine(recorded.stderr)), fromServer(lastLine(found.stderr))],
+    ["message", messageOf(recorded.stderr), messageOf(found.stderr)],
   ];
   return pairs
     .filter(([, wanted, got]) => wanted !== got)
@@ -135,7 +135,13 @@ function compare(recorded, found) {
     .join("\n     ");
 }
 
-const lastLine = (text) => text.trimEnd().split("\n").at(-1);
+/** The last line. Of a container that ends at once the client says what it found missing first: its port or all of it. */
+function messageOf(stderr) {
+  const ended =
+    /Failed to (get container status: container not found: "<sha>"|determine container port: container <sha> is not running)/;
+  return fromServer(stderr.trimEnd().split("\n").at(-1)).replace(ended, "The container has ended");
+}
+
 const bytes = (content) => (typeof content === "string" ? Buffer.from(content) : Buffer.from(content.base64, "base64"));
 
 /** Replaces what differs from run to run, as the recordings do. */

@@ -25,9 +25,10 @@ void expect_close(const Floats& a, const Floats& b, double tolerance, const std:
 }
 
 // Steps of both engines in lockstep: prompts of three sequences, two of them with adapters, then single tokens; on the way a
-// new sequence joins. Returns the tokens drawn; leaves what each sequence has become.
+// new sequence joins. Returns the tokens drawn; leaves what each sequence has become. `ahead`: every step is computed before it
+// is asked for, as far as it can be.
 std::vector<int32_t> serve(EngineModel& model, const std::vector<std::shared_ptr<EngineAdapter>>& adapters, bool greedy,
-                           std::vector<std::vector<int32_t>>* texts = nullptr) {
+                           std::vector<std::vector<int32_t>>* texts = nullptr, bool ahead = false) {
   std::vector<std::shared_ptr<EngineSequence>> sequences;
   for (const auto& adapter : adapters) sequences.push_back(model.make_sequence(100, adapter));
   generator.seed(11);
@@ -50,10 +51,12 @@ std::vector<int32_t> serve(EngineModel& model, const std::vector<std::shared_ptr
       const bool first = lengths[i] == 0;
       sampling.index = static_cast<uint64_t>(round);
       requests.push_back({sequences[i], lengths[i], first ? prompts[i] : std::vector<int32_t>{last[i]}, sampling});
+      if (ahead) requests.back().continues_unless.emplace();
       lengths[i] += static_cast<int64_t>(requests.back().tokens.size());
       of.push_back(i);
     }
     const std::vector<int32_t> tokens = model.step(requests);
+    if (ahead) model.run_ahead();
     for (size_t i = 0; i < tokens.size(); ++i) last[of[i]] = tokens[i];
     drawn.insert(drawn.end(), tokens.begin(), tokens.end());
     for (size_t i = 0; texts != nullptr && i < tokens.size(); ++i) {
@@ -115,7 +118,9 @@ void test_model(const std::string& what, const LlamaConfig& config, StorageType 
   }
   if (exact) {
     expect(serve(*gpu, on_gpu, true) == serve(*cpu, on_cpu, true), what + ": greedy tokens");
-    expect(serve(*gpu, on_gpu, false) == serve(*cpu, on_cpu, false), what + ": drawn tokens");
+    const std::vector<int32_t> drawn = serve(*cpu, on_cpu, false);
+    expect(serve(*gpu, on_gpu, false) == drawn, what + ": drawn tokens");
+    expect(serve(*gpu, on_gpu, false, nullptr, true) == drawn, what + ": drawn tokens, computed ahead");
   } else {
     check_greedy(*gpu, on_gpu, tolerance, what);
   }
