@@ -109,7 +109,8 @@ uint64_t Server<T>::adapter_version(const StepRequest& request) {
 template <class T>
 const typename Server<T>::Foreseen* Server<T>::find_ahead(const StepRequest& request) const {
   for (const Foreseen& found : ahead_) {
-    if (found.sequence.lock() != request.sequence) continue;
+    // The same sequence: its owner is compared, which is no pointer that another may have after it.
+    if (found.sequence.owner_before(request.sequence) || request.sequence.owner_before(found.sequence)) continue;
     const bool same = found.request.position == request.position && found.request.tokens == request.tokens &&
                       found.request.sampling == request.sampling && found.adapter_version == adapter_version(request);
     return same ? &found : nullptr;

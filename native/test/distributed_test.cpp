@@ -17,21 +17,14 @@
 #include "../distributed/frame.h"
 #include "../distributed/group.h"
 #include "../distributed/tcp_communicator.h"
+#include "expect.h"
 
 namespace {
 
 using namespace llama;
 using namespace std::chrono_literals;
 
-std::atomic<int> failures = 0;
-std::atomic<int> checks = 0;
-
-void expect(bool holds, const std::string& what) {
-  ++checks;
-  if (holds) return;
-  ++failures;
-  std::printf("FAILED %s\n", what.c_str());
-}
+using checks::expect;
 
 // A port that nobody listens at; it stays free unless another program takes it in the meantime.
 int free_port() {
@@ -303,6 +296,5 @@ int main() {
   test_lost_rank();
   test_silent_rank();
   test_different_steps();
-  std::printf("%d checks, %d failed\n", checks.load(), failures.load());
-  return failures == 0 ? 0 : 1;
+  return checks::summary();
 }

@@ -15,6 +15,7 @@
 #include "../kernels/ops.h"
 #include "../kernels/storage.h"
 #include "../kernels/thread_pool.h"
+#include "expect.h"
 
 #if defined(LLAMA_EMULATED)
 namespace llama {
@@ -28,16 +29,8 @@ namespace {
 using namespace llama;
 using Floats = std::vector<float>;
 
-int failures = 0;
-int checks = 0;
-std::string current;
-
-void expect(bool holds, const std::string& what) {
-  ++checks;
-  if (holds) return;
-  ++failures;
-  std::printf("FAILED %s: %s\n", current.c_str(), what.c_str());
-}
+using checks::current;
+using checks::expect;
 
 // max |a - b| <= tolerance * max(1, max |b|)
 void expect_close(const Floats& a, const Floats& b, double tolerance, const std::string& what) {
@@ -445,6 +438,5 @@ int main() {
     if (name != "reference") test_thread_counts(name);
   }
 #endif
-  std::printf("%d checks, %d failed\n", checks, failures);
-  return failures == 0 ? 0 : 1;
+  return checks::summary();
 }

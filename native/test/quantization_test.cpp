@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "../kernels/reference/quantized.h"
+#include "expect.h"
 
 namespace {
 
@@ -17,15 +18,7 @@ using namespace llama;
 using reference::QuantizedMatrix;
 using Floats = std::vector<float>;
 
-int failures = 0;
-int checks = 0;
-
-void expect(bool holds, const std::string& what) {
-  ++checks;
-  if (holds) return;
-  ++failures;
-  std::printf("FAILED %s\n", what.c_str());
-}
+using checks::expect;
 
 uint64_t hash_of(const void* data, size_t bytes) {
   uint64_t hash = 14695981039346656037u;
@@ -144,6 +137,5 @@ int main() {
   test_bitsandbytes();
   test_errors();
   test_extremes();
-  std::printf("%d checks, %d failed\n", checks, failures);
-  return failures == 0 ? 0 : 1;
+  return checks::summary();
 }

@@ -24,11 +24,13 @@ export interface TrainingOutcome {
 /** What the steps need to know of a run. */
 export interface LoopSettings {
   readonly settings: TrainingSettings;
+  /** The processes that share the work, all given the same run; each gets the same result. Rank 0 alone logs. */
   readonly ranks: Ranks;
-  readonly order?: "shuffled" | "file" | undefined;
-  readonly signal?: AbortSignal | undefined;
-  readonly log?: ((line: string) => void) | undefined;
-  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** "file": rows in the order of the file, every epoch. */
+  readonly order?: "shuffled" | "file";
+  readonly signal?: AbortSignal;
+  readonly log?: (line: string) => void;
+  readonly onProgress?: (progress: Progress) => void;
 }
 
 /** The steps of one run, in order. With several ranks each does its share of a step; what is recorded is of all. */

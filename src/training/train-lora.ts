@@ -1,4 +1,4 @@
-import type { AdapterModule, EngineModel, Ranks } from "../engine/engine.ts";
+import type { AdapterModule, EngineModel } from "../engine/engine.ts";
 import { CodedError } from "../errors/index.ts";
 import type { AdapterToWrite } from "../llama/adapter/index.ts";
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
@@ -7,27 +7,20 @@ import { agreementOf } from "./distributed/agreement.ts";
 import { oneRank } from "./distributed/ranks.ts";
 import { type Example, encodeExamples } from "./examples.ts";
 import { initialAdapter } from "./initial-adapter.ts";
-import { TrainingLoop } from "./loop.ts";
+import { type LoopSettings, TrainingLoop } from "./loop.ts";
 import { memoryLine } from "./memory-line.ts";
 import { type Plan, planRun } from "./plan.ts";
-import type { Evaluation, Progress, StepRecord } from "./progress.ts";
+import type { Evaluation, StepRecord } from "./progress.ts";
 import { permutation, RandomStream } from "./random.ts";
-import { checkSettings, type TrainingSettings } from "./settings.ts";
+import { checkSettings } from "./settings.ts";
 
-export interface TrainingRun {
+/** By default one rank does all the work. */
+export interface TrainingRun extends Omit<LoopSettings, "ranks">, Partial<Pick<LoopSettings, "ranks">> {
   /** The frozen base. */
   readonly base: { readonly model: EngineModel; readonly tokenizer: Tokenizer; readonly name: string };
   readonly rows: readonly Row[];
-  readonly settings: TrainingSettings;
   /** Where to start; a new adapter by default. Its modules agree with the settings. */
   readonly initial?: readonly AdapterModule[];
-  /** "file": rows in the order of the file, every epoch. */
-  readonly order?: "shuffled" | "file";
-  /** The processes that share the work, all given the same run; each gets the same result. Rank 0 alone logs. */
-  readonly ranks?: Ranks;
-  readonly signal?: AbortSignal;
-  readonly log?: (line: string) => void;
-  readonly onProgress?: (progress: Progress) => void;
 }
 
 export interface TrainingResult {

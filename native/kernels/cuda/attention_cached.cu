@@ -28,7 +28,7 @@ void attention_cached(cudaStream_t stream, const AttentionShape& shape, int laye
   a.group = shape.heads / shape.kv_heads;
   a.head_dim = shape.head_dim;
   a.row = page_row(shape.head_dim, sizeof(T));
-  const int64_t part = static_cast<int64_t>(shape.kv_heads) * page_tokens * a.row;
+  const int64_t part = page_part(shape.kv_heads, a.row);
   a.keys = 2 * layer * part;
   a.values = a.keys + part;
   a.window = shape.window > 0 ? shape.window : INT64_MAX;

@@ -78,7 +78,7 @@ void rotate_and_store(cudaStream_t stream, const AttentionShape& shape, int laye
   a.kv_heads = shape.kv_heads;
   a.head_dim = shape.head_dim;
   a.row = page_row(shape.head_dim, sizeof(T));
-  a.keys = static_cast<int64_t>(2) * layer * shape.kv_heads * page_tokens * a.row;
+  a.keys = 2 * layer * page_part(shape.kv_heads, a.row);
   constexpr int n = pack_width<T>;
   const bool packed = packable(qkv, ldqkv, shape.head_dim / 2, n) && packable(cos_sin, 4, 4, 4);
   const int64_t threads = int64_t{shape.heads + 2 * shape.kv_heads} * (shape.head_dim / 2 / (packed ? n : 1));

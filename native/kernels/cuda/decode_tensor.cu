@@ -103,12 +103,10 @@ __global__ void __launch_bounds__(threads, 1) decode_tiles(Fragments w, int rows
       stage<false, T, Fragments>(input, cols, width, tokens, inverse, x);
     }
   }
+  __syncthreads();
   if (adapted) {
-    __syncthreads();
     shrink(terms, shared_terms, input, cols, tokens, inverse, partials, static_cast<int>(blockIdx.x), step_tiles);
     arrive(terms.meeting);
-  } else {
-    __syncthreads();
   }
 
   // Where the lane reads x in the first round. Rounds are whole multiples of the bank pattern apart.

@@ -23,8 +23,8 @@ std::string gigabytes(size_t bytes) {
 }  // namespace
 
 size_t PageLayout::bytes() const {
-  return size_t{2} * static_cast<size_t>(layers) * static_cast<size_t>(kv_heads) * page_tokens *
-         static_cast<size_t>(page_row(head_dim, element_bytes)) * static_cast<size_t>(element_bytes);
+  const auto part = static_cast<size_t>(page_part(kv_heads, page_row(head_dim, element_bytes)));
+  return size_t{2} * static_cast<size_t>(layers) * part * static_cast<size_t>(element_bytes);
 }
 
 PagePool::PagePool(Device& device, const PageLayout& layout, size_t max_bytes)

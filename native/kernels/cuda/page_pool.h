@@ -21,6 +21,9 @@ constexpr int page_row(int head_dim, int element_bytes) {
   return (head_dim + pack - 1) / pack * pack;
 }
 
+// Elements of one layer's keys, or values, in a page.
+constexpr int64_t page_part(int kv_heads, int row) { return int64_t{kv_heads} * page_tokens * row; }
+
 // A page: [layers][keys, values][kv_heads][page_tokens][page_row].
 struct PageLayout {
   int layers, kv_heads, head_dim, element_bytes;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "../../kernels/cuda/device.h"
+#include "../expect.h"
 #if !defined(LLAMA_CUDA_EMULATED)
 #include "managed_heap.h"
 #endif
@@ -43,25 +44,14 @@ inline size_t shared_bytes(size_t wanted) {
 }
 #endif
 
-inline int count = 0;
-inline int failures = 0;
-inline std::string current;
-
-inline void expect(bool holds, const std::string& what) {
-  ++count;
-  if (holds) return;
-  ++failures;
-  std::printf("FAILED %s%s%s\n", current.c_str(), current.empty() ? "" : ": ", what.c_str());
-}
-
 inline int report() {
-  std::printf("%d checks, %d failed\n", count, failures);
+  const int status = summary();
 #if !defined(LLAMA_CUDA_EMULATED)
   // Destructors of what is static would find the heap gone with CUDA.
   std::fflush(stdout);
-  std::_Exit(failures == 0 ? 0 : 1);
+  std::_Exit(status);
 #endif
-  return failures == 0 ? 0 : 1;
+  return status;
 }
 
 inline std::mt19937 generator(1);

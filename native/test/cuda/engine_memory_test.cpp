@@ -147,5 +147,5 @@ int main() {
     test_refused_allocations("float32", StorageType::f32, {}, keeps_failing);
     test_refused_allocations("nf4", StorageType::bf16, nf4, keeps_failing);
   }
-  return report();
+  return checks::summary();
 }

@@ -199,5 +199,5 @@ int main() {
   test_quantized(Quantization::int8, "int8");
   test_quantized(Quantization::int4, "int4");
   test_quantized(Quantization::nf4, "nf4");
-  return report();
+  return checks::summary();
 }

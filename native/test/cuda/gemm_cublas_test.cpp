@@ -20,6 +20,7 @@
 #include "../../kernels/cuda/gemm.h"
 #include "../../kernels/cuda/plain_product.h"
 #include "../../kernels/storage.h"
+#include "../expect.h"
 
 // ---- the runtime functions that a Gpu needs, on the heap
 extern "C" {
@@ -54,14 +55,7 @@ namespace {
 using namespace llama;
 using namespace llama::cuda;
 
-int checks = 0, failures = 0;
-
-void expect(bool holds, const std::string& what) {
-  ++checks;
-  if (holds) return;
-  ++failures;
-  std::printf("FAILED %s\n", what.c_str());
-}
+using checks::expect;
 
 std::mt19937 generator(1);
 
@@ -181,6 +175,5 @@ int main(int count, char** arguments) {
   gemm.multiply<float, float>({x, 1}, {wide.data(), 777}, wide.data(), 777, 1, 777, 1, 1, 0);
   expect(plain_products == 1, "what the library has no kernel for is multiplied without it");
 
-  std::printf("%d checks, %d failed\n", checks, failures);
-  return failures == 0 ? 0 : 1;
+  return checks::summary();
 }

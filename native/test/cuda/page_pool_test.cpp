@@ -11,21 +11,14 @@
 
 #include "../../kernels/cuda/attention_plan.h"
 #include "../../kernels/engine_error.h"
+#include "../expect.h"
 
 namespace {
 
 using namespace llama;
 using namespace llama::cuda;
 
-int failures = 0;
-int checks = 0;
-
-void expect(bool holds, const std::string& what) {
-  ++checks;
-  if (holds) return;
-  ++failures;
-  std::printf("FAILED %s\n", what.c_str());
-}
+using checks::expect;
 
 // The heap, up to a limit.
 class HeapDevice final : public Device {
@@ -195,6 +188,5 @@ int main() {
   test_limits();
   test_cache();
   test_bounds();
-  std::printf("%d checks, %d failed\n", checks, failures);
-  return failures == 0 ? 0 : 1;
+  return checks::summary();
 }

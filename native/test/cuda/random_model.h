@@ -16,6 +16,7 @@
 #include "../../kernels/reference/quantized.h"
 #include "../../kernels/storage.h"
 #include "../../model/gpu_module.h"
+#include "../expect.h"
 
 extern "C" llama::GpuModule* llama_gpu_module();
 
@@ -24,19 +25,7 @@ namespace {
 using namespace llama;
 using Floats = std::vector<float>;
 
-int checks = 0, failures = 0;
-
-void expect(bool holds, const std::string& what) {
-  ++checks;
-  if (holds) return;
-  ++failures;
-  std::printf("FAILED %s\n", what.c_str());
-}
-
-int report() {
-  std::printf("%d checks, %d failed\n", checks, failures);
-  return failures == 0 ? 0 : 1;
-}
+using checks::expect;
 
 std::mt19937 generator(7);
 Floats random_floats(int64_t n, float scale) {

@@ -112,6 +112,7 @@ export class Generation implements AsyncIterable<Piece> {
     const stops = new StopStrings(this.#options.stop ?? []);
     const { temperature = 1, top_p: topP = 1, top_k: topK = 0, repetition_penalty = 1 } = this.#options;
     const base = { temperature, topP, topK, repetitionPenalty: repetition_penalty, seed: this.seed };
+    const endings = Int32Array.from(this.#host.eosTokenIds);
     const emit = (token: number, text: string): boolean => {
       const settled = stops.push(text);
       if (settled.text !== "") queue.push({ text: settled.text, token });
@@ -121,7 +122,7 @@ export class Generation implements AsyncIterable<Piece> {
       sequence,
       tokens,
       sampling: (): Sampling => ({ ...base, index: this.#generated }),
-      endings: () => (this.#generated + 1 < limit ? Int32Array.from(this.#host.eosTokenIds) : null),
+      endings: () => (this.#generated + 1 < limit ? endings : null),
       take: (token) => {
         this.#generated++;
         const isEos = this.#host.eosTokenIds.includes(token);
