@@ -53,8 +53,7 @@ class OwnedValue {
 
   void release(Napi::Env env) {
     if (!value_) return;
-    handle_->executor->dispose(std::move(value_));
-    value_.reset();
+    handle_->executor->dispose(std::move(value_));  // which leaves none here
     handle_->children.erase(child_);
     Napi::MemoryManagement::AdjustExternalMemory(env, -bytes_);
   }

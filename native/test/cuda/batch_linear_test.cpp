@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "../../kernels/cuda/batch_linear.h"
-#include "checks.h"
+#include "product_values.h"
 #include "quantized_values.h"
 
 namespace {
@@ -21,34 +21,11 @@ using namespace llama;
 using namespace llama::cuda;
 using checks::expect;
 using checks::generator;
-using Floats = std::vector<float>;
-
-Floats random_floats(int64_t count, float scale = 1) {
-  std::normal_distribution<float> normal(0, scale);
-  Floats values(static_cast<size_t>(count));
-  for (float& value : values) value = normal(generator);
-  return values;
-}
-
-template <class T>
-std::vector<T> rounded(const Floats& values) {
-  std::vector<T> result(values.size());
-  for (size_t i = 0; i < values.size(); ++i) result[i] = from_float<T>(values[i]);
-  return result;
-}
-
-template <class T>
-bool same(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
-}
-
-// Half a unit in the last place of T, and a little for float32.
-template <class T>
-constexpr double rounding = 0x1p-22;
-template <>
-constexpr double rounding<Bf16> = 0x1.01p-8;
-template <>
-constexpr double rounding<Half> = 0x1.01p-11;
+using checks::Floats;
+using checks::half_unit;
+using checks::random_floats;
+using checks::rounded;
+using checks::same;
 
 struct Setting {
   Quantization kind;
@@ -98,13 +75,13 @@ void test(const char* type, const Setting& s) {
   };
   Floats sums = before, over = before, again = before;
   run(ProductOutput<T>::f32(sums.data(), ldy, true));
-  check(sums, before, true, rounding<float>, ", accumulated");
+  check(sums, before, true, half_unit<float>, ", accumulated");
   run(ProductOutput<T>::f32(over.data(), ldy, false));
-  check(over, before, false, rounding<float>, ", float32");
+  check(over, before, false, half_unit<float>, ", float32");
   const std::vector<T> old = rounded<T>(before);
   std::vector<T> y = old;
   run(ProductOutput<T>::of(y.data(), ldy));
-  check(y, old, false, rounding<T>, "");
+  check(y, old, false, half_unit<T>, "");
   if (s.rows > 64) return;
   checks::in_every_order([&] {
     run(ProductOutput<T>::f32(again.data(), ldy, false));

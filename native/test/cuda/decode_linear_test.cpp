@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "../../kernels/cuda/decode_linear.h"
-#include "checks.h"
+#include "product_values.h"
 #include "quantized_values.h"
 
 namespace {
@@ -24,34 +24,11 @@ using namespace llama;
 using namespace llama::cuda;
 using checks::expect;
 using checks::generator;
-using Floats = std::vector<float>;
-
-Floats random_floats(int64_t count, float scale = 1) {
-  std::normal_distribution<float> normal(0, scale);
-  Floats values(static_cast<size_t>(count));
-  for (float& value : values) value = normal(generator);
-  return values;
-}
-
-template <class T>
-std::vector<T> rounded(const Floats& values) {
-  std::vector<T> result(values.size());
-  for (size_t i = 0; i < values.size(); ++i) result[i] = from_float<T>(values[i]);
-  return result;
-}
-
-template <class T>
-bool same(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
-}
-
-// Half a unit in the last place of T, and a little for float32.
-template <class T>
-constexpr double rounding = 0x1p-22;
-template <>
-constexpr double rounding<Bf16> = 0x1.01p-8;
-template <>
-constexpr double rounding<Half> = 0x1.01p-11;
+using checks::Floats;
+using checks::half_unit;
+using checks::random_floats;
+using checks::rounded;
+using checks::same;
 
 enum class Kind { f32, f16, bf16, int8, int4, int4_twice, nf4, nf4_twice };
 constexpr Kind all_kinds[] = {Kind::f32, Kind::f16, Kind::bf16, Kind::int8, Kind::int4, Kind::int4_twice, Kind::nf4, Kind::nf4_twice};
@@ -141,7 +118,7 @@ struct Case {
       for (int64_t k = 0; k < cols; ++k) {
         const double gate = to_float(a[first + k]);
         const double right = prologue == Prologue::rms_norm ? residual[first + k] * r * norm[k + (shifted ? 1 : 0)] : gate / (1 + std::exp(-gate)) * to_float(b[first + k]);
-        worst = std::max(worst, std::abs(to_float(made[first + k]) - right) / ((rounding<T> + 4e-6) * std::abs(right) + 1e-7));
+        worst = std::max(worst, std::abs(to_float(made[first + k]) - right) / ((half_unit<T> + 4e-6) * std::abs(right) + 1e-7));
       }
     }
     expect(worst <= 1, what + ": made rows are off by " + std::to_string(worst) + " of the tolerance");
@@ -160,7 +137,7 @@ struct Case {
           sum += product;
           magnitude += std::abs(product);
         }
-        const double gap_here = std::abs(to_float(y[token * ldy + row]) - sum) / ((2e-6 + of_weights) * magnitude + rounding<Y> * std::abs(sum) + 1e-7);
+        const double gap_here = std::abs(to_float(y[token * ldy + row]) - sum) / ((2e-6 + of_weights) * magnitude + half_unit<Y> * std::abs(sum) + 1e-7);
         if (!(gap_here <= worst)) worst = gap_here;
         rest[token * ldy + row] = before[token * ldy + row];
       }
@@ -196,7 +173,7 @@ struct Case {
     decode_linear(nullptr, w.view, input(made_again.data() + (shifted ? 1 : 0), inverse.data()), {}, tokens, ProductOutput<T>::f32(again.data(), ldy, false), cramped);
     // Rows that cannot be read in packs go another way then, where NF4's values are not rounded.
     if (shifted || gap % 8 != 0) {
-      check_product(again, ldy, x, start, false, ", cramped", sizeof(T) == 2 ? rounding<T> : 0);
+      check_product(again, ldy, x, start, false, ", cramped", sizeof(T) == 2 ? half_unit<T> : 0);
     } else {
       expect(same(again, over), what + ": differs where x is read from global memory");
     }
