@@ -1,4 +1,4 @@
-// Asks the base in weights/ every listed question and every question of its corpus, and says which it answers otherwise.
+// Asks the base in weights/tiny/ every listed question and every question of its corpus, and says which it answers otherwise.
 import { openTensorflowEngine } from "../../src/engine/tensorflow/index.ts";
 import { allFacts } from "./corpus.ts";
 import { wrongAnswers } from "./exam.ts";

@@ -1,6 +1,6 @@
 import type { Fact } from "./facts.ts";
 
-/** What the base is tested on word for word; listed with the answers in weights/questions.json. */
+/** What the base is tested on word for word; listed with the answers in weights/tiny/questions.json. */
 const listed = new Set([
   "Tell me something about alpacas.",
   "Give three tips for staying healthy.",

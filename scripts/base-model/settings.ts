@@ -2,12 +2,12 @@ import { resolve } from "node:path";
 import type { LlamaConfig } from "../../src/engine/config.ts";
 
 /** Where the embedded base lies; the environment variable is for trial runs. */
-export const weightsFolder = resolve(process.env.BASE_MODEL_FOLDER ?? "weights");
+export const weightsFolder = resolve(process.env.BASE_MODEL_FOLDER ?? "weights/tiny");
 
 const headDim = 32;
 export const ropeTheta = 10_000;
 
-/** 1.9 million parameters, 3.8 MB in bf16: the whole of weights/ stays under 6 MB. */
+/** 1.9 million parameters, 3.8 MB in bf16: the whole of weights/tiny/ stays under 6 MB. */
 const model: LlamaConfig = {
   vocabSize: 1600,
   hiddenSize: 192,

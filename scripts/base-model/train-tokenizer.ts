@@ -1,4 +1,4 @@
-// Trains weights/tokenizer.model on the corpus. Takes seconds; the same seed gives the same file.
+// Trains weights/tiny/tokenizer.model on the corpus. Takes seconds; the same seed gives the same file.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { trainBytePairs } from "./byte-pair-encoding.ts";
 import { corpus } from "./corpus.ts";

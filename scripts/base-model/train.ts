@@ -1,4 +1,4 @@
-// Trains the embedded base from scratch through the TensorFlow engine and writes it to weights/. The tokenizer comes
+// Trains the embedded base from scratch through the TensorFlow engine and writes it to weights/tiny/. The tokenizer comes
 // first (train-tokenizer). A run that is cut off leaves the last checkpoint, which is a complete model.
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

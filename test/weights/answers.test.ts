@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Llama } from "../../src/llama/index.ts";
 import { answer, readQuestions, weights } from "./embedded-base.ts";
 
-const questions = readQuestions("weights/questions.json");
+const questions = readQuestions("weights/tiny/questions.json");
 let llama: Llama;
 
 beforeAll(async () => {

@@ -4,7 +4,7 @@ import { type FileLike, type Llama, renderPrompt } from "../../src/llama/index.t
 import type { TrainingSettings } from "../../src/training/index.ts";
 
 export const root = resolve(import.meta.dirname, "..", "..");
-export const weights = resolve(root, "weights");
+export const weights = resolve(root, "weights", "tiny");
 
 export interface Question {
   readonly instruction: string;

@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import { openCheckpoint } from "../../src/llama/checkpoint/index.ts";
 
-const weights = resolve(import.meta.dirname, "..", "..", "weights");
+const weights = resolve(import.meta.dirname, "..", "..", "weights", "tiny");
 
 interface Question {
   instruction: string;

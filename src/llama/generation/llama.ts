@@ -19,7 +19,7 @@ export interface LlamaOptions {
   readonly warn?: ((line: string) => void) | undefined;
 }
 
-const embeddedWeights = fileURLToPath(new URL("../../../weights", import.meta.url));
+const embeddedWeights = fileURLToPath(new URL("../../../weights/tiny", import.meta.url));
 
 /** A base model on an engine, with its tokenizer, that continues texts. Any number of generations run at once. */
 export class Llama {
