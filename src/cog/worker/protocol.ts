@@ -23,7 +23,7 @@ export type ToWorker =
   | { readonly type: "setup" }
   | RunRequest
   | { readonly type: "cancel"; readonly run: number }
-  | { readonly type: "health"; readonly check: number }
+  | { readonly type: "health" }
   | { readonly type: "stop" };
 
 export interface RunRequest {
@@ -64,7 +64,8 @@ export type FromWorker =
     }
   | RunEnd
   | { readonly type: "settled"; readonly run: number; readonly tempDir?: true }
-  | { readonly type: "health"; readonly check: number; readonly error: string | null };
+  /** Answers the last "health". */
+  | { readonly type: "health"; readonly error: string | null };
 
 export interface SetupFailure {
   readonly type: "setupFailed";

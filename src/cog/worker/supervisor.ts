@@ -2,6 +2,7 @@ import { CodedError, type ErrorCode } from "../../errors/index.ts";
 import type { Log } from "../log.ts";
 import type { Project } from "../project.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
+import { Healthcheck } from "./healthcheck.ts";
 import { WorkerProcess } from "./process.ts";
 import type { FromWorker, RunRequest, SetupFailure } from "./protocol.ts";
 
@@ -54,13 +55,12 @@ export class Supervisor {
   hasHealthcheck = false;
   readonly #options: SupervisorOptions;
   readonly #listeners = new Map<number, RunListener>();
-  readonly #healthChecks = new Map<number, (error: string | null) => void>();
+  readonly #healthcheck = new Healthcheck(() => this.#worker!.send({ type: "health" }));
   readonly #stateWaiters = new Set<() => void>();
   readonly #deaths: number[] = [];
   #worker: WorkerProcess | null = null;
   #setupTimer: NodeJS.Timeout | undefined;
   #restartTimer: NodeJS.Timeout | undefined;
-  #checks = 0;
   #isHeld: boolean;
 
   #declare: (document: OpenApiDocument) => void = () => {};
@@ -135,13 +135,9 @@ export class Supervisor {
     if (this.#listeners.has(run)) this.#worker?.send({ type: "cancel", run });
   }
 
-  /** The author's healthcheck: null is healthy, else the reason. */
+  /** What the author's healthcheck complains about; null: it is healthy. Never takes longer than 5 s. */
   checkHealth(): Promise<string | null> {
-    this.#checks += 1;
-    const check = this.#checks;
-    const answer = new Promise<string | null>((resolve) => this.#healthChecks.set(check, resolve));
-    this.#worker!.send({ type: "health", check });
-    return answer;
+    return this.#healthcheck.ask();
   }
 
   /** Resolves at the next state that is not "starting". */
@@ -192,8 +188,7 @@ export class Supervisor {
         for (const line of linesOf(message.data)) this.#options.log.write("info", "cog::worker", line);
         break;
       case "health":
-        this.#healthChecks.get(message.check)?.(message.error);
-        this.#healthChecks.delete(message.check);
+        this.#healthcheck.answered(message.error);
         break;
       default: {
         const listener = this.#listeners.get(message.run);
@@ -231,8 +226,7 @@ export class Supervisor {
     if (!wanted) this.#died(how);
     const listeners = [...this.#listeners.values()];
     this.#listeners.clear();
-    for (const answer of this.#healthChecks.values()) answer("the worker process has ended");
-    this.#healthChecks.clear();
+    this.#healthcheck.answered("the worker process has ended");
     const reason = `the process that runs the model ended unexpectedly (${how})`;
     for (const listener of listeners) listener.lost(reason);
     this.#wake();
