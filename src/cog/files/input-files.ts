@@ -8,6 +8,7 @@ import { CodedError } from "../../errors/index.ts";
 import { readDataUrl } from "./data-url.ts";
 import { extensionFor } from "./media-types.ts";
 import type { Fetch } from "./network.ts";
+import { inParallel } from "./parallel.ts";
 
 export interface InputFileOptions {
   /** Made when the first file comes. */
@@ -19,7 +20,7 @@ export interface InputFileOptions {
 }
 
 /** Downloads at the same time, per prediction. */
-const parallel = 8;
+const mostDownloads = 8;
 /** Of a file's name, in bytes. */
 const longestName = 200;
 
@@ -59,11 +60,7 @@ export async function fetchInputFiles(
       });
     }
   }
-  let next = 0;
-  const work = async () => {
-    while (next < jobs.length) await jobs[next++]!();
-  };
-  await Promise.all(Array.from({ length: Math.min(parallel, jobs.length) }, work));
+  await inParallel(jobs, mostDownloads);
   return { input: result, names };
 }
 

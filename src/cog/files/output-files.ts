@@ -3,6 +3,7 @@ import { basename } from "node:path";
 import { CodedError } from "../../errors/index.ts";
 import { mediaTypeOf } from "./media-types.ts";
 import type { Fetch } from "./network.ts";
+import { inParallel } from "./parallel.ts";
 
 export interface OutputFileOptions {
   readonly uploadUrl: string | null;
@@ -11,27 +12,42 @@ export interface OutputFileOptions {
   readonly signal: AbortSignal;
 }
 
-interface Marked {
+/** A value in which the places of files hold null, and those files. */
+export interface Marked {
   readonly value?: unknown;
   readonly files?: readonly { readonly at: readonly (string | number)[]; readonly path: string }[];
 }
 
 const uploadLimitMs = 25_000;
+/** Uploads at the same time, per value. */
+const mostUploads = 8;
 
 /**
  * Puts what clients can use in place of the files of a value: data URLs, or the URLs they were uploaded to.
- * Files inside objects stay data URLs, as Cog's clients expect of a training's weights.
- * @throws CodedError OUTPUT_INVALID for a file that cannot be read, OUTPUT_UPLOAD
+ * Files inside objects stay data URLs, as Cog's clients expect of a training's weights. One that fails keeps no other from
+ * being uploaded, as with Cog.
+ * @throws CodedError of the first file that failed: OUTPUT_INVALID when it cannot be read, OUTPUT_UPLOAD
  */
 export async function resolveOutputFiles(marked: Marked, options: OutputFileOptions): Promise<unknown> {
   const holder = { value: marked.value ?? null };
-  for (const { at, path } of marked.files ?? []) {
-    const isNested = at.some((part) => typeof part === "string");
-    const bytes = await contentOf(path);
-    const url = options.uploadUrl === null || isNested ? dataUrl(path, bytes) : await upload(path, bytes, options);
-    put(holder, ["value", ...at], url);
-  }
+  const failures: unknown[] = [];
+  const jobs = (marked.files ?? []).map(({ at, path }, index) => async () => {
+    try {
+      options.signal.throwIfAborted();
+      put(holder, ["value", ...at], await publish(path, at, options));
+    } catch (error) {
+      failures[index] = error;
+    }
+  });
+  await inParallel(jobs, mostUploads);
+  for (const index in failures) throw failures[index];
   return holder.value;
+}
+
+async function publish(path: string, at: readonly (string | number)[], options: OutputFileOptions): Promise<string> {
+  const bytes = await contentOf(path);
+  const isNested = at.some((part) => typeof part === "string");
+  return options.uploadUrl === null || isNested ? dataUrl(path, bytes) : upload(path, bytes, options);
 }
 
 async function contentOf(path: string): Promise<Buffer> {

@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Log } from "../log.ts";
 import type { Predictions } from "../prediction/predictions.ts";
-import type { Family, Run } from "../prediction/run.ts";
+import type { Run } from "../prediction/run.ts";
+import type { Family } from "../prediction/run-options.ts";
 import { sendJson, sendJsonText, sendText } from "./answer.ts";
 import { readBody } from "./body.ts";
 import { contentKind, type Envelope, readEnvelope } from "./envelope.ts";

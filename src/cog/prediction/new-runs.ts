@@ -6,7 +6,8 @@ import type { Log } from "../log.ts";
 import { originOf, type Settings } from "../settings.ts";
 import { EventStream } from "./event-stream.ts";
 import { logFieldsOf } from "./log-fields.ts";
-import { type Family, Run, type RunOptions } from "./run.ts";
+import { Run } from "./run.ts";
+import type { Family, RunOptions } from "./run-options.ts";
 import { type Backlog, Webhook, type WebhookEvent } from "./webhook.ts";
 
 /** A request that has passed all checks but those of readiness and capacity. */

@@ -3,6 +3,7 @@ import type { Log } from "../log.ts";
 import type { Project } from "../project.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
 import { Healthcheck } from "./healthcheck.ts";
+import { Lease } from "./lease.ts";
 import { WorkerProcess } from "./process.ts";
 import type { FromWorker, RunRequest, SetupFailure } from "./protocol.ts";
 
@@ -26,8 +27,12 @@ export interface SupervisorOptions {
   readonly log: Log;
   /** The first worker loads the declarations, and waits for beginSetup() before its setup. */
   readonly holdSetup: boolean;
+  /** After a run's cancel: when the process is ended if the author's function goes on. null: never, it has other runs. */
+  readonly cancelLimitMs: number | null;
   /** A slot or the worker may be free, or gone, now. */
   readonly onChange: () => void;
+  /** No slot is in use any more. */
+  readonly onIdle: () => void;
 }
 
 /** What a run hears from its worker. */
@@ -49,8 +54,6 @@ export class Supervisor {
   /** The document of the first worker, before its setup. Rejected when the declarations cannot be loaded. */
   readonly declared: Promise<OpenApiDocument>;
   slots = 1;
-  /** Slots in use. */
-  taken = 0;
   deathCount = 0;
   hasHealthcheck = false;
   readonly #options: SupervisorOptions;
@@ -61,6 +64,7 @@ export class Supervisor {
   #worker: WorkerProcess | null = null;
   #setupTimer: NodeJS.Timeout | undefined;
   #restartTimer: NodeJS.Timeout | undefined;
+  #taken = 0;
   #isHeld: boolean;
 
   #declare: (document: OpenApiDocument) => void = () => {};
@@ -106,8 +110,13 @@ export class Supervisor {
     this.#isHeld = false;
   }
 
+  /** Slots in use. */
+  get taken(): number {
+    return this.#taken;
+  }
+
   get isFree(): boolean {
-    return this.taken < this.slots;
+    return this.#taken < this.slots;
   }
 
   /** No worker will come any more. */
@@ -116,14 +125,19 @@ export class Supervisor {
     return isHopeless || this.state === "setupFailed" || this.state === "stopped";
   }
 
-  take(): void {
-    this.taken += 1;
+  /** A slot that is free; null: there is none. */
+  lease(): Lease | null {
+    if (!this.isFree) return null;
+    this.#taken += 1;
+    return new Lease(this, this.#giveBack);
   }
 
-  release(): void {
-    this.taken -= 1;
+  readonly #giveBack = () => {
+    this.#taken -= 1;
     this.#options.onChange();
-  }
+    // Whoever waited may have it by now.
+    if (this.#taken === 0) this.#options.onIdle();
+  };
 
   /** Hands a run that has a slot to the worker. */
   run(request: RunRequest, listener: RunListener): void {
@@ -132,7 +146,16 @@ export class Supervisor {
   }
 
   cancel(run: number): void {
-    if (this.#listeners.has(run)) this.#worker?.send({ type: "cancel", run });
+    const listener = this.#listeners.get(run);
+    if (listener === undefined) return;
+    this.#worker?.send({ type: "cancel", run });
+    const { cancelLimitMs } = this.#options;
+    if (cancelLimitMs === null) return;
+    setTimeout(() => {
+      if (this.#listeners.get(run) !== listener) return;
+      this.#options.log.warn("a canceled run does not end: its process is ended");
+      void this.stop(0);
+    }, cancelLimitMs).unref();
   }
 
   /** What the author's healthcheck complains about; null: it is healthy. Never takes longer than 5 s. */
