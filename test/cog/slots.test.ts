@@ -234,6 +234,27 @@ describe("the slots of a server", () => {
     desk.close();
   });
 
+  it("are free whether a function returns before or after its run is told to have been canceled", async ({
+    expect,
+  }) => {
+    const count = 16;
+    const desk = await startDesk();
+    const server = await startServerProcess({ dir, env: { COG_MAX_CONCURRENCY: String(count) } });
+    await server.until("READY");
+    const runs = new Runs(server, desk, "predictions");
+    const ids = Array.from({ length: count }, (_, index) => `r${index}`);
+    // About the time after which a run is told without its function, while the folders of all of them are removed.
+    for (const [index, id] of ids.entries()) await runs.start(id, { end: "deaf", ms: 4950 + 20 * index, litter: 500 });
+    for (const id of ids) await runs.running(id);
+    for (const id of ids) await runs.cancel(id);
+    for (const id of ids) expect(await runs.over(id)).toMatchObject({ status: "canceled" });
+    await until(async () => (await runs.slotsInUse()) === 0);
+    expect(readdirSync(server.tempDir)).toEqual([]);
+    for (const answer of await Promise.all(ids.map(() => runs.post({})))) expect(answer).toMatchObject({ http: 200 });
+    await server.kill();
+    desk.close();
+  });
+
   /** Where a run is when the server is told to stop at once. */
   const moments: Record<string, (runs: Runs, desk: string) => Promise<unknown>> = {
     "its input is fetched": async (runs, desk) => {

@@ -73,3 +73,23 @@ describe("a training that is canceled while a step goes on", () => {
     await queued.kill();
   });
 });
+
+describe("a training whose process is still set up", () => {
+  it.for([
+    ["is canceled at once", (runs: Runs, id: string) => runs.cancel(id), "canceled"],
+    ["fails when that process is killed", async (runs: Runs) => process.kill(runs.pid, "SIGKILL"), "failed"],
+  ] as const)("%s, and the next one has its place", async ([, act, status], { expect }) => {
+    const slow = await startServerProcess({ dir, env: { SETUP_MS: "1500" } });
+    await slow.until("READY");
+    const runs = new Runs(slow, desk, "trainings");
+    await runs.start("t", { end: "hold" });
+    await until(async () => runs.pid > 0);
+    const { pid } = runs;
+    await act(runs, "t");
+    expect(await runs.over("t")).toMatchObject({ status });
+    await until(() => isGone(pid));
+    expect(await runs.post({})).toMatchObject({ http: 200, status: "succeeded" });
+    expect(readdirSync(slow.tempDir)).toEqual([]);
+    await slow.kill();
+  });
+});

@@ -2,19 +2,14 @@ import { CodedError, type ErrorCode } from "../../errors/index.ts";
 import type { Log } from "../log.ts";
 import type { Project } from "../project.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
+import { Deaths } from "./deaths.ts";
 import { Healthcheck } from "./healthcheck.ts";
 import { Lease } from "./lease.ts";
 import { WorkerProcess } from "./process.ts";
 import type { FromWorker, RunRequest, SetupFailure } from "./protocol.ts";
+import { SetupRecord } from "./setup-record.ts";
 
 export type WorkerState = "starting" | "ready" | "setupFailed" | "defunct" | "stopped";
-
-export interface SetupRecord {
-  readonly startedAt: Date;
-  readonly completedAt: Date | null;
-  readonly status: "starting" | "succeeded" | "failed";
-  readonly logs: string;
-}
 
 export interface SupervisorOptions {
   readonly project: Project;
@@ -42,25 +37,20 @@ export interface RunListener {
   lost(reason: string): void;
 }
 
-const deathWindowMs = 60_000;
-const deathsAllowed = 5;
-const longestSetupLog = 1024 * 1024;
-
 /** Keeps one worker process alive, knows the state of its setup and hands out its slots. */
 export class Supervisor {
   state: WorkerState = "starting";
-  setup: SetupRecord = { startedAt: new Date(), completedAt: null, status: "starting", logs: "" };
+  setup = new SetupRecord();
   document: OpenApiDocument | null = null;
   /** The document of the first worker, before its setup. Rejected when the declarations cannot be loaded. */
   readonly declared: Promise<OpenApiDocument>;
   slots = 1;
-  deathCount = 0;
   hasHealthcheck = false;
   readonly #options: SupervisorOptions;
   readonly #listeners = new Map<number, RunListener>();
   readonly #healthcheck = new Healthcheck(() => this.#worker!.send({ type: "health" }));
   readonly #stateWaiters = new Set<() => void>();
-  readonly #deaths: number[] = [];
+  readonly #deaths = new Deaths();
   #worker: WorkerProcess | null = null;
   #setupTimer: NodeJS.Timeout | undefined;
   #restartTimer: NodeJS.Timeout | undefined;
@@ -84,7 +74,7 @@ export class Supervisor {
   start(): void {
     const { project, role, weights, env, setupTimeoutMs } = this.#options;
     this.#setState("starting");
-    this.setup = { startedAt: new Date(), completedAt: null, status: "starting", logs: "" };
+    this.setup = new SetupRecord();
     const worker = new WorkerProcess({
       cwd: project.dir,
       // What guards the server is none of the author's business.
@@ -113,6 +103,10 @@ export class Supervisor {
   /** Slots in use. */
   get taken(): number {
     return this.#taken;
+  }
+
+  get deathCount(): number {
+    return this.#deaths.count;
   }
 
   get isFree(): boolean {
@@ -165,7 +159,7 @@ export class Supervisor {
 
   /** Resolves at the next state that is not "starting". */
   async settled(): Promise<WorkerState> {
-    while (this.state === "starting") await new Promise<void>((resolve) => this.#stateWaiters.add(resolve));
+    while (this.state === "starting") await this.#nextState();
     return this.state;
   }
 
@@ -176,11 +170,10 @@ export class Supervisor {
     const wasReady = this.state === "ready";
     this.#setState("stopped");
     if (worker === null) return;
-    const gone = new Promise<void>((resolve) => this.#stateWaiters.add(resolve));
     if (wasReady) worker.send({ type: "stop" });
     else worker.kill();
     const timer = setTimeout(() => worker.kill(), limitMs);
-    await gone;
+    while (this.#worker === worker) await this.#nextState();
     clearTimeout(timer);
   }
 
@@ -225,14 +218,13 @@ export class Supervisor {
   #addSetupLog(data: string): void {
     const lines = linesOf(data);
     for (const line of lines) this.#options.log.setup(line);
-    if (this.setup.logs.length > longestSetupLog) return;
-    this.setup = { ...this.setup, logs: this.setup.logs + lines.map((line) => `[coglet::setup] ${line}\n`).join("") };
+    this.setup.add(lines);
   }
 
   #setupEnded(status: "succeeded" | "failed", error: string, code?: ErrorCode): void {
     if (this.state !== "starting") return;
     clearTimeout(this.#setupTimer);
-    this.setup = { ...this.setup, status, completedAt: new Date(), logs: this.setup.logs + error };
+    this.setup.end(status, error);
     if (status === "failed") this.#options.log.setupFailed(error, code);
     else this.#options.log.info("setup succeeded");
     this.#setState(status === "succeeded" ? "ready" : "setupFailed");
@@ -256,23 +248,11 @@ export class Supervisor {
   }
 
   #died(how: string): void {
-    const now = Date.now();
-    this.deathCount += 1;
-    this.#deaths.push(now);
-    while (this.#deaths[0]! < now - deathWindowMs) this.#deaths.shift();
-    const isHopeless = this.#deaths.length >= deathsAllowed;
-    if (this.state === "starting") {
-      this.setup = {
-        ...this.setup,
-        status: "failed",
-        completedAt: new Date(),
-        logs: `${this.setup.logs}worker: ${how}`,
-      };
-    }
-    const waitMs = 100 * 2 ** (this.#deaths.length - 1);
-    const next = isHopeless ? "it is not started again" : `it is started again in ${waitMs} ms`;
+    const waitMs = this.#deaths.add();
+    if (this.state === "starting") this.setup.end("failed", `worker: ${how}`);
+    const next = waitMs === null ? "it is not started again" : `it is started again in ${waitMs} ms`;
     this.#options.log.error(`the worker process ended unexpectedly (${how}); ${next}`, { code: "WORKER_DIED" });
-    this.#restartTimer = isHopeless ? undefined : setTimeout(() => this.start(), waitMs);
+    this.#restartTimer = waitMs === null ? undefined : setTimeout(() => this.start(), waitMs);
     this.#setState("defunct");
   }
 
@@ -280,6 +260,10 @@ export class Supervisor {
     this.state = state;
     this.#wake();
     this.#options.onChange();
+  }
+
+  #nextState(): Promise<void> {
+    return new Promise((resolve) => this.#stateWaiters.add(resolve));
   }
 
   #wake(): void {
