@@ -131,8 +131,8 @@ function nameOf(url: string): string {
   } catch {
     // Kept as it is.
   }
-  // A decoded slash or NUL must not become part of a path.
-  name = name.split("/").at(-1)!.replaceAll("\0", "");
+  // As Cog: a decoded slash or NUL must not become part of a path.
+  name = name.replace(/[/\0]/g, "_");
   return name === "" || name === "." || name === ".." ? "file" : name;
 }
 
