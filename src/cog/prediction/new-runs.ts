@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createFetch, isPublicAddress } from "../files/network.ts";
+import { createFetch } from "../files/network.ts";
+import { isPublicAddress } from "../files/public-address.ts";
 import type { Log } from "../log.ts";
 import { originOf, type Settings } from "../settings.ts";
 import { EventStream } from "./event-stream.ts";
