@@ -91,8 +91,8 @@ function isEventList(value: unknown): value is WebhookEvent[] {
 
 /** To Cog's reader an item that is neither text nor an object is a fault of syntax. */
 function wrongFilter(filter: unknown): Refusal {
-  const first: unknown = Array.isArray(filter) ? filter.find((item) => !allEvents.has(item)) : "";
-  const isSyntax = typeof first !== "string" && (typeof first !== "object" || first === null || Array.isArray(first));
+  const first: unknown = Array.isArray(filter) ? filter.find((item) => !allEvents.has(item)) : undefined;
+  const isSyntax = first === null || Array.isArray(first) || typeof first === "number" || typeof first === "boolean";
   const text = `webhook_events_filter must be a list of ${webhookEvents.join(", ")}`;
   return { status: isSyntax ? 400 : 422, text };
 }
