@@ -5,8 +5,8 @@ import { extname, join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { CodedError } from "../../errors/index.ts";
+import { extensionFor } from "../media-types.ts";
 import { readDataUrl } from "./data-url.ts";
-import { extensionFor } from "./media-types.ts";
 import type { Fetch } from "./network.ts";
 
 export interface InputFileOptions {
