@@ -1,5 +1,5 @@
 import { CodedError } from "../errors/index.ts";
-import { defaultConnections, mostConnections } from "./http/connections.ts";
+import { defaultConnections, mostConnections } from "./http/connection-limit.ts";
 import type { LogLevel, LogSettings } from "./log.ts";
 import { isWhole, Variables } from "./variables.ts";
 

@@ -2,7 +2,7 @@ import type { Server } from "node:http";
 import type { Connections } from "./http/connections.ts";
 import type { Predictions } from "./prediction/predictions.ts";
 
-/** When all runs are over: how long a client may take nothing of its answer. */
+/** When all runs are over: how long a client may take nothing of its answer, or need for its headers. */
 const longestStallMs = 5000;
 /** After the runs were aborted: how long answers may take to leave. */
 const abortLimitMs = 6000;
@@ -53,7 +53,10 @@ export class Shutdown {
     const grace = graceMs === null ? undefined : setTimeout(() => this.#abort(), graceMs);
     await predictions.idle();
     for (const socket of connections.sockets()) socket.setTimeout(longestStallMs, () => socket.destroy());
+    // A server that is closing no longer looks after its headers' time.
+    const late = setTimeout(() => connections.closeUnused(), longestStallMs);
     await closed;
+    clearTimeout(late);
     // A request that was still being sent may have started one more.
     await predictions.idle();
     clearInterval(sweep);

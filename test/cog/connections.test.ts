@@ -44,6 +44,14 @@ function send(text: string): Client {
   return client;
 }
 
+/** Goes on sending the value of a header, a byte at a time. */
+function drip(text: string): Client {
+  const client = send(text);
+  const timer = setInterval(() => client.socket.write("x"), 50);
+  client.socket.on("close", () => clearInterval(timer));
+  return client;
+}
+
 const halfHeaders = "POST /predictions HTTP/1.1\r\nHost: x\r\nContent-Type: application/js";
 const halfBody = (length: number) =>
   `POST /predictions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n{"input"`;
@@ -62,6 +70,7 @@ describe("a slow client", () => {
   it("is answered with 408 and closed when its headers do not come", async () => {
     await start({ COG_HEADER_TIMEOUT: "0.5" });
     const clients = ["", "GET", halfHeaders].map(send);
+    clients.push(drip(halfHeaders));
     for (const { closed } of clients) expect(await closed).toMatch(/^HTTP\/1\.1 408 .*\r\nConnection: close\r\n/);
   });
 
@@ -69,6 +78,8 @@ describe("a slow client", () => {
     await start({ COG_CLIENT_TIMEOUT: "0.5" });
     const clients = [send(halfBody(20)), send(halfBody(200_000))];
     for (const { closed } of clients) expect(await closed).toBe("");
+    const refused = send("POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\nhalf");
+    expect(await refused.closed).toMatch(/^HTTP\/1\.1 404 /);
     expect((await predict({})).status).toBe(200);
   });
 
@@ -91,6 +102,14 @@ describe("a slow client", () => {
     expect(await (await predict(slow)).json()).toMatchObject({ status: "succeeded" });
     const stream = await (await predict(slow, { accept: "text/event-stream" })).text();
     expect(stream).toMatch(/event: completed\ndata: .*"succeeded"/);
+  });
+
+  it("does not hold up the end of the server", async () => {
+    await start({});
+    drip(halfHeaders);
+    await sleep(200);
+    server.child.kill("SIGTERM");
+    expect(await server.exited).toEqual({ code: 0, signal: null });
   });
 
   it("may go on on the same connection while it asks in time", async () => {

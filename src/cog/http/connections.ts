@@ -1,14 +1,8 @@
-import { readFileSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Log } from "../log.ts";
 import { refuse } from "./malformed.ts";
 
-/** Files that the process needs beside its clients' connections: the worker, downloads, uploads, webhooks. */
-const reserved = 64;
-/** The default where the system does not say how many files a process may open. */
-const usual = 768;
-const highestDefault = 10_000;
 /** Connections beyond the limit that may still be reading why they were refused. */
 const mostRefused = 16;
 const warnEveryMs = 60_000;
@@ -49,6 +43,11 @@ export class Connections {
     return this.#open.keys();
   }
 
+  /** Closes those on which no request has begun, or none after the last answer. */
+  closeUnused(): void {
+    for (const [socket, exchange] of this.#open) if (isUnused(exchange)) socket.destroy();
+  }
+
   #add(socket: Socket): void {
     if (this.#open.size >= this.#limit) {
       const victim = this.#longestWithoutRequest();
@@ -67,7 +66,7 @@ export class Connections {
   /** Between requests, or with a part of one. */
   #longestWithoutRequest(): Socket | undefined {
     for (const [socket, exchange] of this.#open) {
-      if (exchange === null || exchange.res.writableFinished || !exchange.req.complete) return socket;
+      if (isUnused(exchange) || exchange?.req.complete === false) return socket;
     }
     return undefined;
   }
@@ -81,24 +80,7 @@ export class Connections {
   }
 }
 
-/** The most that COG_MAX_CONNECTIONS may be. */
-export function mostConnections(): number {
-  const files = openFiles();
-  return files === null ? Number.MAX_SAFE_INTEGER : Math.max(1, files - reserved);
-}
-
-/** Three quarters of the files that the process may open (`ulimit -n`), at most 10,000. */
-export function defaultConnections(): number {
-  const files = openFiles();
-  return files === null ? usual : Math.min(Math.max(1, Math.floor(files * 0.75)), highestDefault, mostConnections());
-}
-
-/** Null where the system is not Linux. */
-function openFiles(): number | null {
-  try {
-    const limit = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
-    return limit === undefined ? null : Number(limit);
-  } catch {
-    return null;
-  }
+/** Headers that are not complete are no request yet. */
+function isUnused(exchange: Exchange | null): boolean {
+  return exchange === null || exchange.res.writableFinished;
 }
