@@ -70,13 +70,15 @@ export function packageVersion(): string {
  */
 export async function startServer(options: ServeOptions): Promise<RunningServer> {
   const { mode = "predict", host = "0.0.0.0", uploadUrl = null, env = process.env } = options;
-  // A port that was given wins over the variable, which may then be anything.
-  const settings = readSettings(options.port === undefined ? env : { ...env, PORT: undefined });
-  const log = await Log.open(settings.log, { authorOnly: options.authorLogOnly ?? false });
   const project = readProject(options.projectDir ?? process.cwd(), {
     env,
     ...(options.configFile === undefined ? {} : { file: options.configFile }),
   });
+  // As in an image of Cog's, the variables of cog.yaml are the server's too.
+  const variables = { ...Object.fromEntries(project.environment), ...env };
+  // A port that was given wins over PORT, which may then be anything.
+  const settings = readSettings(options.port === undefined ? variables : { ...variables, PORT: undefined });
+  const log = await Log.open(settings.log, { authorOnly: options.authorLogOnly ?? false });
   if (project[mode] === null) {
     throw new CodedError("PROJECT_CONFIG", `cog.yaml names no ${mode} function`, {
       hint: `add a line like '${mode}: ${mode}.ts'`,

@@ -1,4 +1,6 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
 import { readSettings, type Settings } from "../../src/cog/settings.ts";
@@ -144,6 +146,19 @@ describe("a server whose settings are wrong", () => {
         "hint: correct or unset what is named; docs/operate.md lists every variable\n",
     );
     await server.kill();
+  });
+
+  it("names those that cog.yaml sets, which the real environment wins over", async () => {
+    const project = mkdtempSync(join(tmpdir(), "cog-settings-"));
+    writeFileSync(
+      join(project, "cog.yaml"),
+      "predict: predict.ts\nenvironment: [COG_QUEUE_LENGTH=x, COG_SHUTDOWN_GRACE=soon]\n",
+    );
+    const server = await startServerProcess({ dir: project, env: { COG_SHUTDOWN_GRACE: "1" } });
+    expect((await server.exited).code).toBe(1);
+    expect(server.log()).toMatch(/^error: \[SERVER_SETTINGS\] COG_QUEUE_LENGTH="x" must be [^;]*\n/);
+    await server.kill();
+    rmSync(project, { recursive: true });
   });
 
   it("does not look at PORT where --port wins", async () => {
