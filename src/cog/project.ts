@@ -71,8 +71,14 @@ export function readProject(dir: string, options: ReadProjectOptions = {}): Proj
   return {
     dir: home,
     configFile,
-    predict: reference(stubs.predict ?? file.text("predict") ?? file.text("run"), home, "predict"),
-    train: reference(stubs.train ?? file.text("train"), home, "train"),
+    predict: reference(stubs.predict ?? file.text("predict") ?? file.text("run"), home, {
+      kind: "predict",
+      source: stubs.predict === null ? "predict" : "COG_PREDICT_TYPE_STUB",
+    }),
+    train: reference(stubs.train ?? file.text("train"), home, {
+      kind: "train",
+      source: stubs.train === null ? "train" : "COG_TRAIN_TYPE_STUB",
+    }),
     image: file.text("image"),
     gpu: file.section("build").gpu === true,
     concurrency: file.concurrency(),
@@ -109,13 +115,18 @@ function parseConfig(path: string): Record<string, unknown> {
 
 const modulePattern = /\.(?:ts|mts|js|mjs)$/;
 
-function reference(text: string | null, dir: string, kind: string): Reference | null {
+/** `source`: the key or the variable that names it. */
+function reference(
+  text: string | null,
+  dir: string,
+  { kind, source }: { kind: string; source: string },
+): Reference | null {
   if (text === null) return null;
   const colon = text.lastIndexOf(":");
   const path = colon < 0 ? text : text.slice(0, colon);
   const name = colon < 0 ? "default" : text.slice(colon + 1);
   if (!modulePattern.test(path) || name === "") {
-    throw new CodedError("PROJECT_CONFIG", `invalid ${kind} ${JSON.stringify(text)}`, {
+    throw new CodedError("PROJECT_CONFIG", `invalid ${source} ${JSON.stringify(text)}`, {
       hint: `write it as '${kind}.ts' or '${kind}.ts:name'`,
     });
   }

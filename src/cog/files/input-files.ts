@@ -5,8 +5,8 @@ import { extname, join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { CodedError } from "../../errors/index.ts";
+import { extensionFor } from "../media-types.ts";
 import { readDataUrl } from "./data-url.ts";
-import { extensionFor } from "./media-types.ts";
 import type { Fetch } from "./network.ts";
 import { inParallel } from "./parallel.ts";
 
@@ -128,8 +128,8 @@ function nameOf(url: string): string {
   } catch {
     // Kept as it is.
   }
-  // A decoded slash or NUL must not become part of a path.
-  name = name.split("/").at(-1)!.replaceAll("\0", "");
+  // As Cog: a decoded slash or NUL must not become part of a path.
+  name = name.replace(/[/\0]/g, "_");
   return name === "" || name === "." || name === ".." ? "file" : name;
 }
 

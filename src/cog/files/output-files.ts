@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { CodedError } from "../../errors/index.ts";
-import { mediaTypeOf } from "./media-types.ts";
+import { mediaTypeOf } from "../media-types.ts";
 import type { Fetch } from "./network.ts";
 import { inParallel } from "./parallel.ts";
 

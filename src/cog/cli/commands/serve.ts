@@ -21,7 +21,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
     ["--upload-url", flags.uploadUrl],
     ["--x-mode", flags.xMode],
     ["--await-explicit-shutdown", flags.awaitExplicitShutdown],
-  ].flatMap(([name, value]) => (value === undefined ? [] : [name!, value]));
+  ].flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
   const command = parseServeOptions(words, { ...process.env, ...environment(flags.env ?? []) });
   if (command.action !== "serve") throw new Failure(command.action === "usage" ? command.message : "");
   await serveUntilEnd({ ...command.options, ...(flags.file === undefined ? {} : { configFile: flags.file }) });

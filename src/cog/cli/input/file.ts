@@ -1,8 +1,8 @@
 import { open } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, join } from "node:path";
+import { mediaTypeOf } from "../../media-types.ts";
 import { Failure, systemErrorText } from "../failure.ts";
-import { mediaTypeOf } from "./media-type.ts";
 
 /** A data URL is one string, and a string of Node ends at 2^29 characters: base64 of 360 MiB stays below. */
 const maximumBytes = 360 * 2 ** 20;

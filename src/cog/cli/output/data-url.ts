@@ -1,4 +1,4 @@
-import { extensionOf } from "../input/media-type.ts";
+import { extensionFor } from "../../media-types.ts";
 
 /** A file that came in an answer: its bytes and the extension (with dot, or empty) for its media type. */
 export interface AnsweredFile {
@@ -15,7 +15,7 @@ export function parseDataUrl(text: unknown): AnsweredFile | undefined {
   const data = text.slice(comma + 1);
   const base64 = /;\s*base64\s*$/i.test(header);
   const bytes = base64 ? Buffer.from(data, "base64") : Buffer.from(percentDecoded(data), "latin1");
-  return { bytes, extension: extensionOf(header || "text/plain") };
+  return { bytes, extension: extensionFor(header || "text/plain") };
 }
 
 function percentDecoded(data: string): string {
