@@ -13,12 +13,17 @@ export async function main(argv: readonly string[]): Promise<number> {
   // A reader that has seen enough (`cog predict … | head`) ends the command; that is no error.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
   try {
-    await program(version).parseAsync(argv, { from: "user" });
+    await program(version).parseAsync(wanted(argv), { from: "user" });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError && error.code === "commander.helpDisplayed") await explainInputs(argv);
     return report(error);
   }
+}
+
+/** A bare `cog` asks what there is: that is help, and no mistake. */
+function wanted(argv: readonly string[]): string[] {
+  return argv.every((word) => word === "--debug" || word === "--no-color") ? [...argv, "--help"] : [...argv];
 }
 
 /** `--help` of a run lists the model's own inputs too. */
