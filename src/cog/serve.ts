@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { CodedError } from "../errors/index.ts";
+import type { LocalFiles } from "./files/local-files.ts";
 import { createListener } from "./http/app.ts";
 import { HealthReport } from "./http/health.ts";
 import { answerMalformed } from "./http/malformed.ts";
@@ -33,6 +34,8 @@ export interface ServeOptions {
   authorLogOnly?: boolean;
   /** Only the declarations are loaded; setup waits for beginSetup(). */
   holdSetup?: boolean;
+  /** Inputs that the caller hands over by reference; no other client can. */
+  localFiles?: LocalFiles;
   /** Settings (COG_*, WEBHOOK_AUTH_TOKEN, LOG_FORMAT, ...) and the environment of the author's process. Default: process.env. */
   env?: NodeJS.ProcessEnv;
 }
@@ -85,8 +88,18 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   const settings = readSettings(env, (message) => log.warn(message));
   const version = packageVersion();
   const userAgent = `llama-lora-cog/${version}`;
-  const { holdSetup = false } = options;
-  const predictions = new Predictions({ project, mode, settings, uploadUrl, userAgent, env, log, holdSetup });
+  const { holdSetup = false, localFiles = null } = options;
+  const predictions = new Predictions({
+    project,
+    mode,
+    settings,
+    uploadUrl,
+    userAgent,
+    env,
+    log,
+    holdSetup,
+    localFiles,
+  });
   const health = new HealthReport(predictions.main, { version, isKubernetes: settings.isKubernetes });
   const server = createServer({
     maxHeaderSize: largestHeaders,

@@ -35,6 +35,7 @@ export const errorCodes = {
   ENGINE_UNAVAILABLE: "The chosen engine or device cannot be used on this machine",
   ENGINE_ARGUMENT: "An argument given to the engine is outside its limits",
   PROJECT_CONFIG: "cog.yaml is missing or holds a value that is not possible",
+  PROXY_INVALID: "HTTP_PROXY or HTTPS_PROXY does not hold a proxy's address",
   PREDICTOR_INVALID: "A predictor or trainer is declared in a way that is not possible, or cannot be loaded",
   INPUT_FILE: "A file given as input cannot be fetched or decoded",
   OUTPUT_INVALID: "A predictor returned a value that is not JSON or does not fit its declared output",

@@ -1,3 +1,4 @@
+import type { LocalFiles } from "../files/local-files.ts";
 import type { Log } from "../log.ts";
 import type { Project } from "../project.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
@@ -20,6 +21,7 @@ export interface PredictionsOptions {
   readonly log: Log;
   /** Of the main worker. */
   readonly holdSetup: boolean;
+  readonly localFiles: LocalFiles | null;
 }
 
 /** Why there is no run: setup has not succeeded; no slot; no slot and no place in the queue. */

@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { type ErrorCode, errorCodes, isCodedError } from "../../errors/index.ts";
-import { fetchInputFiles } from "../files/input-files.ts";
+import { fetchInputFiles, type InputFileOptions } from "../files/input-files.ts";
 import type { Fetch } from "../files/network.ts";
 import { resolveOutputFiles } from "../files/output-files.ts";
 import type { Log, LogFields } from "../log.ts";
@@ -31,6 +31,7 @@ export interface RunOptions {
   readonly folder: string;
   readonly uploadUrl: string | null;
   readonly inputFetch: Fetch;
+  readonly localInputs: InputFileOptions["local"];
   readonly outputFetch: Fetch;
   readonly userAgent: string | null;
   readonly maxDownloadBytes: number;
@@ -178,7 +179,7 @@ export class Run implements RunListener {
   }
 
   async #prepare(hasFiles: boolean): Promise<void> {
-    const { schema, input, folder, inputFetch, userAgent, maxDownloadBytes } = this.#options;
+    const { schema, input, folder, inputFetch, localInputs, userAgent, maxDownloadBytes } = this.#options;
     const signal = this.#signal;
     try {
       await Promise.race([this.#supervisorReady(), aborted(signal)]);
@@ -191,6 +192,7 @@ export class Run implements RunListener {
       const files = await fetchInputFiles(input, schema!.fileFields, {
         folder: `${folder}/inputs`,
         fetch: inputFetch,
+        local: localInputs,
         userAgent,
         maxBytes: maxDownloadBytes,
         signal,

@@ -3,7 +3,6 @@ import { resolve } from "node:path";
 import { isCodedError } from "../../../errors/index.ts";
 import type { Failure } from "../failure.ts";
 import { inputSchema } from "../input/schema.ts";
-import { ModelClient } from "../run/client.ts";
 import { localDocument } from "../run/document.ts";
 import { type LocalModel, startLocalServer } from "../run/local.ts";
 import { waitUntilReady } from "../run/ready.ts";
@@ -43,15 +42,15 @@ export function weights(env: NodeJS.ProcessEnv, dir: string): Finding | undefine
 /** Runs the model's own setup once, as a server would: whatever it loads is opened and checked. */
 export async function setup(model: LocalModel, signal: AbortSignal): Promise<Finding> {
   const started = performance.now();
-  const server = await startLocalServer(model);
+  const { client, close } = await startLocalServer(model);
   try {
-    await waitUntilReady(new ModelClient(server.url), { timeoutSeconds: setupSeconds, signal, remote: false });
+    await waitUntilReady(client, { timeoutSeconds: setupSeconds, signal, remote: false });
     return ok(`setup succeeded in ${((performance.now() - started) / 1000).toFixed(1)} s`);
   } catch (error) {
     signal.throwIfAborted();
     return found("setup: ", error, "What the model itself printed is above; docs/errors.md explains the codes.");
   } finally {
-    await server.close({ abort: true });
+    await close();
   }
 }
 

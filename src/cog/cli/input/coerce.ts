@@ -1,6 +1,6 @@
 import { Failure } from "../failure.ts";
 import { problemsOf } from "./check.ts";
-import { fileAsDataUrl } from "./file.ts";
+import type { InputFiles } from "./files.ts";
 import { isFile, type Schema } from "./schema.ts";
 
 /** Turns the texts given for one name into the value its schema asks for; what does not fit stays text and fails the check. */
@@ -8,23 +8,22 @@ export async function coerced(
   name: string,
   texts: readonly string[],
   schema: Schema | undefined,
-  named: boolean,
+  files: InputFiles,
 ): Promise<unknown> {
   if (texts.length > 1) {
     const item = schema?.type === "array" ? schema.items : schema;
-    return Promise.all(texts.map((text) => single(name, text, item, named)));
+    return Promise.all(texts.map((text) => single(name, text, item, files)));
   }
   const text = texts[0]!;
-  if (schema?.type !== "array") return single(name, text, schema, named);
+  if (schema?.type !== "array") return single(name, text, schema, files);
   const list = text.startsWith("@") ? undefined : parsedList(text);
-  return list ?? [await single(name, text, schema.items, named)];
+  return list ?? [await single(name, text, schema.items, files)];
 }
 
-async function single(name: string, text: string, schema: Schema | undefined, named: boolean): Promise<unknown> {
-  // The name of a file means something to a file input only: a plain string input shows its data URL to the author.
-  if (text.startsWith("@")) return fileAsDataUrl(name, text.slice(1), named && isFile(schema));
+async function single(name: string, text: string, schema: Schema | undefined, files: InputFiles): Promise<unknown> {
+  if (text.startsWith("@")) return files[isFile(schema) ? "file" : "text"](name, text.slice(1));
   // The server would refuse it too, without knowing what was meant.
-  if (named && isFile(schema) && !/^(data|https?):/i.test(text)) {
+  if (files.onlyUrls && isFile(schema) && !/^(data|https?):/i.test(text)) {
     throw new Failure(`input "${name}": ${text} is not a URL`, { hint: `Send a file with @: -i ${name}=@${text}` });
   }
   if (schema?.anyOf) return firstThatFits(text, schema);

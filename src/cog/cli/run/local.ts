@@ -1,8 +1,12 @@
+import { randomBytes } from "node:crypto";
 import { CodedError, isCodedError } from "../../../errors/index.ts";
+import { LocalFiles } from "../../files/local-files.ts";
 import { type Project, readProject } from "../../project.ts";
 import type { RunningServer } from "../../serve.ts";
 import { Failure } from "../failure.ts";
+import { FilesByPath } from "../input/files-by-path.ts";
 import type { ModelDocument } from "../input/schema.ts";
+import { ModelClient } from "./client.ts";
 
 export interface LocalOptions {
   /** `-f` */
@@ -34,24 +38,43 @@ export function localModel(options: LocalOptions): LocalModel {
   return { project, env, mode, debug: options.debug };
 }
 
+/** The project's own server and what only this command has: its token, and the files handed to it by path. */
+export interface LocalServer {
+  server: RunningServer;
+  client: ModelClient;
+  files: FilesByPath;
+  /** Cancels what runs, ends the server, and removes what the command wrote for it. */
+  close(): Promise<void>;
+}
+
 /** Starts the project's own server, for this command alone, on a free port of the loopback address. */
 export async function startLocalServer(
   { project, env, mode, debug }: LocalModel,
   { holdSetup = false } = {},
-): Promise<RunningServer> {
+): Promise<LocalServer> {
   // Loaded here and not above: a run at an address, and a wrong input, need no server.
   const { startServer } = await import("../../serve.ts");
   const configFile = project.configFile ?? undefined;
-  return startServer({
+  const localFiles = new LocalFiles();
+  const token = randomBytes(16).toString("base64url");
+  const server = await startServer({
     projectDir: project.dir,
     configFile,
     mode,
     host: "127.0.0.1",
     port: 0,
-    env,
+    // The port is open to everyone on this machine; the model is not.
+    env: { ...env, COG_AUTH_TOKEN: token },
+    localFiles,
     authorLogOnly: !debug,
     holdSetup,
   });
+  const files = new FilesByPath(localFiles);
+  const close = async () => {
+    await server.close({ abort: true });
+    await files.close();
+  };
+  return { server, client: new ModelClient(server.url, token), files, close };
 }
 
 /**

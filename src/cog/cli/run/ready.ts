@@ -5,6 +5,7 @@ import { type ModelClient, Unreachable } from "./client.ts";
 import { codedFailure } from "./outcome.ts";
 
 const pollMs = 50;
+const remotePollMs = 250;
 
 export interface ReadyOptions {
   /** Limit for the setup; 0 is at once, not never. */
@@ -14,15 +15,21 @@ export interface ReadyOptions {
   remote: boolean;
 }
 
+/** What a server that is ready says of itself. */
+export interface ReadyServer {
+  /** It runs this package. */
+  isOurs: boolean;
+}
+
 /** Waits until the model's setup is done. @throws Failure when it failed, took too long, or the server is not well */
 export async function waitUntilReady(
   client: ModelClient,
   { timeoutSeconds, signal, remote }: ReadyOptions,
-): Promise<void> {
+): Promise<ReadyServer> {
   const deadline = performance.now() + timeoutSeconds * 1000;
-  while (performance.now() < deadline) {
+  for (let isTold = !remote; performance.now() < deadline; ) {
     const health = await client.health(signal).catch((error: unknown) => {
-      if (error instanceof Unreachable && !remote) return undefined;
+      if (error instanceof Unreachable && (!remote || error.mayBeStarting)) return undefined;
       throw error;
     });
     switch (health?.status) {
@@ -30,16 +37,18 @@ export async function waitUntilReady(
       case "STARTING":
         break;
       case "READY":
-        return;
+        return { isOurs: health!.version?.node !== undefined };
       case "SETUP_FAILED":
         throw setupFailure(health!.setup?.logs ?? "", remote);
       default:
-        if (remote && health!.status === "BUSY") return;
+        if (remote && health!.status === "BUSY") return { isOurs: health!.version?.node !== undefined };
         throw new Failure(`Container healthcheck returned unexpected status: ${health!.status}`);
     }
-    await sleep(pollMs, undefined, { signal });
+    if (!isTold) say(`Waiting for ${client.url}, which is starting...`);
+    isTold = true;
+    await sleep(remote ? remotePollMs : pollMs, undefined, { signal });
   }
-  throw new Failure("Timed out");
+  throw new Failure(remote ? `Timed out: ${client.url} was not ready after ${timeoutSeconds} seconds` : "Timed out");
 }
 
 const printedBySetup = "[coglet::setup] ";

@@ -1,5 +1,6 @@
-import type { RunningServer } from "../../serve.ts";
 import { Failure } from "../failure.ts";
+import type { InputFiles } from "../input/files.ts";
+import { FilesInBody } from "../input/files-in-body.ts";
 import { resolveInputs } from "../input/resolve.ts";
 import {
   inputSchema,
@@ -17,7 +18,7 @@ import { writeOutput } from "../output/write.ts";
 import { print, say } from "../terminal.ts";
 import { ModelClient, type RunAnswer, type RunBody } from "./client.ts";
 import { interruptible } from "./interrupt.ts";
-import type { LocalModel } from "./local.ts";
+import type { LocalModel, LocalServer } from "./local.ts";
 import { nextCommand } from "./next-command.ts";
 import { requireSuccess } from "./outcome.ts";
 import { printStream } from "./print-stream.ts";
@@ -27,6 +28,8 @@ export interface RunOptions {
   mode: "predict" | "train";
   /** A running server's address; undefined: the project in this folder. */
   url: string | undefined;
+  /** What the server at the address asks for. */
+  token: string | undefined;
   /** `-i` words */
   input: readonly string[];
   json: string | undefined;
@@ -56,22 +59,22 @@ export async function runModel(options: RunOptions): Promise<void> {
     archiveName: model && options.mode === "train" ? local?.archiveName(model.project) : undefined,
   });
   await interruptible(async (signal) => {
-    // Our own server gets the files' names with their data.
-    const resolve = (document: ModelDocument | undefined) =>
-      resolveInputs(supplied, inputSchema(document ?? {}, route), model !== undefined);
-    await withModel(model, signal, async (server) => {
+    const resolve = (document: ModelDocument | undefined, files: InputFiles) =>
+      resolveInputs(supplied, inputSchema(document ?? {}, route), files);
+    await withModel(model, signal, async (own) => {
       // A wrong input ends the command before gigabytes of weights are read.
-      const declared = server && (await local!.declaredBy(server, signal));
-      const checked = declared && (await resolve(declared));
-      if (server) {
+      const declared = own && (await local!.declaredBy(own.server, signal));
+      const checked = declared && (await resolve(declared, own!.files));
+      if (own) {
         say();
         say("Starting the model and running setup()...");
-        server.beginSetup();
+        own.server.beginSetup();
       }
-      const client = new ModelClient(server?.url ?? options.url!);
-      await waitUntilReady(client, { timeoutSeconds: options.setupTimeout, signal, remote: server === undefined });
+      const client = own?.client ?? new ModelClient(options.url!, options.token ?? null);
+      const waiting = { timeoutSeconds: options.setupTimeout, signal, remote: own === undefined };
+      const { isOurs } = await waitUntilReady(client, waiting);
       const document = declared ?? (await client.document(signal));
-      const input = checked ?? (await resolve(document));
+      const input = checked ?? (await resolve(document, new FilesInBody({ isOurs })));
       say(options.mode === "predict" ? "Running prediction..." : "Running training...");
       say();
       await runOnce(client, document ?? {}, { input, context: context(options) }, { ...options, route, to, signal });
@@ -86,15 +89,15 @@ export async function runModel(options: RunOptions): Promise<void> {
 async function withModel(
   model: LocalModel | undefined,
   signal: AbortSignal,
-  use: (server: RunningServer | undefined) => Promise<void>,
+  use: (own: LocalServer | undefined) => Promise<void>,
 ): Promise<void> {
   if (model === undefined) return use(undefined);
-  const server = await (await import("./local.ts")).startLocalServer(model, { holdSetup: true });
+  const own = await (await import("./local.ts")).startLocalServer(model, { holdSetup: true });
   try {
     signal.throwIfAborted();
-    await use(server);
+    await use(own);
   } finally {
-    await server.close({ abort: true });
+    await own.close();
   }
 }
 
