@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { CommanderError } from "commander";
 import { isCodedError } from "../../errors/index.ts";
+import { asCalled } from "./called-as.ts";
 import { Failure } from "./failure.ts";
 import { program } from "./program.ts";
 import { print, say } from "./terminal.ts";
@@ -36,13 +37,13 @@ async function explainInputs(argv: readonly string[]): Promise<void> {
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode;
   if (error instanceof Failure) {
-    if (error.message !== "") say(error.message);
-    if (error.hint) say(error.hint);
+    if (error.message !== "") say(asCalled(error.message));
+    if (error.hint) say(asCalled(error.hint));
     return error.exitCode;
   }
   if (isCodedError(error)) {
-    say(`error [${error.code}]: ${error.message}`);
-    if (error.hint) say(error.hint);
+    say(asCalled(`error [${error.code}]: ${error.message}`));
+    if (error.hint) say(asCalled(error.hint));
     return 1;
   }
   say(error instanceof Error ? error.stack : String(error));

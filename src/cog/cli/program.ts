@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { Failure } from "./failure.ts";
 import type { RunOptions } from "./run/run.ts";
+import { quoted } from "./shell.ts";
 
 const configHelp = "The project's configuration (default: cog.yaml here or in a folder above)";
 
@@ -138,7 +139,7 @@ function address(target: string | undefined): string | undefined {
   if (target === undefined || /^https?:\/\//.test(target)) return target;
   if (target.includes("=")) throw new Failure(`Invalid image name '${target}'. Did you forget \`-i\`?`);
   throw new Failure(`${target}: this command runs the model of the current folder, or one at an address`, {
-    hint: `An image: docker run -d -p 5000:5000 ${target}, then cog predict http://localhost:5000`,
+    hint: `An image: \`docker run -d -p 5000:5000 ${quoted(target)}\`, then \`cog predict http://localhost:5000\``,
   });
 }
 

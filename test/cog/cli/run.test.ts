@@ -1,5 +1,7 @@
 import { type ChildProcess, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { addressOf, buildCommand, lastLine, ProjectFolder, resultOf } from "./command.ts";
 
@@ -112,10 +114,89 @@ describe("cog train", () => {
     const project = open("tuned", { ...dataset, "weights/base.bin": "base" });
     const result = await project.run(["train", "-i", "dataset=@d.json", "-i", "epochs=3"]);
     expect(result.stderr).toContain("\nRunning training...\n\ntraining on d.json\nWritten output to: adapter.tar.gz\n");
-    expect(lastLine(result.stderr)).toBe('cog predict -i adapter=@adapter.tar.gz -i prompt="..."');
+    expect(lastLine(result.stderr)).toBe(`node ${project.script} predict -i adapter=@adapter.tar.gz -i prompt="..."`);
     expect({ ...result, stderr: "" }).toEqual({ exit: 0, stdout: "", stderr: "" });
     expect(project.written()).toEqual(["adapter.tar.gz"]);
     expect(project.read("adapter.tar.gz").toString()).toBe("xxx");
+  });
+
+  it("prints a next command that a shell takes as it is, with what the training was given", async () => {
+    const project = open("tuned", {
+      ...dataset,
+      "it's ours.yaml": "predict: predict.ts\ntrain: train.ts\ntrain_output: adapter.tar.gz\n",
+      "predict.ts": `import { definePredictor, Input, Output } from "llama-lora-cog/cog";
+        export default definePredictor({
+          inputs: { prompt: Input.string(), adapter: Input.path() },
+          output: Output.string(),
+          predict: async ({ prompt, adapter }) => [process.env.GREETING, adapter.name, prompt].join("|"),
+        });`,
+    });
+    rmSync(join(project.path, "cog.yaml"));
+    const words = ["-f", "it's ours.yaml", "-e", 'GREETING=$HOME `hi` "you"', "-i", "dataset=@d.json"];
+    const result = await project.run(["train", ...words, "-o", "my own; adapter"]);
+    const { stdout } = spawnSync("sh", ["-c", lastLine(result.stderr)], { cwd: project.path, encoding: "utf8" });
+    expect(stdout).toBe('$HOME `hi` "you"|my own; adapter.tar.gz|...\n');
+  });
+
+  it("prints commands as it was called: by npx, by a script of package.json, through the PATH", async () => {
+    const project = open("tuned", {
+      ...dataset,
+      "package.json": '{"scripts":{"teach":"cog train -i dataset=@d.json"}}',
+    });
+    const bin = join(project.path, "node_modules", ".bin");
+    mkdirSync(bin, { recursive: true });
+    symlinkSync(project.script, join(bin, "cog"));
+    const env = { ...process.env, npm_config_offline: "true" };
+    const printed = (command: string, path = process.env.PATH!) => {
+      const options = { cwd: project.path, env: { ...env, PATH: path }, encoding: "utf8" } as const;
+      const { status, stderr } = spawnSync("sh", ["-c", command], options);
+      expect(status, stderr).toBe(0);
+      return lastLine(stderr);
+    };
+    const words = 'predict -i adapter=@adapter.tar.gz -i prompt="..."';
+    expect(printed("npx cog train -i dataset=@d.json")).toBe(`npx cog ${words}`);
+    expect(printed("npm run teach")).toBe(`npx cog ${words}`);
+    symlinkSync(project.script, join(project.path, "cog"));
+    expect(printed("cog train -i dataset=@d.json", `${project.path}:${process.env.PATH}`)).toBe(`cog ${words}`);
+    expect(printed("./cog train -i dataset=@d.json")).toBe(`./cog ${words}`);
+    const asked = spawnSync("sh", ["-c", "npx cog predict http://127.0.0.1:9"], { cwd: project.path, env });
+    expect(lastLine(asked.stderr.toString())).toBe("Is the server running there? `npx cog serve` starts one.");
+  });
+
+  it("answers --json with the whole answer on standard output; the archive keeps its name", async () => {
+    const project = open("tuned", dataset);
+    const result = await project.run(["train", "--json", '{"dataset":"@d.json","epochs":2}']);
+    expect(result.exit, result.stderr).toBe(0);
+    expect(JSON.parse(result.stdout)).toMatchObject({ status: "succeeded", output: { weights: "adapter.tar.gz" } });
+    expect(project.written()).toEqual(["adapter.tar.gz"]);
+    const plain = open("train", dataset);
+    const answer = await plain.run(["train", "--json", '{"dataset":"@d.json"}']);
+    expect(JSON.parse(answer.stdout)).toMatchObject({ status: "succeeded", output: { weights: "weights.bin" } });
+    expect(plain.written()).toEqual(["weights.bin"]);
+  });
+
+  it("says that an adapter will be overwritten before the training begins", async () => {
+    const project = open("tuned", { ...dataset, "adapter.tar.gz": "the old one" });
+    const { stderr } = await project.run(["train", "-i", "dataset=@d.json"]);
+    expect(stderr).toContain(
+      "adapter.tar.gz is there already and will be overwritten; -o gives another name\nRunning training...\n",
+    );
+  });
+
+  it("at an address gives files the names that they get here, and prints a command for that address", async () => {
+    const trainer = open("tuned").start(["serve", "--host", "127.0.0.1", "-p", "0", "--x-mode", "train"]);
+    const trainerEnded = resultOf(trainer);
+    const address = await addressOf(trainer);
+    const there = open("none", dataset);
+    const result = await there.run(["train", address, "-i", "dataset=@d.json"]);
+    expect(there.written()).toEqual(["adapter.tar.gz"]);
+    expect(lastLine(result.stderr)).toBe(
+      `node ${there.script} predict ${address} -i adapter=@adapter.tar.gz -i prompt="..."`,
+    );
+    const again = await there.run(["train", address, "-i", "dataset=@d.json"]);
+    expect([again.exit, again.stderr]).toEqual([1, expect.stringContaining("adapter.tar.gz is there already\n")]);
+    trainer.kill("SIGTERM");
+    expect((await trainerEnded).stderr).toContain("training on d.json");
   });
 
   it("names no next command where a training answers nothing", async () => {

@@ -1,3 +1,4 @@
+import { asCalled } from "../called-as.ts";
 import type { Finding } from "../doctor/finding.ts";
 import { memory, nodeVersion, port, temporaryFiles } from "../doctor/machine.ts";
 import { declaration, found, setup, weights } from "../doctor/model.ts";
@@ -16,8 +17,8 @@ export async function doctor(flags: DoctorFlags): Promise<void> {
   let errors = 0;
   const tell = async (finding: Finding) => {
     if (finding.level === "error") errors += 1;
-    await print(`${finding.level.padEnd(5)}  ${finding.text}\n`);
-    if (finding.hint) await print(`       ${finding.hint}\n`);
+    await print(asCalled(`${finding.level.padEnd(5)}  ${finding.text}\n`));
+    if (finding.hint) await print(asCalled(`       ${finding.hint}\n`));
   };
   await interruptible(async (signal) => {
     await tell(nodeVersion());

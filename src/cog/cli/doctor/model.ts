@@ -34,7 +34,7 @@ export function weights(env: NodeJS.ProcessEnv, dir: string): Finding | undefine
   } catch {
     return problem(
       `COG_WEIGHTS: ${value} does not exist (seen from ${dir})`,
-      "Set it to the archive that cog train wrote, best as an absolute path, or unset it.",
+      "Set it to the archive that `cog train` wrote, best as an absolute path, or unset it.",
     );
   }
 }

@@ -7,6 +7,7 @@ import type { ModelDocument } from "../input/schema.ts";
 export interface DocumentRequest {
   predict: Reference | null;
   train: Reference | null;
+  trainOutput: string | null;
   /** The one of the two that must load; the other is left out of the document if it does not. */
   needed: "predict" | "train";
 }
@@ -21,14 +22,14 @@ process.once("message", async (request: DocumentRequest) => {
   process.send!(answer, () => process.exit(0));
 });
 
-async function documentOf({ predict, train, needed }: DocumentRequest): Promise<DocumentAnswer> {
+async function documentOf({ predict, train, trainOutput, needed }: DocumentRequest): Promise<DocumentAnswer> {
   const load = async (reference: Reference | null, mode: DocumentRequest["needed"]) => {
     if (reference === null) return null;
     const loading = loadPredictor(reference, mode === "predict" ? "predictor" : "trainer");
     return mode === needed ? loading : loading.catch(() => null);
   };
   try {
-    const document = openApiDocument(await load(predict, "predict"), await load(train, "train"));
+    const document = openApiDocument(await load(predict, "predict"), await load(train, "train"), trainOutput);
     return { document: document as ModelDocument };
   } catch (error) {
     if (isCodedError(error)) return { error: { code: error.code, message: error.message, hint: error.hint } };

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { CodedError, isCodedError } from "../../../errors/index.ts";
+import { isCodedError } from "../../../errors/index.ts";
 import { LocalFiles } from "../../files/local-files.ts";
 import { type Project, readProject } from "../../project.ts";
 import type { RunningServer } from "../../serve.ts";
@@ -91,18 +91,6 @@ export async function declaredBy(server: RunningServer, signal: AbortSignal): Pr
     if (signal.aborted || isCodedError(error)) throw error;
     throw new Failure((error as Error).message, { cause: error });
   }
-}
-
-/**
- * The name of the archive that a project's trainings write: the key `train_output` of cog.yaml, which other clients pass over.
- * Without it a training's result goes where other clients put it.
- */
-export function archiveName({ configFile, config }: Project): string | undefined {
-  const name = config.train_output;
-  if (name === undefined || name === null) return undefined;
-  if (typeof name !== "string" || !/^[^/\\\0]*[^/\\.\0]$/.test(name))
-    throw new CodedError("PROJECT_CONFIG", `${configFile}: train_output must be the name of a file, without a folder`);
-  return name;
 }
 
 /** Text on this terminal. A training's own lines are its progress and are shown; a prediction's are not, as with other clients. */

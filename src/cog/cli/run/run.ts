@@ -9,12 +9,14 @@ import {
   outputSchema,
   type Route,
   type Schema,
+  trainOutput,
 } from "../input/schema.ts";
 import { parseJson, parsePairs } from "../input/supplied.ts";
 import { deliver, writeFiles } from "../output/deliver.ts";
-import { type Destination, destination } from "../output/destination.ts";
+import { type Destination, destination, overwritten } from "../output/destination.ts";
 import { indentedRecord } from "../output/json.ts";
 import { writeOutput } from "../output/write.ts";
+import { quoted } from "../shell.ts";
 import { print, say } from "../terminal.ts";
 import { ModelClient, type RunAnswer, type RunBody } from "./client.ts";
 import { interruptible } from "./interrupt.ts";
@@ -52,12 +54,9 @@ export async function runModel(options: RunOptions): Promise<void> {
   const local = options.url === undefined ? await import("./local.ts") : undefined;
   const model = local?.localModel(options);
   const route = options.mode === "predict" ? "/predictions" : "/trainings";
-  const to = destination({
-    output: options.output,
-    base: options.mode === "predict" ? "output" : "weights",
-    json: options.json !== undefined && !options.stream,
-    archiveName: model && options.mode === "train" ? local?.archiveName(model.project) : undefined,
-  });
+  const destined = (archiveName: string | null) => destinationOf(options, archiveName);
+  // A folder that cannot be written to ends the command before the model is started.
+  const known = model && destined(model.project.trainOutput);
   await interruptible(async (signal) => {
     const resolve = (document: ModelDocument | undefined, files: InputFiles) =>
       resolveInputs(supplied, inputSchema(document ?? {}, route), files);
@@ -75,10 +74,32 @@ export async function runModel(options: RunOptions): Promise<void> {
       const { isOurs } = await waitUntilReady(client, waiting);
       const document = declared ?? (await client.document(signal));
       const input = checked ?? (await resolve(document, new FilesInBody({ isOurs })));
+      const to = known ?? destined(trainOutput(document ?? {}));
+      if (options.mode === "train")
+        tellOverwritten(to, known === undefined && options.output === undefined && to.archive !== undefined);
       say(options.mode === "predict" ? "Running prediction..." : "Running training...");
       say();
       await runOnce(client, document ?? {}, { input, context: context(options) }, { ...options, route, to, signal });
     });
+  });
+}
+
+/** @throws Failure where the name is the server's: it must not choose which of the user's files is lost */
+function tellOverwritten(to: Destination, isNamedByServer: boolean): void {
+  const lost = overwritten(to);
+  if (lost === undefined) return;
+  if (isNamedByServer)
+    throw new Failure(`${lost} is there already`, { hint: `Say where the result goes: -o ${quoted(lost)}` });
+  say(`${lost} is there already and will be overwritten; -o gives another name`);
+}
+
+function destinationOf({ mode, output, json, stream }: RunOptions, archiveName: string | null): Destination {
+  const isTraining = mode === "train";
+  return destination({
+    output,
+    base: isTraining ? "weights" : "output",
+    json: json !== undefined && !stream,
+    archiveName: isTraining ? archiveName : null,
   });
 }
 
@@ -114,10 +135,13 @@ async function runOnce(client: ModelClient, document: ModelDocument, body: RunBo
     return;
   }
   const answer = await client.run(plan.route, body, plan.signal);
-  if (plan.json !== undefined) return printRecord(answer, schema, plan.to);
-  requireSuccess(answer);
-  const written = await deliver(answer.output, schema, plan.to);
-  if (plan.to.archive !== undefined && written.length > 0) say(nextCommand(document, plan.to.archive));
+  let written: string[];
+  if (plan.json !== undefined) written = await printRecord(answer, schema, plan.to);
+  else {
+    requireSuccess(answer);
+    written = await deliver(answer.output, schema, plan.to);
+  }
+  if (plan.to.archive !== undefined && written.length > 0) say(nextCommand(document, plan.to.archive, plan));
 }
 
 function wantsStream(document: ModelDocument, schema: Schema | undefined, plan: RunPlan): boolean {
@@ -128,15 +152,18 @@ function wantsStream(document: ModelDocument, schema: Schema | undefined, plan: 
   return plan.stream || (offered && oneText && terminal);
 }
 
-/** JSON mode: the whole answer, a failed run's too; files are written and stand there by their paths. */
-async function printRecord(answer: RunAnswer, schema: Schema | undefined, to: Destination): Promise<void> {
-  const succeeded = answer.status === "succeeded";
-  const output = succeeded ? (await writeFiles(answer.output ?? null, schema, to)).shown : (answer.output ?? null);
+/** JSON mode: the whole answer, a failed run's too; files are written (the result) and stand there by their paths. */
+async function printRecord(answer: RunAnswer, schema: Schema | undefined, to: Destination): Promise<string[]> {
   const { status, error, metrics } = answer;
+  const succeeded = status === "succeeded";
+  const answered = answer.output ?? null;
+  const files = succeeded ? await writeFiles(answered, schema, to) : { shown: answered, written: [] };
+  const output = files.shown;
   const text = indentedRecord({ status, output, error: error ?? "", metrics: metrics ?? null });
   if (to.text === undefined) await print(`${text}\n`);
   else await writeOutput(to.text, text);
   if (!succeeded) throw new Failure("");
+  return files.written;
 }
 
 function context({ useReplicateToken }: RunOptions): Record<string, string> {

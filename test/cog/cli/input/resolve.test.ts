@@ -26,6 +26,7 @@ const document = documentOf(
     x: { type: "number" },
     flag: { type: "boolean" },
     stop: { type: "array", items: { type: "string" }, nullable: true },
+    modules: { type: "array", items: { $ref: "#/components/schemas/style" } },
     counts: { type: "array", items: { type: "integer" } },
     style: { allOf: [{ $ref: "#/components/schemas/style" }], "x-order": 6 },
     amount: { anyOf: [{ type: "integer" }, { type: "string" }] },
@@ -60,6 +61,35 @@ describe("-i name=value", () => {
   it("makes a list of a repeated name, item by item", async () => {
     expect(await resolve("counts=1", "counts=2")).toEqual({ counts: [1, 2] });
     expect(await resolve('stop=["x"]', "stop=y")).toEqual({ stop: ['["x"]', "y"] });
+  });
+
+  it.each([
+    ["plain,bold"],
+    ["plain, bold"],
+    ["[plain,bold]"],
+    ["['plain', 'bold']"],
+    ['["plain","bold"]'],
+    ['"["plain","bold"]"'],
+    ['"[\\"plain\\",\\"bold\\"]"'],
+  ])("%s is a list of choices", async (text) => {
+    expect(await resolve(`modules=${text}`)).toEqual({ modules: ["plain", "bold"] });
+  });
+
+  it("takes choices one at a time and together", async () => {
+    expect(await resolve("modules=bold")).toEqual({ modules: ["bold"] });
+    expect(await resolve("modules=bold", "modules=plain,bold")).toEqual({ modules: ["bold", "plain", "bold"] });
+    expect(await resolve("modules=[]")).toEqual({ modules: [] });
+    // Text that is free may hold a comma.
+    expect(await resolve("stop=a,b")).toEqual({ stop: ["a,b"] });
+  });
+
+  it("takes Python's True and False as booleans, and as text where text fits", async () => {
+    expect(await resolve("flag=True")).toEqual({ flag: true });
+    expect(await resolve("flag=False", "amount=True", "text=True")).toEqual({
+      flag: false,
+      amount: "True",
+      text: "True",
+    });
   });
 
   it("takes the first type of a union that fits", async () => {
@@ -126,10 +156,20 @@ describe("a wrong input", () => {
     ["that is too large", ["n=9"], 'invalid input "n": number must be at most 5'],
     ["that is too small", ["n=0"], 'invalid input "n": number must be at least 1'],
     ["that is too long", ["text=sixsix"], 'invalid input "text": maximum string length is 5'],
-    ["outside the choices", ["style=odd"], 'invalid input "style": must be one of: plain, bold'],
+    ["outside the choices", ["style=odd"], 'invalid input "style": must be one of: plain, bold; found "odd"'],
+    [
+      "outside the choices of a list",
+      ["modules=plain,odd"],
+      'invalid input "modules.1": must be one of: plain, bold; found "odd"',
+    ],
     ["off the pattern", ["slug=A"], 'invalid input "slug": string doesn\'t match the regular expression "^[a-z]+$"'],
     ["in a list", ["counts=1", "counts=b"], 'invalid input "counts.1": expected integer, got string'],
-    ["repeated though it is single", ["text=a", "text=b"], 'invalid input "text": expected string, got array'],
+    [
+      "repeated though it is single",
+      ["text=a", "text=b", "text=c"],
+      'invalid input "text": given 3 times, takes one value',
+    ],
+    ["of a union repeated", ["amount=1", "amount=2"], 'invalid input "amount": given 2 times, takes one value'],
     ["that should be JSON", ["options={"], 'input "options": the value must be JSON'],
   ];
   it.each(cases)("%s", async (_title, words, message) => {

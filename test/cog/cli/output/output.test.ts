@@ -96,7 +96,7 @@ describe("the destination", () => {
 
   it("is never a folder called weights, where a model's own weights are", () => {
     mkdirSync(inFolder("weights"));
-    for (const archiveName of ["adapter.tar.gz", undefined]) {
+    for (const archiveName of ["adapter.tar.gz", null]) {
       for (const output of [inFolder("weights"), `${inFolder("weights")}/`]) {
         expect(() => destination({ output, base: "weights", json: false, archiveName })).toThrow(
           "choose another --output",
@@ -106,9 +106,9 @@ describe("the destination", () => {
   });
 
   it("is checked before anything runs", () => {
-    expect(() => destination({ output: inFolder("no/such/x"), base: "output", json: false })).toThrow(
-      `Output path is not writable: Output directory is not writable: ${inFolder("no/such")}`,
-    );
+    expect(() =>
+      destination({ output: inFolder("no/such/x"), base: "output", json: false, archiveName: null }),
+    ).toThrow(`Output path is not writable: Output directory is not writable: ${inFolder("no/such")}`);
   });
 });
 
