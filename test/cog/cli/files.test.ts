@@ -100,6 +100,44 @@ describe("a file given to this folder's model", () => {
   });
 });
 
+describe("an address typed for this folder's model", () => {
+  it("may be inside the network, in -i and --json, alone and in a list", async () => {
+    const files = opens(await Receiver.start(({ path }) => ({ body: `content of ${path}` })));
+    const project = readerProject();
+    const env = { COG_ALLOW_PRIVATE_NETWORK: "" };
+    const { name, bytes } = await answered(project, ["-i", `f=${files.url}/rows.json`], env);
+    expect([name, Buffer.from(bytes, "base64").toString()]).toEqual(["rows.json", "content of /rows.json"]);
+    const json = JSON.stringify({ f: `${files.url}/a.txt`, files: [`${files.url}/b.txt`] });
+    const { output } = await answered(project, ["--json", json], env);
+    expect(output).toMatchObject({ name: "a.txt", names: ["b.txt"] });
+  });
+
+  it("may not lead elsewhere inside, and the message says what allows it", async () => {
+    const inside = opens(await Receiver.start(() => ({ body: "inside" })));
+    const location = inside.url.replace("127.0.0.1", "localhost");
+    const files = opens(await Receiver.start(() => ({ status: 302, headers: { location } })));
+    const result = await readerProject().run(["predict", "-i", `f=${files.url}`], {
+      env: { COG_ALLOW_PRIVATE_NETWORK: "" },
+    });
+    expect([result.exit, lastLine(result.stderr)]).toEqual([
+      1,
+      'error [INPUT_FILE]: input "f": localhost is not a public address; the server reaches it with COG_ALLOW_PRIVATE_NETWORK=1',
+    ]);
+    expect(inside.received).toEqual([]);
+  });
+
+  it("is refused from a client of a server, which names the setting", async () => {
+    const project = readerProject();
+    const server = await startServerProcess({ dir: project.path, env: { COG_ALLOW_PRIVATE_NETWORK: null } });
+    opens({ close: () => server.kill() });
+    await server.until("READY");
+    const files = opens(await Receiver.start(() => ({ body: "inside" })));
+    const result = await project.run(["predict", server.url, "-i", `f=${files.url}`]);
+    expect([result.exit, lastLine(result.stderr)]).toEqual([1, expect.stringContaining("COG_ALLOW_PRIVATE_NETWORK=1")]);
+    expect(files.received).toEqual([]);
+  });
+});
+
 describe("what only the command's own server is told", () => {
   const request = (f: string) => ({
     method: "POST",

@@ -1,8 +1,10 @@
 import { type ChildProcess, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { Receiver } from "../receiver.ts";
 import { addressOf, buildCommand, lastLine, ProjectFolder, resultOf } from "./command.ts";
 
 beforeAll(buildCommand);
@@ -243,6 +245,85 @@ describe("cog serve", () => {
     expect([gone.exit, gone.stderr]).toEqual([1, expect.stringContaining(`Cannot reach ${url}: connection refused`)]);
   });
 
+  it("is waited for while it starts: before its port is open, and during its setup", async () => {
+    const slow = `import { definePredictor, Input, Output } from "llama-lora-cog/cog";
+      export default definePredictor({
+        inputs: { s: Input.string() },
+        output: Output.string(),
+        setup: () => new Promise((resolve) => setTimeout(resolve, 1500)),
+        predict: ({ s }) => s,
+      });`;
+    const project = open("echo", { "predict.ts": slow });
+    const port = await freePort();
+    const words = ["predict", `http://127.0.0.1:${port}`, "-i", "s=hi"];
+    const early = project.run(words);
+    const server = project.start(["serve", "--host", "127.0.0.1", "-p", String(port)]);
+    const ended = resultOf(server);
+    expect(await early).toEqual({
+      exit: 0,
+      stdout: "hi\n",
+      stderr: `Waiting for http://127.0.0.1:${port}, which is starting...\nRunning prediction...\n\n`,
+    });
+    server.kill("SIGTERM");
+    await ended;
+  });
+
+  it("is waited for as long as --setup-timeout says", async () => {
+    const starting = await Receiver.start(() => ({ body: '{"status":"STARTING"}' }));
+    const there = open("none");
+    const result = await there.run(["predict", starting.url, "--setup-timeout", "1"]);
+    expect([result.exit, lastLine(result.stderr)]).toEqual([
+      1,
+      `Timed out: ${starting.url} was not ready after 1 seconds`,
+    ]);
+    await starting.close();
+  });
+
+  it("that is no Cog server is not waited for", async () => {
+    const other = await Receiver.start(() => ({ status: 404 }));
+    const result = await open("none").run(["predict", other.url]);
+    expect([result.exit, lastLine(result.stderr)]).toEqual([
+      1,
+      `${other.url} is no Cog server: /health-check answered with status 404`,
+    ]);
+    await other.close();
+  });
+
+  it("that asks for a token gets --token, or COG_AUTH_TOKEN", async () => {
+    const project = open("echo");
+    const server = project.start(["serve", "--host", "127.0.0.1", "-p", "0"], { COG_AUTH_TOKEN: "t0ken" });
+    const ended = resultOf(server);
+    const url = await addressOf(server);
+    const there = open("none");
+    const words = ["predict", url, "-i", "s=you"];
+    const none = { env: { COG_AUTH_TOKEN: "" } };
+    expect(await there.run([...words, "--token", "t0ken"], none)).toMatchObject({ exit: 0, stdout: "hello you\n" });
+    expect(await there.run(words, { env: { COG_AUTH_TOKEN: "t0ken" } })).toMatchObject({ exit: 0 });
+    const hint = "Give it with --token, or in the variable COG_AUTH_TOKEN.\n";
+    expect(await there.run(words, none)).toMatchObject({ exit: 1, stderr: `${url} asks for a token\n${hint}` });
+    expect(await there.run([...words, "--token", "other"], none)).toMatchObject({
+      exit: 1,
+      stderr: `${url} does not take this token\n${hint}`,
+    });
+    server.kill("SIGTERM");
+    await ended;
+    // The model of the folder needs none, whatever the variable says.
+    expect(await project.run(["predict", "-i", "s=me"], { env: { COG_AUTH_TOKEN: "t0ken" } })).toMatchObject({
+      exit: 0,
+    });
+  });
+
+  it("has its own variables and configuration: -e and -f are refused with an address, --token without", async () => {
+    const project = open("echo");
+    const url = "http://127.0.0.1:9";
+    for (const [words, message] of [
+      [["predict", url, "-e", "A=b"], `--env is for the model of this folder; ${url} has its own`],
+      [["train", url, "-f", "cog.yaml"], `--file is for the model of this folder; ${url} has its own`],
+      [["predict", "--token", "t"], "--token is for a server at an address; the model of this folder needs none"],
+    ] as const)
+      expect(await project.run(words)).toEqual({ exit: 1, stdout: "", stderr: `${message}\n` });
+  });
+
   it("is what the images' `python -m cog.server.http` starts", async () => {
     const project = open("train");
     const server = project.startShim(["-m", "cog.server.http", "--x-mode", "train"], { PORT: "0" });
@@ -253,6 +334,15 @@ describe("cog serve", () => {
     expect((await ended).exit).toBe(0);
   });
 });
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
 
 /** Resolves when standard output holds the text. */
 function said(child: ChildProcess, text: string): Promise<void> {

@@ -115,19 +115,18 @@ export class ModelClient {
 
 /** Statuses of a gateway whose server is not there yet. */
 const startingGateway = new Set([502, 503, 504]);
-/** What a port of a container gives whose server has not opened it yet. */
-const startingPort = new Set(["ECONNRESET", "UND_ERR_SOCKET"]);
 
 /** The server did not answer at all. */
 export class Unreachable extends Failure {
-  /** Something is there that takes connections, and breaks them off. */
-  readonly mayBeStarting: boolean;
+  /** "refused": nobody listens. "broken": a container's port, as long as the server behind it has not opened it. */
+  readonly how: "refused" | "broken" | "other";
 
   constructor(url: string, cause: unknown) {
     const { code, message } = cause as NodeJS.ErrnoException;
     const text = code === "ECONNREFUSED" ? "connection refused" : (code ?? message);
     super(`Cannot reach ${url}: ${text}`, { cause, hint: "Is the server running there? `cog serve` starts one." });
-    this.mayBeStarting = code !== undefined && startingPort.has(code);
+    const isBroken = code === "ECONNRESET" || code === "UND_ERR_SOCKET";
+    this.how = code === "ECONNREFUSED" ? "refused" : isBroken ? "broken" : "other";
   }
 }
 

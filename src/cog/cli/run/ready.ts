@@ -6,6 +6,8 @@ import { codedFailure } from "./outcome.ts";
 
 const pollMs = 50;
 const remotePollMs = 250;
+/** A server that was started a moment ago opens its port within seconds; a wrong address never does. */
+const closedPortMs = 5000;
 
 export interface ReadyOptions {
   /** Limit for the setup; 0 is at once, not never. */
@@ -26,10 +28,13 @@ export async function waitUntilReady(
   client: ModelClient,
   { timeoutSeconds, signal, remote }: ReadyOptions,
 ): Promise<ReadyServer> {
-  const deadline = performance.now() + timeoutSeconds * 1000;
+  const started = performance.now();
+  const deadline = started + timeoutSeconds * 1000;
+  const isStarting = ({ how }: Unreachable) =>
+    !remote || how === "broken" || (how === "refused" && performance.now() - started < closedPortMs);
   for (let isTold = !remote; performance.now() < deadline; ) {
     const health = await client.health(signal).catch((error: unknown) => {
-      if (error instanceof Unreachable && (!remote || error.mayBeStarting)) return undefined;
+      if (error instanceof Unreachable && isStarting(error)) return undefined;
       throw error;
     });
     switch (health?.status) {
