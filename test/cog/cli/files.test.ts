@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { statSync, truncateSync } from "node:fs";
+import { statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { list } from "tar";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -211,6 +211,24 @@ describe("a file given to a server elsewhere", () => {
     expect((await project.run(["predict", server.url, "-i", "f=@set"])).exit).toBe(0);
     const { input } = JSON.parse(server.received.at(-1)!.body.toString());
     expect(input.f).toMatch(/^data:application\/x-tar;base64,/);
+  });
+});
+
+describe("the file weights of a training without train_output, as Cog's client writes it", () => {
+  it("is taken as an adapter by the model of this repository: as an input and in COG_WEIGHTS", async () => {
+    const rows = JSON.stringify(Array.from({ length: 4 }, (_, i) => ({ instruction: `say ${i}`, output: `${i}` })));
+    const project = opens(new ProjectFolder(undefined, { "rows.json": rows }));
+    const config = ["predict", "train"].map((mode) => `${mode}: ${join(project.root, mode)}.ts\n`).join("");
+    writeFileSync(join(project.path, "cog.yaml"), config);
+    const training = await project.run(["train", "-i", "dataset=@rows.json", "-i", "num_epochs=1"]);
+    expect(training.exit, training.stderr).toBe(0);
+    expect(Object.keys(JSON.parse(project.read("weights").toString()))).toEqual(["weights"]);
+    const words = ["predict", "--stream", "-i", "prompt=say 1", "-i", "temperature=0", "-i", "max_new_tokens=4"];
+    const asInput = await project.run([...words, "-i", "adapter=@weights"]);
+    const fromStart = await project.run(words, { env: { COG_WEIGHTS: "weights" } });
+    const unpacked = await project.run([...words, "-i", "adapter=@weights.gz"]);
+    expect(asInput).toEqual(unpacked);
+    expect([asInput.exit, fromStart.exit, fromStart.stdout]).toEqual([0, 0, unpacked.stdout]);
   });
 });
 
