@@ -1,50 +1,7 @@
 import { lookup as lookupAddress } from "node:dns";
-import { BlockList, isIP, type LookupFunction } from "node:net";
+import { isIP, type LookupFunction } from "node:net";
 import { type Dispatcher, request } from "undici";
 import { connections } from "../../network/proxy.ts";
-
-/** Loopback, private, link-local (cloud metadata), multicast and other addresses no client of ours may reach through us. */
-const refused = new BlockList();
-for (const [address, prefix] of [
-  ["0.0.0.0", 8],
-  ["10.0.0.0", 8],
-  ["100.64.0.0", 10],
-  ["127.0.0.0", 8],
-  ["169.254.0.0", 16],
-  ["172.16.0.0", 12],
-  ["192.0.0.0", 24],
-  ["192.0.2.0", 24],
-  ["192.88.99.0", 24],
-  ["192.168.0.0", 16],
-  ["198.18.0.0", 15],
-  ["198.51.100.0", 24],
-  ["203.0.113.0", 24],
-  ["224.0.0.0", 3],
-] as const) {
-  refused.addSubnet(address, prefix, "ipv4");
-}
-for (const [address, prefix] of [
-  // Addresses that hold an IPv4 address, which may be any of those above.
-  ["::", 96],
-  ["64:ff9b::", 96],
-  ["64:ff9b:1::", 48],
-  ["2001::", 32],
-  ["2002::", 16],
-  ["2001:db8::", 32],
-  ["fc00::", 7],
-  ["fe80::", 10],
-  ["fec0::", 10],
-  ["ff00::", 8],
-] as const) {
-  refused.addSubnet(address, prefix, "ipv6");
-}
-
-export function isPublicAddress(address: string): boolean {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  const plain = mapped ?? address;
-  if (/^::ffff:/i.test(plain)) return false;
-  return !refused.check(plain, isIP(plain) === 6 ? "ipv6" : "ipv4");
-}
 
 /** The address that was checked is the one that is connected to: the check is inside the connection's own lookup. */
 function lookupAmong(isAllowed: AddressTest): LookupFunction {
