@@ -49,6 +49,8 @@ export interface RunningServer {
    * stack, when the declarations cannot be loaded. Later states are told by /health-check.
    */
   readonly document: Promise<OpenApiDocument>;
+  /** Resolves when setup is over: has it succeeded? */
+  readonly ready: Promise<boolean>;
   /** Lets setup begin where it was held. */
   beginSetup(): void;
   /** Resolves when the server has ended, by close(), POST /shutdown or otherwise. */
@@ -132,6 +134,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     url: `http://${reachable}:${bound}`,
     port: bound,
     document: predictions.main.declared,
+    ready: predictions.main.settled().then((state) => state === "ready"),
     beginSetup: () => predictions.main.beginSetup(),
     ended: running.ended,
     close: (how) => running.close(how),

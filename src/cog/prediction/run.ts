@@ -3,7 +3,7 @@ import { type ErrorCode, errorCodes, isCodedError } from "../../errors/index.ts"
 import { fetchInputFiles, type InputFileOptions } from "../files/input-files.ts";
 import type { Fetch } from "../files/network.ts";
 import { resolveOutputFiles } from "../files/output-files.ts";
-import type { Log, LogFields } from "../log.ts";
+import type { Log, LogFields, LogLevel } from "../log.ts";
 import type { FromWorker, RunEnd } from "../worker/protocol.ts";
 import type { RunListener, Supervisor } from "../worker/supervisor.ts";
 import type { EventStream } from "./event-stream.ts";
@@ -129,7 +129,7 @@ export class Run implements RunListener {
         this.#afterFiles(message, (value) => this.#addChunk(value));
         break;
       case "stack":
-        this.#logLines("cog::worker", message.data);
+        this.#logLines("cog::worker", message.data, "error");
         break;
       case "end":
         this.#hasFolder ||= message.tempDir === true;
@@ -235,9 +235,9 @@ export class Run implements RunListener {
     this.#options.webhook?.send("logs", this.record.laterBody());
   }
 
-  #logLines(target: string, data: string): void {
+  #logLines(target: string, data: string, level: LogLevel = "info"): void {
     const fields = this.#fields;
-    for (const line of data.replace(/\n$/, "").split("\n")) this.#options.log.write("info", target, line, fields);
+    for (const line of data.replace(/\n$/, "").split("\n")) this.#options.log.write(level, target, line, fields);
   }
 
   #addChunk(value: unknown): void {

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
@@ -244,6 +244,26 @@ describe("cog serve", () => {
     const gone = await there.run(["predict", url, "-i", "prompt=p"]);
     expect([gone.exit, gone.stderr]).toEqual([1, expect.stringContaining(`Cannot reach ${url}: connection refused`)]);
   });
+
+  it.skipIf(spawnSync("script", ["--version"]).status !== 0)(
+    "logs lines for a person on a terminal and ends with the address once ready (needs util-linux's script for one)",
+    async () => {
+      const setup = 'setup() { console.log("loading the weights"); },';
+      const project = open("echo", {
+        "predict.ts": `import { definePredictor, Input, Output } from "llama-lora-cog/cog";
+          export default definePredictor({ inputs: {}, output: Output.string(), ${setup} predict: () => "" });`,
+      });
+      const command = `exec '${process.execPath}' '${project.script}' serve --host 127.0.0.1 -p 0`;
+      const terminal = spawn("script", ["-qec", command, "/dev/null"], { cwd: project.path });
+      const ended = resultOf(terminal);
+      await said(terminal, "Stop with Ctrl-C");
+      terminal.stdin.write("\x03");
+      const text = (await ended).stdout.replaceAll("\r", "");
+      expect(text).toMatch(
+        /^listening on 127.0.0.1:(\d+)\nloading the weights\nsetup succeeded\nReady: http:\/\/127.0.0.1:\1\nStop with Ctrl-C\n/,
+      );
+    },
+  );
 
   it("is waited for while it starts: before its port is open, and during its setup", async () => {
     const slow = `import { definePredictor, Input, Output } from "llama-lora-cog/cog";

@@ -5,7 +5,8 @@ import type { Failure } from "../failure.ts";
 import { inputSchema } from "../input/schema.ts";
 import { localDocument } from "../run/document.ts";
 import { type LocalModel, startLocalServer } from "../run/local.ts";
-import { waitUntilReady } from "../run/ready.ts";
+import { located } from "../run/outcome.ts";
+import { SetupFailed, waitUntilReady } from "../run/ready.ts";
 import { type Finding, ok, problem } from "./finding.ts";
 
 const setupSeconds = 300;
@@ -57,6 +58,7 @@ export async function setup(model: LocalModel, signal: AbortSignal): Promise<Fin
 /** A failure as a finding. Its own hint wins over `otherwise`. */
 export function found(before: string, error: unknown, otherwise: string): Finding {
   const { message, hint } = error as Failure;
-  const code = isCodedError(error) ? `[${error.code}] ` : "";
-  return problem(`${before}${code}${message.split("\n")[0]!.replace(/^error (\[\w+\]):/, "$1")}`, hint ?? otherwise);
+  if (isCodedError(error)) return problem(`${before}[${error.code}] ${message}`, hint ?? otherwise);
+  const text = error instanceof SetupFailed && error.reason !== "" ? error.reason : located(message);
+  return problem(`${before}${text.replace(/^error (\[\w+\]):/, "$1")}`, hint ?? otherwise);
 }

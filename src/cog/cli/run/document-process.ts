@@ -1,6 +1,7 @@
 import { isCodedError } from "../../../errors/index.ts";
 import type { Reference } from "../../project.ts";
 import { openApiDocument } from "../../schema/openapi.ts";
+import { errorText, stackText } from "../../worker/errors.ts";
 import { loadPredictor } from "../../worker/load.ts";
 import type { ModelDocument } from "../input/schema.ts";
 
@@ -33,6 +34,6 @@ async function documentOf({ predict, train, trainOutput, needed }: DocumentReque
     return { document: document as ModelDocument };
   } catch (error) {
     if (isCodedError(error)) return { error: { code: error.code, message: error.message, hint: error.hint } };
-    return { error: { message: error instanceof Error ? (error.stack ?? error.message) : String(error) } };
+    return { error: { message: stackText(error) ?? errorText(error) } };
   }
 }

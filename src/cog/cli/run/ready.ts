@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../failure.ts";
 import { say } from "../terminal.ts";
 import { type ModelClient, Unreachable } from "./client.ts";
-import { codedFailure } from "./outcome.ts";
+import { codedFailure, located } from "./outcome.ts";
 
 const pollMs = 50;
 const remotePollMs = 250;
@@ -56,6 +56,16 @@ export async function waitUntilReady(
   throw new Failure(remote ? `Timed out: ${client.url} was not ready after ${timeoutSeconds} seconds` : "Timed out");
 }
 
+/** The model's setup has thrown; `reason` is its error in one line. */
+export class SetupFailed extends Failure {
+  readonly reason: string;
+
+  constructor(reason: string) {
+    super("Model setup failed");
+    this.reason = reason;
+  }
+}
+
 const printedBySetup = "[coglet::setup] ";
 
 /** Why the setup failed; what is not in the message is printed: of a server's log all, of our own what is not there yet. */
@@ -65,5 +75,5 @@ function setupFailure(logs: string, remote: boolean): Failure {
   const lines = logs.split("\n").filter((line) => remote || !line.startsWith(printedBySetup));
   const text = lines.join("\n").trimEnd();
   if (text !== "") say(text);
-  return new Failure("Model setup failed");
+  return new SetupFailed(located(text));
 }
