@@ -10,6 +10,13 @@ import type { LocalFiles } from "./local-files.ts";
 import { extensionFor } from "./media-types.ts";
 import type { Fetch } from "./network.ts";
 
+/** What a server shares with the process that started it. */
+export interface LocalWays {
+  readonly files: LocalFiles;
+  /** For the addresses that it names. */
+  readonly fetch: Fetch;
+}
+
 export interface InputFileOptions {
   /** Made when the first file comes. */
   readonly folder: string;
@@ -17,8 +24,7 @@ export interface InputFileOptions {
   readonly userAgent: string | null;
   readonly maxBytes: number;
   readonly signal: AbortSignal;
-  /** What the process that started the server hands over, and a way to the addresses it names; null: nothing. */
-  readonly local: { readonly files: LocalFiles; readonly fetch: Fetch } | null;
+  readonly local: LocalWays | null;
 }
 
 /** Downloads at the same time, per prediction. */

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { CodedError } from "../../errors/index.ts";
+import type { LocalFiles } from "./local-files.ts";
 import { mediaTypeOf } from "./media-types.ts";
 import type { Fetch } from "./network.ts";
 
@@ -9,6 +10,8 @@ export interface OutputFileOptions {
   readonly fetch: Fetch;
   readonly predictionId: string;
   readonly signal: AbortSignal;
+  /** Takes files of any size; null: files travel in the answer. */
+  readonly local: LocalFiles | null;
 }
 
 interface Marked {
@@ -17,6 +20,8 @@ interface Marked {
 }
 
 const uploadLimitMs = 25_000;
+/** A text of Node ends at 2^29 characters: base64 of 380 MB leaves room for the rest of an answer. */
+const largestInAnswer = 380_000_000;
 
 /**
  * Puts what clients can use in place of the files of a value: data URLs, or the URLs they were uploaded to.
@@ -26,6 +31,10 @@ const uploadLimitMs = 25_000;
 export async function resolveOutputFiles(marked: Marked, options: OutputFileOptions): Promise<unknown> {
   const holder = { value: marked.value ?? null };
   for (const { at, path } of marked.files ?? []) {
+    if (options.local?.takesOutputs) {
+      put(holder, ["value", ...at], await kept(path, options.local));
+      continue;
+    }
     const isNested = at.some((part) => typeof part === "string");
     const bytes = await contentOf(path);
     const url = options.uploadUrl === null || isNested ? dataUrl(path, bytes) : await upload(path, bytes, options);
@@ -34,18 +43,32 @@ export async function resolveOutputFiles(marked: Marked, options: OutputFileOpti
   return holder.value;
 }
 
-async function contentOf(path: string): Promise<Buffer> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code ?? "error";
-    throw new CodedError("OUTPUT_INVALID", `the output file ${basename(path)} cannot be read (${reason})`, {
-      cause: error,
-    });
-  }
+function kept(path: string, local: LocalFiles): Promise<string> {
+  return local.keep(path).catch((error) => {
+    throw unreadable(path, error);
+  });
+}
+
+function contentOf(path: string): Promise<Buffer> {
+  return readFile(path).catch((error) => {
+    throw unreadable(path, error);
+  });
+}
+
+function unreadable(path: string, error: unknown): CodedError {
+  const reason = (error as NodeJS.ErrnoException).code ?? "error";
+  return new CodedError("OUTPUT_INVALID", `the output file ${basename(path)} cannot be read (${reason})`, {
+    cause: error,
+  });
 }
 
 function dataUrl(path: string, bytes: Buffer): string {
+  if (bytes.length > largestInAnswer) {
+    const sizes = `${bytes.length} bytes; an answer holds ${largestInAnswer}`;
+    throw new CodedError("OUTPUT_INVALID", `the output file ${basename(path)} has ${sizes}`, {
+      hint: "Answer the file by itself and start the server with --upload-url, or run the model with `cog` in its folder.",
+    });
+  }
   return `data:${mediaTypeOf(path)};base64,${bytes.toString("base64")}`;
 }
 

@@ -38,7 +38,7 @@ type Declared = Pick<RunOptions, "schema" | "isArrayOutput" | "onEnd"> & { reado
 export class NewRuns {
   readonly #options: Options;
   readonly #inputFetch;
-  readonly #localInputs;
+  readonly #local;
   readonly #outputFetch;
   readonly #webhookFetch;
   readonly #folders = join(tmpdir(), `cog-${randomBytes(6).toString("hex")}`);
@@ -52,7 +52,7 @@ export class NewRuns {
     const isAllowed = options.settings.allowPrivateNetwork ? anywhere : isPublicAddress;
     this.#inputFetch = createFetch({ isAllowed, env });
     // Whoever typed an address at this machine is its operator.
-    this.#localInputs = localFiles && { files: localFiles, fetch: createFetch({ isAllowed, env, trustsNamed: true }) };
+    this.#local = localFiles && { files: localFiles, fetch: createFetch({ isAllowed, env, trustsNamed: true }) };
     // Where outputs go is the operator's choice, so it may well be inside their network.
     this.#outputFetch = createFetch({ isAllowed: anywhere, env, silenceMs: 25_000 });
     this.#webhookFetch = createFetch({ isAllowed, env, silenceMs: 30_000 });
@@ -76,7 +76,7 @@ export class NewRuns {
       folder: `${this.#folders}-${this.#count}`,
       uploadUrl,
       inputFetch: this.#inputFetch,
-      localInputs: this.#localInputs,
+      local: this.#local,
       outputFetch: this.#outputFetch,
       userAgent: settings.userAgent,
       maxDownloadBytes: settings.maxDownloadBytes,
@@ -88,8 +88,7 @@ export class NewRuns {
 
   /** Closes the connections that are kept. */
   close(): void {
-    for (const fetch of [this.#inputFetch, this.#localInputs?.fetch, this.#outputFetch, this.#webhookFetch])
-      fetch?.close();
+    for (const fetch of [this.#inputFetch, this.#local?.fetch, this.#outputFetch, this.#webhookFetch]) fetch?.close();
   }
 
   #webhook(url: string, id: string, request: RunRequest): Webhook {

@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { type ErrorCode, errorCodes, isCodedError } from "../../errors/index.ts";
-import { fetchInputFiles, type InputFileOptions } from "../files/input-files.ts";
+import { fetchInputFiles, type LocalWays } from "../files/input-files.ts";
 import type { Fetch } from "../files/network.ts";
 import { resolveOutputFiles } from "../files/output-files.ts";
 import type { Log, LogFields, LogLevel } from "../log.ts";
@@ -31,7 +31,7 @@ export interface RunOptions {
   readonly folder: string;
   readonly uploadUrl: string | null;
   readonly inputFetch: Fetch;
-  readonly localInputs: InputFileOptions["local"];
+  readonly local: LocalWays | null;
   readonly outputFetch: Fetch;
   readonly userAgent: string | null;
   readonly maxDownloadBytes: number;
@@ -179,7 +179,7 @@ export class Run implements RunListener {
   }
 
   async #prepare(hasFiles: boolean): Promise<void> {
-    const { schema, input, folder, inputFetch, localInputs, userAgent, maxDownloadBytes } = this.#options;
+    const { schema, input, folder, inputFetch, local, userAgent, maxDownloadBytes } = this.#options;
     const signal = this.#signal;
     try {
       await Promise.race([this.#supervisorReady(), aborted(signal)]);
@@ -192,7 +192,7 @@ export class Run implements RunListener {
       const files = await fetchInputFiles(input, schema!.fileFields, {
         folder: `${folder}/inputs`,
         fetch: inputFetch,
-        local: localInputs,
+        local,
         userAgent,
         maxBytes: maxDownloadBytes,
         signal,
@@ -253,12 +253,13 @@ export class Run implements RunListener {
       step(message.value);
       return;
     }
-    const { uploadUrl, outputFetch, id } = this.#options;
+    const { uploadUrl, outputFetch, local, id } = this.#options;
+    const options = { uploadUrl, fetch: outputFetch, predictionId: id, local: local?.files ?? null };
     const signal = this.#signal;
     const work = (this.#fileWork ?? Promise.resolve()).then(async () => {
       if (this.isOver) return;
       try {
-        step(await resolveOutputFiles(message, { uploadUrl, fetch: outputFetch, predictionId: id, signal }));
+        step(await resolveOutputFiles(message, { ...options, signal }));
       } catch (error) {
         // The author's function may still be running; it has nothing left to deliver to.
         if (!this.#isSettled) this.#supervisor!.cancel(this.#options.number);

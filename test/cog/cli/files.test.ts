@@ -232,7 +232,7 @@ describe("the file weights of a training without train_output, as Cog's client w
   });
 });
 
-describe("an adapter of 192 MB", () => {
+describe("an adapter of 420 MB, more than a text of Node can hold", () => {
   const train = `import { truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { defineTrainer, Output, Path } from "llama-lora-cog/cog";
@@ -242,7 +242,7 @@ export default defineTrainer({
   async train(_, { tempDir }) {
     const file = join(tempDir, "adapter.tar.gz");
     await writeFile(file, "begin");
-    await truncate(file, 192e6);
+    await truncate(file, 420e6);
     return { weights: new Path(file) };
   },
 });`;
@@ -256,11 +256,13 @@ export default definePredictor({
 
   it("is written by a training, and read by the command that the training prints", async () => {
     const project = opens(new ProjectFolder("tuned", { "train.ts": train, "predict.ts": predict }));
-    const training = await project.run(["train"]);
+    const temporary = opens(new ProjectFolder(undefined));
+    const training = await project.run(["train"], { env: { TMPDIR: temporary.path } });
     expect(training.exit, training.stderr).toBe(0);
-    expect(statSync(join(project.path, "adapter.tar.gz")).size).toBe(192e6);
+    expect(temporary.written()).toEqual([]);
+    expect(statSync(join(project.path, "adapter.tar.gz")).size).toBe(420e6);
     const printed = lastLine(training.stderr);
     const text = execFileSync("bash", ["-c", printed], { cwd: project.path, stdio: ["ignore", "pipe", "ignore"] });
-    expect(text.toString()).toBe("192000000\n");
+    expect(text.toString()).toBe("420000000\n");
   });
 });

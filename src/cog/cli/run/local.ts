@@ -1,11 +1,16 @@
 import { randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { isCodedError } from "../../../errors/index.ts";
 import { LocalFiles } from "../../files/local-files.ts";
 import { type Project, readProject } from "../../project.ts";
 import type { RunningServer } from "../../serve.ts";
 import { Failure } from "../failure.ts";
 import { FilesByPath } from "../input/files-by-path.ts";
+import { extensionOf, mediaTypeOf } from "../input/media-type.ts";
 import type { ModelDocument } from "../input/schema.ts";
+import { type AnsweredFile, parseDataUrl, type ReadAnswered } from "../output/data-url.ts";
 import { ModelClient } from "./client.ts";
 
 export interface LocalOptions {
@@ -43,6 +48,8 @@ export interface LocalServer {
   server: RunningServer;
   client: ModelClient;
   files: FilesByPath;
+  /** Reads what its answers name. */
+  answered: ReadAnswered;
   /** Cancels what runs, ends the server, and removes what the command wrote for it. */
   close(): Promise<void>;
 }
@@ -50,12 +57,13 @@ export interface LocalServer {
 /** Starts the project's own server, for this command alone, on a free port of the loopback address. */
 export async function startLocalServer(
   { project, env, mode, debug }: LocalModel,
-  { holdSetup = false } = {},
+  { holdSetup = false, outputsByPath = false } = {},
 ): Promise<LocalServer> {
   // Loaded here and not above: a run at an address, and a wrong input, need no server.
   const { startServer } = await import("../../serve.ts");
   const configFile = project.configFile ?? undefined;
-  const localFiles = new LocalFiles();
+  const outputs = outputsByPath ? await mkdtemp(join(tmpdir(), "cog-outputs-")) : null;
+  const localFiles = new LocalFiles(outputs);
   const token = randomBytes(16).toString("base64url");
   const server = await startServer({
     projectDir: project.dir,
@@ -73,8 +81,15 @@ export async function startLocalServer(
   const close = async () => {
     await server.close({ abort: true });
     await files.close();
+    if (outputs !== null) await rm(outputs, { recursive: true, force: true });
   };
-  return { server, client: new ModelClient(server.url, token), files, close };
+  const answered = (text: unknown) => keptFile(localFiles, text) ?? parseDataUrl(text);
+  return { server, client: new ModelClient(server.url, token), files, answered, close };
+}
+
+function keptFile(files: LocalFiles, text: unknown): AnsweredFile | undefined {
+  const file = typeof text === "string" ? files.kept(text) : undefined;
+  return file && { content: { path: file.path }, extension: extensionOf(mediaTypeOf(file.name)) };
 }
 
 /**

@@ -12,6 +12,7 @@ import {
   trainOutput,
 } from "../input/schema.ts";
 import { parseJson, parsePairs } from "../input/supplied.ts";
+import { parseDataUrl, type ReadAnswered } from "../output/data-url.ts";
 import { deliver, writeFiles } from "../output/deliver.ts";
 import { type Destination, destination, overwritten } from "../output/destination.ts";
 import { indentedRecord } from "../output/json.ts";
@@ -60,7 +61,9 @@ export async function runModel(options: RunOptions): Promise<void> {
   await interruptible(async (signal) => {
     const resolve = (document: ModelDocument | undefined, files: InputFiles) =>
       resolveInputs(supplied, inputSchema(document ?? {}, route), files);
-    await withModel(model, signal, async (own) => {
+    // An archive is written and named, never printed.
+    const outputsByPath = known?.archive !== undefined;
+    await withModel(model, { signal, outputsByPath }, async (own) => {
       // A wrong input ends the command before gigabytes of weights are read.
       const declared = own && (await local!.declaredBy(own.server, signal));
       const checked = declared && (await resolve(declared, own!.files));
@@ -79,7 +82,13 @@ export async function runModel(options: RunOptions): Promise<void> {
         tellOverwritten(to, known === undefined && options.output === undefined && to.archive !== undefined);
       say(options.mode === "predict" ? "Running prediction..." : "Running training...");
       say();
-      await runOnce(client, document ?? {}, { input, context: context(options) }, { ...options, route, to, signal });
+      const answered = own?.answered ?? parseDataUrl;
+      await runOnce(
+        client,
+        document ?? {},
+        { input, context: context(options) },
+        { ...options, route, to, signal, answered },
+      );
     });
   });
 }
@@ -109,11 +118,11 @@ function destinationOf({ mode, output, json, stream }: RunOptions, archiveName: 
  */
 async function withModel(
   model: LocalModel | undefined,
-  signal: AbortSignal,
+  { signal, outputsByPath }: { signal: AbortSignal; outputsByPath: boolean },
   use: (own: LocalServer | undefined) => Promise<void>,
 ): Promise<void> {
   if (model === undefined) return use(undefined);
-  const own = await (await import("./local.ts")).startLocalServer(model, { holdSetup: true });
+  const own = await (await import("./local.ts")).startLocalServer(model, { holdSetup: true, outputsByPath });
   try {
     signal.throwIfAborted();
     await use(own);
@@ -126,6 +135,7 @@ interface RunPlan extends RunOptions {
   route: Route;
   to: Destination;
   signal: AbortSignal;
+  answered: ReadAnswered;
 }
 
 async function runOnce(client: ModelClient, document: ModelDocument, body: RunBody, plan: RunPlan): Promise<void> {
@@ -136,10 +146,10 @@ async function runOnce(client: ModelClient, document: ModelDocument, body: RunBo
   }
   const answer = await client.run(plan.route, body, plan.signal);
   let written: string[];
-  if (plan.json !== undefined) written = await printRecord(answer, schema, plan.to);
+  if (plan.json !== undefined) written = await printRecord(answer, schema, plan);
   else {
     requireSuccess(answer);
-    written = await deliver(answer.output, schema, plan.to);
+    written = await deliver(answer.output, schema, plan.to, plan.answered);
   }
   if (plan.to.archive !== undefined && written.length > 0) say(nextCommand(document, plan.to.archive, plan));
 }
@@ -153,11 +163,15 @@ function wantsStream(document: ModelDocument, schema: Schema | undefined, plan: 
 }
 
 /** JSON mode: the whole answer, a failed run's too; files are written (the result) and stand there by their paths. */
-async function printRecord(answer: RunAnswer, schema: Schema | undefined, to: Destination): Promise<string[]> {
+async function printRecord(
+  answer: RunAnswer,
+  schema: Schema | undefined,
+  { to, answered: read }: RunPlan,
+): Promise<string[]> {
   const { status, error, metrics } = answer;
   const succeeded = status === "succeeded";
   const answered = answer.output ?? null;
-  const files = succeeded ? await writeFiles(answered, schema, to) : { shown: answered, written: [] };
+  const files = succeeded ? await writeFiles(answered, schema, to, read) : { shown: answered, written: [] };
   const output = files.shown;
   const text = indentedRecord({ status, output, error: error ?? "", metrics: metrics ?? null });
   if (to.text === undefined) await print(`${text}\n`);

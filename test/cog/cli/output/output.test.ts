@@ -52,11 +52,11 @@ describe("printed JSON", () => {
 describe("a data URL", () => {
   it("gives bytes and extension, whatever parameters it has", () => {
     expect(parseDataUrl("data:image/png;name=a.b;base64,eHl6")).toEqual({
-      bytes: Buffer.from("xyz"),
+      content: Buffer.from("xyz"),
       extension: ".png",
     });
-    expect(parseDataUrl("data:,a%20%C3%A9é")).toEqual({ bytes: Buffer.from("a éé"), extension: ".txt" });
-    expect(parseDataUrl("data:what/ever;base64,")).toEqual({ bytes: Buffer.alloc(0), extension: "" });
+    expect(parseDataUrl("data:,a%20%C3%A9é")).toEqual({ content: Buffer.from("a éé"), extension: ".txt" });
+    expect(parseDataUrl("data:what/ever;base64,")).toEqual({ content: Buffer.alloc(0), extension: "" });
   });
 
   it("is not what other texts are", () => {
