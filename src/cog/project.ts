@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { parse } from "yaml";
 import { CodedError } from "../errors/index.ts";
+import { isFileName } from "./schema/train-output.ts";
 
 /** Where an author's code lies: the `predict.ts:name` of cog.yaml, resolved. */
 export interface Reference {
@@ -21,6 +22,8 @@ export interface Project {
   readonly train: Reference | null;
   readonly image: string | null;
   readonly gpu: boolean;
+  /** train_output: name of the file that a training writes; null: other clients' names. */
+  readonly trainOutput: string | null;
   /** concurrency.max */
   readonly concurrency: number | null;
   /** `environment`: defaults for the author's process; the real environment wins. */
@@ -81,6 +84,7 @@ export function readProject(dir: string, options: ReadProjectOptions = {}): Proj
     }),
     image: file.text("image"),
     gpu: file.section("build").gpu === true,
+    trainOutput: file.trainOutput(),
     concurrency: file.concurrency(),
     environment: file.environment(),
     config,
@@ -153,6 +157,13 @@ class ConfigReader {
     const value = this.#config[key] ?? {};
     if (typeof value !== "object" || Array.isArray(value)) throw this.#wrong(key, "must hold keys and values");
     return value as Record<string, unknown>;
+  }
+
+  trainOutput(): string | null {
+    const name = this.text("train_output");
+    if (name !== null && !isFileName(name))
+      throw this.#wrong("train_output", "must be the name of a file, without a folder");
+    return name;
   }
 
   concurrency(): number | null {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { CodedError } from "../errors/index.ts";
+import type { LocalFiles } from "./files/local-files.ts";
 import { createListener } from "./http/app.ts";
 import { Connections } from "./http/connections.ts";
 import { HealthReport } from "./http/health.ts";
@@ -35,6 +36,8 @@ export interface ServeOptions {
   authorLogOnly?: boolean;
   /** Only the declarations are loaded; setup waits for beginSetup(). */
   holdSetup?: boolean;
+  /** Inputs that the caller hands over by reference; no other client can. */
+  localFiles?: LocalFiles;
   /** Settings (COG_*, WEBHOOK_AUTH_TOKEN, LOG_FORMAT, ...) and the environment of the author's process. Default: process.env. */
   env?: NodeJS.ProcessEnv;
 }
@@ -48,6 +51,8 @@ export interface RunningServer {
    * stack, when the declarations cannot be loaded. Later states are told by /health-check.
    */
   readonly document: Promise<OpenApiDocument>;
+  /** Resolves when setup is over: has it succeeded? */
+  readonly ready: Promise<boolean>;
   /** Lets setup begin where it was held. */
   beginSetup(): void;
   /** Resolves when the server has ended, by close(), POST /shutdown or otherwise. */
@@ -87,8 +92,18 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   for (const warning of settings.warnings) log.warn(warning);
   const version = packageVersion();
   const userAgent = `llama-lora-cog/${version}`;
-  const { holdSetup = false } = options;
-  const predictions = new Predictions({ project, mode, settings, uploadUrl, userAgent, env, log, holdSetup });
+  const { holdSetup = false, localFiles = null } = options;
+  const predictions = new Predictions({
+    project,
+    mode,
+    settings,
+    uploadUrl,
+    userAgent,
+    env,
+    log,
+    holdSetup,
+    localFiles,
+  });
   const health = new HealthReport(predictions.main, { version, isKubernetes: settings.isKubernetes });
   const server = createServer({
     maxHeaderSize: largestHeaders,
@@ -126,6 +141,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     url: `http://${reachable}:${bound}`,
     port: bound,
     document: predictions.main.declared,
+    ready: predictions.main.settled().then((state) => state === "ready"),
     beginSetup: () => predictions.main.beginSetup(),
     ended: running.ended,
     close: (how) => running.close(how),

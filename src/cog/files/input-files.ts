@@ -7,8 +7,16 @@ import { pipeline } from "node:stream/promises";
 import { CodedError } from "../../errors/index.ts";
 import { extensionFor } from "../media-types.ts";
 import { readDataUrl } from "./data-url.ts";
+import type { LocalFiles } from "./local-files.ts";
 import type { Fetch } from "./network.ts";
 import { inParallel } from "./parallel.ts";
+
+/** What a server shares with the process that started it. */
+export interface LocalWays {
+  readonly files: LocalFiles;
+  /** For the addresses that it names. */
+  readonly fetch: Fetch;
+}
 
 export interface InputFileOptions {
   /** Made when the first file comes. */
@@ -17,6 +25,7 @@ export interface InputFileOptions {
   readonly userAgent: string | null;
   readonly maxBytes: number;
   readonly signal: AbortSignal;
+  readonly local: LocalWays | null;
 }
 
 /** Downloads at the same time, per prediction. */
@@ -70,9 +79,11 @@ async function fetchFile(
   options: InputFileOptions,
 ): Promise<{ path: string; name: string }> {
   try {
+    const local = options.local?.files.find(url);
+    if (local?.path !== undefined) return local;
+    if (local !== undefined) return await download(local.url, { ...options, fetch: options.local!.fetch });
     // The scheme's letter case does not matter; the rest of a URL may be megabytes long.
     const scheme = /^(data|https?):/i.exec(url.slice(0, 8))?.[1]?.toLowerCase();
-    await mkdir(options.folder, { recursive: true, mode: 0o700 });
     if (scheme === "data") return await writeDataUrl(url, options);
     if (scheme !== undefined) return await download(url, options);
   } catch (error) {
@@ -83,6 +94,7 @@ async function fetchFile(
 
 async function writeDataUrl(url: string, { folder }: InputFileOptions): Promise<{ path: string; name: string }> {
   const { mediaType, name, bytes } = readDataUrl(url);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   const plain = `file${extensionFor(mediaType)}`;
   const path = join(folder, randomPrefix() + plain);
   await writeFile(path, bytes);
@@ -103,6 +115,7 @@ async function download(url: string, options: InputFileOptions): Promise<{ path:
     throw new Error(`the server answered with status ${answer.status}`);
   }
   const name = nameOf(url);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   const path = join(folder, randomPrefix() + shortened(name));
   let total = 0;
   const meter = new Transform({

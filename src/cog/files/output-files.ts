@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { CodedError } from "../../errors/index.ts";
 import { mediaTypeOf } from "../media-types.ts";
+import type { LocalFiles } from "./local-files.ts";
 import type { Fetch } from "./network.ts";
 import { inParallel } from "./parallel.ts";
 
@@ -10,6 +11,8 @@ export interface OutputFileOptions {
   readonly fetch: Fetch;
   readonly predictionId: string;
   readonly signal: AbortSignal;
+  /** Takes files of any size; null: files travel in the answer. */
+  readonly local: LocalFiles | null;
 }
 
 /** A value in which the places of files hold null, and those files. */
@@ -21,6 +24,8 @@ export interface Marked {
 const uploadLimitMs = 25_000;
 /** Uploads at the same time, per value. */
 const mostUploads = 8;
+/** A text of Node ends at 2^29 characters: base64 of 380 MB leaves room for the rest of an answer. */
+const largestInAnswer = 380_000_000;
 
 /**
  * Puts what clients can use in place of the files of a value: data URLs, or the URLs they were uploaded to.
@@ -45,23 +50,31 @@ export async function resolveOutputFiles(marked: Marked, options: OutputFileOpti
 }
 
 async function publish(path: string, at: readonly (string | number)[], options: OutputFileOptions): Promise<string> {
-  const bytes = await contentOf(path);
+  const { local, uploadUrl } = options;
+  const readable = <T>(work: Promise<T>) =>
+    work.catch((error) => {
+      throw unreadable(path, error);
+    });
+  if (local?.takesOutputs) return readable(local.keep(path));
+  const bytes = await readable(readFile(path));
   const isNested = at.some((part) => typeof part === "string");
-  return options.uploadUrl === null || isNested ? dataUrl(path, bytes) : upload(path, bytes, options);
+  return uploadUrl === null || isNested ? dataUrl(path, bytes) : upload(path, bytes, options);
 }
 
-async function contentOf(path: string): Promise<Buffer> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code ?? "error";
-    throw new CodedError("OUTPUT_INVALID", `the output file ${basename(path)} cannot be read (${reason})`, {
-      cause: error,
-    });
-  }
+function unreadable(path: string, error: unknown): CodedError {
+  const reason = (error as NodeJS.ErrnoException).code ?? "error";
+  return new CodedError("OUTPUT_INVALID", `the output file ${basename(path)} cannot be read (${reason})`, {
+    cause: error,
+  });
 }
 
 function dataUrl(path: string, bytes: Buffer): string {
+  if (bytes.length > largestInAnswer) {
+    const sizes = `${bytes.length} bytes; an answer holds ${largestInAnswer}`;
+    throw new CodedError("OUTPUT_INVALID", `the output file ${basename(path)} has ${sizes}`, {
+      hint: "Answer the file by itself and start the server with --upload-url, or run the model with `cog` in its folder.",
+    });
+  }
   return `data:${mediaTypeOf(path)};base64,${bytes.toString("base64")}`;
 }
 

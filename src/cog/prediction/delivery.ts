@@ -3,7 +3,7 @@ import type { Cancellation } from "./cancellation.ts";
 import type { RunEvents } from "./run-events.ts";
 import type { RunOptions } from "./run-options.ts";
 
-type Options = Pick<RunOptions, "id" | "uploadUrl" | "outputFetch">;
+type Options = Pick<RunOptions, "id" | "uploadUrl" | "outputFetch" | "local">;
 
 /** Hands on the outputs of one run in their order, each once its files are where clients can get them. */
 export class Delivery {
@@ -40,8 +40,9 @@ export class Delivery {
   }
 
   #enqueue(output: Marked, deliver: (value: unknown) => void): Promise<void> {
-    const { id, uploadUrl, outputFetch } = this.#options;
-    const options = { predictionId: id, uploadUrl, fetch: outputFetch, signal: this.#cancellation.signal };
+    const { id, uploadUrl, outputFetch, local } = this.#options;
+    const { signal } = this.#cancellation;
+    const options = { predictionId: id, uploadUrl, fetch: outputFetch, local: local?.files ?? null, signal };
     const work = (this.#work ?? Promise.resolve())
       .then(() => resolveOutputFiles(output, options))
       .then(deliver)

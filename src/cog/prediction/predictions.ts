@@ -1,3 +1,4 @@
+import type { LocalFiles } from "../files/local-files.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
 import type { Supervisor } from "../worker/supervisor.ts";
 import { type FinishedRun, FinishedRuns } from "./finished-runs.ts";
@@ -13,6 +14,7 @@ import { Workers, type WorkersOptions } from "./workers.ts";
 export interface PredictionsOptions extends WorkersOptions {
   readonly uploadUrl: string | null;
   readonly userAgent: string;
+  readonly localFiles: LocalFiles | null;
 }
 
 /** Why there is no run: setup has not succeeded; no slot; no slot and no place in the queue. */

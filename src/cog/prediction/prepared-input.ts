@@ -4,7 +4,10 @@ import type { Cancellation } from "./cancellation.ts";
 import type { RunEvents } from "./run-events.ts";
 import type { RunOptions } from "./run-options.ts";
 
-type Options = Pick<RunOptions, "input" | "schema" | "folder" | "inputFetch" | "userAgent" | "maxDownloadBytes">;
+type Options = Pick<
+  RunOptions,
+  "input" | "schema" | "folder" | "inputFetch" | "local" | "userAgent" | "maxDownloadBytes"
+>;
 
 /** What the author's function is given; `names`: what the client calls the files, by path. */
 export interface PreparedInput {
@@ -27,7 +30,7 @@ export async function preparedInput(
   events: RunEvents,
   cancellation: Cancellation,
 ): Promise<PreparedInput> {
-  const { input, schema, folder, inputFetch, userAgent, maxDownloadBytes } = options;
+  const { input, schema, folder, inputFetch, local, userAgent, maxDownloadBytes } = options;
   const state = await cancellation.interrupt(supervisor.settled());
   if (state !== "ready") throw new Error(`setup failed: ${supervisor.setup.logs}`);
   events.started();
@@ -35,6 +38,7 @@ export async function preparedInput(
   const files = await fetchInputFiles(input, schema!.fileFields, {
     folder: `${folder}/inputs`,
     fetch: inputFetch,
+    local,
     userAgent,
     maxBytes: maxDownloadBytes,
     signal: cancellation.signal,

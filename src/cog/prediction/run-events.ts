@@ -1,5 +1,5 @@
 import { type ErrorCode, errorCodes, isCodedError } from "../../errors/index.ts";
-import type { Log, LogFields } from "../log.ts";
+import type { Log, LogFields, LogLevel } from "../log.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import type { EventStream } from "./event-stream.ts";
 import { logFieldsOf } from "./log-fields.ts";
@@ -52,9 +52,9 @@ export class RunEvents {
   }
 
   /** For the server's log alone. */
-  logged(target: string, data: string): void {
+  logged(target: string, data: string, level: LogLevel = "info"): void {
     const fields = this.#fields;
-    for (const line of data.replace(/\n$/, "").split("\n")) this.#audience.log.write("info", target, line, fields);
+    for (const line of data.replace(/\n$/, "").split("\n")) this.#audience.log.write(level, target, line, fields);
   }
 
   measured({ name, value, mode }: Extract<FromWorker, { type: "metric" }>): void {

@@ -1,3 +1,4 @@
+import type { LocalWays } from "../files/input-files.ts";
 import type { Fetch } from "../files/network.ts";
 import type { InputSchema } from "./input-schema.ts";
 import type { Run } from "./run.ts";
@@ -19,6 +20,8 @@ export interface RunOptions extends Audience {
   readonly folder: string;
   readonly uploadUrl: string | null;
   readonly inputFetch: Fetch;
+  /** What the process that started the server shares with it. */
+  readonly local: LocalWays | null;
   readonly outputFetch: Fetch;
   readonly userAgent: string | null;
   readonly maxDownloadBytes: number;

@@ -98,7 +98,7 @@ export class Run implements RunListener {
         this.#delivery.item(message);
         break;
       case "stack":
-        this.#events.logged("cog::worker", message.data);
+        this.#events.logged("cog::worker", message.data, "error");
         break;
       case "end":
         this.#ended(message);

@@ -73,7 +73,7 @@ function partsOf({ code, message, hint }: CodedError): SetupFailure["coded"] {
 }
 
 async function start(message: Extract<ToWorker, { type: "start" }>): Promise<void> {
-  const { predict, train, role, weights, holdSetup } = message;
+  const { predict, train, trainOutput, role, weights, holdSetup } = message;
   try {
     const declarations = {
       predict: predict && (await loadDeclaration(predict, "predictor", role === "predict")),
@@ -82,7 +82,7 @@ async function start(message: Extract<ToWorker, { type: "start" }>): Promise<voi
     predictor = declarations[role];
     send({
       type: "declared",
-      document: openApiDocument(declarations.predict, declarations.train),
+      document: openApiDocument(declarations.predict, declarations.train, trainOutput),
       concurrency: role === "train" ? 1 : predictor!.concurrency,
       healthcheck: predictor!.healthcheck !== null,
     });

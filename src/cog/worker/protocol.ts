@@ -14,6 +14,8 @@ export type ToWorker =
       readonly type: "start";
       readonly predict: Reference | null;
       readonly train: Reference | null;
+      /** For the document: what a training's file is called. */
+      readonly trainOutput: string | null;
       /** Which of the two this worker sets up and runs. */
       readonly role: "predict" | "train";
       readonly weights: string | null;

@@ -85,8 +85,8 @@ export class Supervisor {
       },
     });
     this.#worker = worker;
-    const { predict, train } = project;
-    worker.send({ type: "start", predict, train, role, weights, holdSetup: this.#isHeld });
+    const { predict, train, trainOutput } = project;
+    worker.send({ type: "start", predict, train, trainOutput, role, weights, holdSetup: this.#isHeld });
     if (setupTimeoutMs !== null) {
       this.#setupTimer = setTimeout(() => {
         this.#setupEnded("failed", `setup took longer than ${setupTimeoutMs / 1000} seconds`);
