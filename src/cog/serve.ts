@@ -99,7 +99,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     settings,
     uploadUrl,
     userAgent,
-    env,
+    env: variables,
     log,
     holdSetup,
     localFiles,

@@ -104,39 +104,44 @@ describe("the proxies of the environment", () => {
 });
 
 describe("a server behind a proxy", () => {
-  it("downloads, uploads and calls webhooks through it", async () => {
-    const project = new ProjectFolder("fin", {
-      "predict.ts": `import { definePredictor, Input, Output } from "llama-lora-cog/cog";
+  it.each(["its environment", "cog.yaml"])(
+    "named in %s downloads, uploads and calls webhooks through it",
+    async (place) => {
+      const isInFile = place === "cog.yaml";
+      const project = new ProjectFolder("fin", {
+        "predict.ts": `import { definePredictor, Input, Output } from "llama-lora-cog/cog";
         export default definePredictor({ inputs: { f: Input.path() }, output: Output.path(), predict: ({ f }) => f });`,
-    });
-    const env = { HTTP_PROXY: proxy.url, COG_ALLOW_PRIVATE_NETWORK: null };
-    const server = await startServerProcess({
-      dir: project.path,
-      env,
-      flags: ["--upload-url", "http://files.test/up"],
-    });
-    try {
-      await server.until("READY");
-      const body = { input: { f: "http://files.test/x.txt" }, webhook: "http://files.test/hook" };
-      const answer = await fetch(`${server.url}/predictions`, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify(body),
+        "cog.yaml": `predict: predict.ts\n${isInFile ? `environment: ["HTTP_PROXY=${proxy.url}"]` : ""}\n`,
       });
-      expect(await answer.json()).toMatchObject({ status: "succeeded" });
-      await expect.poll(() => proxy.asked.some((line) => line.endsWith("/hook"))).toBe(true);
-      expect(proxy.asked.map((line) => line.replace(/\/up\/.*/, "/up"))).toEqual(
-        expect.arrayContaining([
-          "GET http://files.test/x.txt",
-          "PUT http://files.test/up",
-          "POST http://files.test/hook",
-        ]),
-      );
-    } finally {
-      await server.kill();
-      project.remove();
-    }
-  });
+      const env = { ...(isInFile ? {} : { HTTP_PROXY: proxy.url }), COG_ALLOW_PRIVATE_NETWORK: null };
+      const server = await startServerProcess({
+        dir: project.path,
+        env,
+        flags: ["--upload-url", "http://files.test/up"],
+      });
+      try {
+        await server.until("READY");
+        const body = { input: { f: "http://files.test/x.txt" }, webhook: "http://files.test/hook" };
+        const answer = await fetch(`${server.url}/predictions`, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify(body),
+        });
+        expect(await answer.json()).toMatchObject({ status: "succeeded" });
+        await expect.poll(() => proxy.asked.some((line) => line.endsWith("/hook"))).toBe(true);
+        expect(proxy.asked.map((line) => line.replace(/\/up\/.*/, "/up"))).toEqual(
+          expect.arrayContaining([
+            "GET http://files.test/x.txt",
+            "PUT http://files.test/up",
+            "POST http://files.test/hook",
+          ]),
+        );
+      } finally {
+        await server.kill();
+        project.remove();
+      }
+    },
+  );
 });
 
 describe("the command behind a proxy", () => {
