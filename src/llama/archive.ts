@@ -1,12 +1,13 @@
-import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, open } from "node:fs/promises";
+import { createWriteStream } from "node:fs";
+import { mkdir } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
 import { finished } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import type { ReadEntry } from "tar";
 import { CodedError, type ErrorCode, isCodedError } from "../errors/index.ts";
+import { openRegularFile, type RegularFileOptions } from "./regular-file.ts";
 
-export interface UnpackOptions {
+export interface UnpackOptions extends RegularFileOptions {
   /** The archive's name in messages. */
   readonly name: string;
   /** The code of an archive that is damaged. */
@@ -23,9 +24,12 @@ const maxEntries = 1000;
 const maxOverhead = 16 * 1024 * 1024;
 const maxMetaEntrySize = 16 * 1024;
 
-/** What the first bytes of a file say, whatever its name; null is none of these. */
-export async function archiveKind(file: string): Promise<ArchiveKind | null> {
-  const handle = await open(file);
+/**
+ * What the first bytes of a file say, whatever its name; null is none of these.
+ * @throws options.missing where there is no regular file
+ */
+export async function archiveKind(file: string, options: RegularFileOptions): Promise<ArchiveKind | null> {
+  const handle = await openRegularFile(file, options);
   try {
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(512), 0, 512, 0);
     if (bytesRead >= 2 && buffer.readUInt16BE(0) === 0x1f8b) return "gzip";
@@ -46,7 +50,7 @@ function hasTarChecksum(header: Buffer): boolean {
 /**
  * Unpacks a .tar or .tar.gz into an existing empty folder and returns the paths of its files, relative to the folder.
  * Only plain files and folders that lie inside are taken; anything else refuses the whole archive.
- * @throws ARCHIVE_UNSAFE, or options.corrupt for an archive that is damaged.
+ * @throws ARCHIVE_UNSAFE, options.missing where there is no regular file, options.corrupt for an archive that is damaged.
  */
 export async function unpackArchive(file: string, folder: string, options: UnpackOptions): Promise<string[]> {
   const unpacking = new Unpacking(folder, options);
@@ -67,7 +71,7 @@ export async function unpackArchive(file: string, folder: string, options: Unpac
     atEnd = true;
   });
   try {
-    for await (const chunk of decompressed(file, (await archiveKind(file)) === "gzip", options.signal)) {
+    for await (const chunk of decompressed(file, options)) {
       unpacking.countStream(chunk.length);
       // A parser that cannot take more says so, and drains when the file being written does.
       if (!parser.write(chunk)) await Promise.race([new Promise((resolve) => parser.once("drain", resolve)), ended]);
@@ -88,9 +92,10 @@ export async function unpackArchive(file: string, folder: string, options: Unpac
   }
 }
 
-async function* decompressed(file: string, gzip: boolean, signal?: AbortSignal): AsyncGenerator<Buffer> {
-  const bytes = createReadStream(file, { signal });
-  if (!gzip) return yield* bytes;
+async function* decompressed(file: string, options: UnpackOptions): AsyncGenerator<Buffer> {
+  const kind = await archiveKind(file, options);
+  const bytes = (await openRegularFile(file, options)).createReadStream({ signal: options.signal });
+  if (kind !== "gzip") return yield* bytes;
   const gunzip = createGunzip();
   bytes.on("error", (error) => gunzip.destroy(error));
   try {

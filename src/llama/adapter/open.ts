@@ -30,7 +30,7 @@ export async function openAdapter(
   const name = options.name ?? (isUrl ? shortUrl(source) : basename(source));
   const found = isUrl ? null : await stat(source).catch(() => null);
   if (found?.isDirectory()) return readAdapter(await adapterFolder(source, name), model, name);
-  if (!isUrl && !found?.isFile()) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: no such file or folder`);
+  if (!isUrl && !found) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: no such file or folder`);
 
   const folder = await mkdtemp(join(tmpdir(), "llama-adapter-"));
   try {
@@ -39,15 +39,20 @@ export async function openAdapter(
       file = join(folder, "download");
       await download(source, file, { name, maxBytes: maxArchiveBytes, signal: options.signal });
     }
-    const kind = await archiveKind(file);
+    const kind = await archiveKind(file, { missing: "ADAPTER_NOT_FOUND", name });
     if (kind !== "gzip" && kind !== "tar") {
       throw new CodedError("ADAPTER_NOT_FOUND", `${name}: is not a .tar or .tar.gz archive`, {
         hint: "Give the archive that a training returned, or the folder that PEFT saved.",
       });
     }
     const unpacked = await mkdtemp(join(folder, "files-"));
-    const { signal } = options;
-    await unpackArchive(file, unpacked, { name, corrupt: "ADAPTER_CORRUPT", maxBytes: maxArchiveBytes, signal });
+    await unpackArchive(file, unpacked, {
+      name,
+      missing: "ADAPTER_NOT_FOUND",
+      corrupt: "ADAPTER_CORRUPT",
+      maxBytes: maxArchiveBytes,
+      signal: options.signal,
+    });
     return await readAdapter(await adapterFolder(unpacked, name), model, name);
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type LlamaConfig, linearShape } from "../../engine/config.ts";
 import type { AdapterModule } from "../../engine/engine.ts";
 import { CodedError, isCodedError } from "../../errors/index.ts";
 import { isWeightType, readSafetensorsHeader, readTensor, type SafetensorsEntry } from "../checkpoint/safetensors.ts";
+import { readRegularFile } from "../regular-file.ts";
 import { type PeftConfig, parsePeftConfig } from "./peft-config.ts";
 import { findTargets, type Target } from "./targets.ts";
 import { parseTensorName, tensorName } from "./tensor-name.ts";
@@ -67,13 +67,15 @@ async function read(folder: string, model: LlamaConfig, name: string): Promise<A
 }
 
 async function readConfig(folder: string, name: string): Promise<PeftConfig> {
-  const file = join(folder, configName);
-  const found = await stat(file).catch(() => null);
-  if (!found?.isFile()) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: there is no ${configName}`);
-  if (found.size > maxConfigBytes) {
-    throw new CodedError("ADAPTER_CONFIG", `${name}/${configName}: is larger than ${maxConfigBytes} bytes`);
-  }
-  return parsePeftConfig(await readFile(file, "utf8"), `${name}/${configName}`);
+  const file = `${name}/${configName}`;
+  const bytes = await readRegularFile(join(folder, configName), {
+    name: file,
+    missing: "ADAPTER_NOT_FOUND",
+    corrupt: "ADAPTER_CONFIG",
+    maxBytes: maxConfigBytes,
+  });
+  if (bytes === null) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: there is no ${configName}`);
+  return parsePeftConfig(bytes.toString("utf8"), file);
 }
 
 type Found = ReadonlyMap<string, SafetensorsEntry>;

@@ -1,6 +1,7 @@
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import type { TensorSource, WeightType } from "../../engine/engine.ts";
 import { CodedError, type ErrorCode } from "../../errors/index.ts";
+import { openRegularFile } from "../regular-file.ts";
 import { refuseImpostor } from "../tokenizer/impostor.ts";
 import { parseStrictJson, type StrictJson } from "./strict-json.ts";
 
@@ -45,7 +46,7 @@ const dtypeBits = new Map(
  * https://huggingface.co/docs/safetensors, with the checks of its reference implementation, and names given twice refused.
  */
 export async function readSafetensorsHeader(file: string, errors = checkpointErrors): Promise<SafetensorsHeader> {
-  const handle = await openFile(file, errors);
+  const handle = await openRegularFile(file, errors);
   try {
     const { size } = await handle.stat();
     const start = await readBytes(handle, file, 0, Math.min(size, 512), errors);
@@ -156,7 +157,7 @@ function isCounts(value: StrictJson | undefined): value is number[] {
 /** Reads one tensor as float32; float16 and bfloat16 are widened exactly. Meant for adapters: the copy is in JavaScript. */
 export async function readTensor(source: TensorSource, errors = checkpointErrors): Promise<Float32Array> {
   const count = source.shape.reduce((product, size) => product * size, 1);
-  const handle = await openFile(source.file, errors);
+  const handle = await openRegularFile(source.file, errors);
   try {
     const width = source.dtype === "F32" ? 4 : 2;
     const bytes = await readBytes(handle, source.file, source.offset, count * width, errors);
@@ -192,19 +193,6 @@ function widenFloat16(halves: Uint16Array): Float32Array {
     else values[i] = sign * (1024 + fraction) * 2 ** (exponent - 25);
   }
   return values;
-}
-
-async function openFile(file: string, errors: FileErrors): Promise<FileHandle> {
-  try {
-    const handle = await open(file, "r");
-    if ((await handle.stat()).isFile()) return handle;
-    await handle.close();
-  } catch (error) {
-    throw new CodedError(errors.missing, `${file}: cannot be read: ${(error as NodeJS.ErrnoException).code}`, {
-      cause: error,
-    });
-  }
-  throw new CodedError(errors.missing, `${file}: is not a file`);
 }
 
 /** A read may give less than was asked for, and no single one may ask for 2 GiB. */
