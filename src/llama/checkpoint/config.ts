@@ -8,8 +8,8 @@ export interface CheckpointConfig {
   readonly config: LlamaConfig;
   readonly bosTokenIds: readonly number[];
   readonly eosTokenIds: readonly number[];
-  /** `_name_or_path` where it is a name and not a path. */
-  readonly publishedName: string | null;
+  /** `_name_or_path`: a published name, or a path of the machine that wrote the file. */
+  readonly nameOrPath: string | null;
 }
 
 /** Far above every published model; products of two of them stay exact. */
@@ -57,7 +57,7 @@ export function parseConfig(text: string, file: string): CheckpointConfig {
     config,
     bosTokenIds: fields.tokenIds("bos_token_id"),
     eosTokenIds: fields.tokenIds("eos_token_id"),
-    publishedName: typeof name === "string" && /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(name) ? name : null,
+    nameOrPath: typeof name === "string" ? name : null,
   };
 }
 

@@ -28,6 +28,7 @@ export class SentencePieceTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly bosId: number;
   readonly eosId: number;
+  readonly unkId: number;
   readonly #model: SentencePieceModel;
   readonly #merges: PieceMerges;
   readonly #merger: Merger;
@@ -50,6 +51,7 @@ export class SentencePieceTokenizer implements Tokenizer {
     }
     this.bosId = model.bosId;
     this.eosId = model.eosId;
+    this.unkId = model.unkId;
     this.#userDefinedIds = index.userDefined;
     this.#wordsAreApart = index.wordsAreApart;
     this.#merges = merges;

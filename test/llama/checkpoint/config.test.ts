@@ -52,12 +52,6 @@ describe("config.json", () => {
     expect(parseGenerationConfig("{}", "generation_config.json")).toEqual([]);
   });
 
-  it("keeps the published name and no path", () => {
-    expect(parse({ _name_or_path: "meta-llama/Llama-2-7b-hf" }).publishedName).toBe("meta-llama/Llama-2-7b-hf");
-    expect(parse({ _name_or_path: "/home/someone/llama" }).publishedName).toBeNull();
-    expect(parse({ _name_or_path: "../llama" }).publishedName).toBeNull();
-  });
-
   it.each([
     [{ hidden_size: undefined }, '"hidden_size" is missing'],
     [{ num_hidden_layers: 0 }, '"num_hidden_layers" is 0'],
