@@ -55,15 +55,21 @@ export function parseConfig(text: string, file: string): CheckpointConfig {
   const name = fields.raw("_name_or_path");
   return {
     config,
-    bosTokenIds: fields.tokenIds("bos_token_id"),
-    eosTokenIds: fields.tokenIds("eos_token_id"),
+    ...specialIdsOf(fields),
     nameOrPath: typeof name === "string" ? name : null,
   };
 }
 
-/** The `eos_token_id` of generation_config.json, one or several. */
-export function parseGenerationConfig(text: string, file: string): readonly number[] {
-  return new Fields(parseObject(text, file), file).tokenIds("eos_token_id");
+/** The `bos_token_id` and `eos_token_id` of generation_config.json, each one or several. */
+export function parseGenerationConfig(
+  text: string,
+  file: string,
+): Pick<CheckpointConfig, "bosTokenIds" | "eosTokenIds"> {
+  return specialIdsOf(new Fields(parseObject(text, file), file));
+}
+
+function specialIdsOf(fields: Fields) {
+  return { bosTokenIds: fields.tokenIds("bos_token_id"), eosTokenIds: fields.tokenIds("eos_token_id") };
 }
 
 function parseObject(text: string, file: string): object {

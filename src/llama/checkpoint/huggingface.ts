@@ -11,7 +11,7 @@ import { parameters, shortCount } from "./describe.ts";
 import { locateCheckpoint } from "./locate.ts";
 import { isPlace, publishedName } from "./name.ts";
 import { refuseOtherFormats } from "./other-formats.ts";
-import { eosTokenIds } from "./special-ids.ts";
+import { type ListedIds, specialIds } from "./special-ids.ts";
 import { collectTensors, embeddingRows } from "./tensors.ts";
 import { findWeights } from "./weight-files.ts";
 
@@ -56,9 +56,9 @@ export async function openCheckpoint(given: string): Promise<Checkpoint> {
       { hint: "Use the tokenizer that came with these weights" },
     );
   }
-  const listed = { ...parsed, eosTokenIds: [...parsed.eosTokenIds, ...(await generationEos(folder))] };
-  const special = eosTokenIds(listed, opened, config.vocabSize);
-  const warnings = [...source.warnings, ...special.warnings.map((line) => `${configFile}: ${line}`)];
+  const listed = [{ ...parsed, file: configFile }, ...(await generationIds(folder))];
+  const special = specialIds(listed, opened, config.vocabSize);
+  const warnings = [...source.warnings, ...special.warnings];
   if (tokenizer.vocabSize < config.vocabSize / 2) {
     const sizes = `${tokenizer.vocabSize} pieces for ${config.vocabSize} embeddings`;
     warnings.push(`${opened.file}: has ${sizes}: is it the tokenizer that came with these weights?`);
@@ -97,10 +97,10 @@ async function refuseWithoutConfig(folder: string): Promise<never> {
   });
 }
 
-async function generationEos(folder: string): Promise<readonly number[]> {
+async function generationIds(folder: string): Promise<ListedIds[]> {
   const file = join(folder, "generation_config.json");
   const text = await readText(file);
-  return text === null ? [] : parseGenerationConfig(text, file);
+  return text === null ? [] : [{ ...parseGenerationConfig(text, file), file }];
 }
 
 /** These files have a few kilobytes. */

@@ -130,12 +130,34 @@ describe("opening a checkpoint folder", () => {
     ]);
   });
 
+  it("keeps every eos_token_id that config.json and generation_config.json list, beside a tokenizer.model too", async () => {
+    await writeTiny(folder, { eos_token_id: [2, 260] });
+    await writeFile(join(folder, "generation_config.json"), '{"eos_token_id": [261, 2]}');
+    expect(await openCheckpoint(folder)).toMatchObject({ eosTokenIds: [2, 260, 261], warnings: [] });
+  });
+
+  it("drops the unknown piece, the beginning of a text and ids below zero from what ends a text", async () => {
+    await writeTiny(folder, { eos_token_id: [0, 1, -1, 260] });
+    await writeFile(
+      join(folder, "generation_config.json"),
+      '{"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}',
+    );
+    const { eosTokenIds, warnings } = await openCheckpoint(folder);
+    expect(eosTokenIds).toEqual([2, 260]);
+    expect(warnings).toEqual([
+      expect.stringContaining('/config.json: "eos_token_id" 0 ignored'),
+      expect.stringContaining('/config.json: "eos_token_id" 1 ignored'),
+      expect.stringContaining('generation_config.json: "eos_token_id" 1 ignored'),
+      expect.stringContaining('generation_config.json: "bos_token_id" 0 ignored'),
+    ]);
+  });
+
   it("ends a text at ids past the tokenizer's too, from generation_config.json as well", async () => {
     await writeTiny(folder, { eos_token_id: [2, 262] }, tinyTensors({ vocabSize: 264 }));
     await writeFile(join(folder, "generation_config.json"), '{"eos_token_id": [263, 999]}');
     const { eosTokenIds, warnings } = await openCheckpoint(folder);
     expect(eosTokenIds).toEqual([2, 262, 263]);
-    expect(warnings).toEqual([expect.stringContaining("999")]);
+    expect(warnings).toEqual([expect.stringContaining('generation_config.json: "eos_token_id" 999 ignored')]);
   });
 
   it("names tensors that it does not use, but not the frequencies of old conversions", async () => {
