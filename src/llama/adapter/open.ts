@@ -10,7 +10,9 @@ import { type Adapter, configName, readAdapter } from "./read.ts";
 
 export interface OpenAdapterOptions {
   /** The source's name in messages. */
-  readonly name?: string;
+  readonly name?: string | undefined;
+  /** Published name of the loaded base: an adapter that names another gets a warning. */
+  readonly base?: string | null;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -29,7 +31,7 @@ export async function openAdapter(
   const isUrl = /^https?:\/\//i.test(source);
   const name = options.name ?? (isUrl ? shortUrl(source) : basename(source));
   const found = isUrl ? null : await stat(source).catch(() => null);
-  if (found?.isDirectory()) return readAdapter(await adapterFolder(source, name), model, name);
+  if (found?.isDirectory()) return readAdapter(await adapterFolder(source, name), model, { ...options, name });
   if (!isUrl && !found) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: no such file or folder`);
 
   const folder = await mkdtemp(join(tmpdir(), "llama-adapter-"));
@@ -53,7 +55,7 @@ export async function openAdapter(
       maxBytes: maxArchiveBytes,
       signal: options.signal,
     });
-    return await readAdapter(await adapterFolder(unpacked, name), model, name);
+    return await readAdapter(await adapterFolder(unpacked, name), model, { ...options, name });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

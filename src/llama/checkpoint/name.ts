@@ -16,8 +16,8 @@ export function publishedName(given: string | null, folder: string): string | nu
 }
 
 /** "organisation/name" or "name", and no path of a machine. */
-export function isPublished(name: string): boolean {
-  return /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(name) && !isPlace(lastPart(name));
+function isPublished(name: string): boolean {
+  return /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(name) && !isPlace(basename(name));
 }
 
 /** Whether a name has a model's size in it: "Llama-2-7b-hf", "TinyLlama-1.1B". */
@@ -28,13 +28,4 @@ export function namesSize(name: string): boolean {
 /** Says where a model lies and not which it is. */
 export function isPlace(name: string): boolean {
   return /^(weights|models?|hf|src|out|outputs?|results?|tmp|checkpoint(-\d+)?|[0-9a-f]{40}|\.*)$/i.test(name);
-}
-
-export function lastPart(path: string): string {
-  return (
-    path
-      .replace(/[\\/]+$/, "")
-      .split(/[\\/]/)
-      .at(-1) ?? ""
-  );
 }

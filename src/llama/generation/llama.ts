@@ -50,7 +50,7 @@ export class Llama {
     this.engine = engine;
     this.checkpoint = checkpoint;
     this.model = model;
-    this.#adapters = new AdapterCache(model, warn);
+    this.#adapters = new AdapterCache(model, checkpoint.publishedName, warn);
     this.#scheduler = new Scheduler(model);
   }
 
