@@ -26,7 +26,10 @@ export async function openRegularFile(file: string, options: RegularFileOptions)
   return handle;
 }
 
-/** The bytes of a regular file, null where there is none. @throws `missing` for anything else there, `corrupt` for a file over the limit */
+/**
+ * The bytes of a regular file, null where there is none.
+ * @throws `missing` for anything else in its place, `corrupt` for a file over the limit
+ */
 export async function readRegularFile(file: string, options: ReadOptions): Promise<Buffer | null> {
   const handle = await openIfThere(file, options);
   if (handle === null) return null;
@@ -40,6 +43,29 @@ export async function readRegularFile(file: string, options: ReadOptions): Promi
   } finally {
     await handle.close();
   }
+}
+
+/** A read may give less than was asked for, and no single one may ask for 2 GiB. */
+const readSlice = 2 ** 28;
+
+/** `length` bytes from `position` on. @throws `corrupt` where the file ends before */
+export async function readBytes(
+  handle: FileHandle,
+  file: string,
+  position: number,
+  length: number,
+  corrupt: ErrorCode,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(length);
+  for (let done = 0; done < length; ) {
+    const wanted = Math.min(readSlice, length - done);
+    const { bytesRead } = await handle.read(bytes, done, wanted, position + done);
+    if (bytesRead === 0) {
+      throw new CodedError(corrupt, `${file}: ends at byte ${position + done}, before ${position + length}`);
+    }
+    done += bytesRead;
+  }
+  return bytes;
 }
 
 async function openIfThere(file: string, { missing, name = file }: RegularFileOptions): Promise<FileHandle | null> {

@@ -34,6 +34,7 @@ export async function openAdapter(
   if (found?.isDirectory()) return readAdapter(await adapterFolder(source, name), model, { ...options, name });
   if (!isUrl && !found) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: no such file or folder`);
 
+  const archive = { name, missing: "ADAPTER_NOT_FOUND", corrupt: "ADAPTER_CORRUPT" } as const;
   const folder = await mkdtemp(join(tmpdir(), "llama-adapter-"));
   try {
     let file = source;
@@ -41,20 +42,14 @@ export async function openAdapter(
       file = join(folder, "download");
       await download(source, file, { name, maxBytes: maxArchiveBytes, signal: options.signal });
     }
-    const kind = await archiveKind(file, { missing: "ADAPTER_NOT_FOUND", name });
+    const kind = await archiveKind(file, archive);
     if (kind !== "gzip" && kind !== "tar") {
       throw new CodedError("ADAPTER_NOT_FOUND", `${name}: is not a .tar or .tar.gz archive`, {
         hint: "Give the archive that a training returned, or the folder that PEFT saved.",
       });
     }
     const unpacked = await mkdtemp(join(folder, "files-"));
-    await unpackArchive(file, unpacked, {
-      name,
-      missing: "ADAPTER_NOT_FOUND",
-      corrupt: "ADAPTER_CORRUPT",
-      maxBytes: maxArchiveBytes,
-      signal: options.signal,
-    });
+    await unpackArchive(file, unpacked, { ...archive, maxBytes: maxArchiveBytes, signal: options.signal });
     return await readAdapter(await adapterFolder(unpacked, name), model, { ...options, name });
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -4,8 +4,8 @@ import { CodedError } from "../../errors/index.ts";
 import { readRegularFile } from "../regular-file.ts";
 import { refuseOtherFormats } from "./other-formats.ts";
 import { checkpointErrors, readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
-import { parseStrictJson, type StrictJson } from "./strict-json.ts";
 import { shardPath, type TensorFinder } from "./tensors.ts";
+import { parseUniqueKeyJson, type UniqueKeyJson } from "./unique-key-json.ts";
 
 const singleFile = "model.safetensors";
 const indexFile = "model.safetensors.index.json";
@@ -63,7 +63,7 @@ async function readSingle(folder: string): Promise<TensorFinder> {
   return { names: [...tensors.keys()], find: (name) => tensors.get(name), file };
 }
 
-async function readShards(folder: string, weightMap: ReadonlyMap<string, StrictJson>): Promise<TensorFinder> {
+async function readShards(folder: string, weightMap: ReadonlyMap<string, UniqueKeyJson>): Promise<TensorFinder> {
   const file = join(folder, indexFile);
   const headers = new Map<string, SafetensorsHeader>();
   for (const [tensor, shard] of weightMap) {
@@ -93,12 +93,12 @@ function readShard(path: string, index: string): Promise<SafetensorsHeader> {
   });
 }
 
-async function readIndex(file: string): Promise<Map<string, StrictJson>> {
+async function readIndex(file: string): Promise<Map<string, UniqueKeyJson>> {
   const corrupt = (what: string) => new CodedError("CHECKPOINT_CORRUPT", `${file}: ${what}`);
   const bytes = await readRegularFile(file, { ...checkpointErrors, maxBytes: maxIndexBytes });
-  let index: StrictJson;
+  let index: UniqueKeyJson;
   try {
-    index = parseStrictJson(bytes?.toString("utf8") ?? "");
+    index = parseUniqueKeyJson(bytes?.toString("utf8") ?? "");
   } catch (error) {
     throw corrupt(`not valid JSON: ${(error as Error).message}`);
   }

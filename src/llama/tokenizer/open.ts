@@ -1,10 +1,10 @@
 import { join } from "node:path";
 import { CodedError } from "../../errors/index.ts";
 import { readRegularFile } from "../regular-file.ts";
+import { runInSlices } from "../time-slices.ts";
 import { jsonTokenizer, type SpecialTexts } from "./huggingface-json.ts";
 import { refuseImpostor } from "./impostor.ts";
 import { openingSentencePiece } from "./sentencepiece.ts";
-import { runInSlices } from "./slices.ts";
 import { isTiktoken, openingTiktoken } from "./tiktoken.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 

@@ -1,11 +1,11 @@
 import { CodedError } from "../../errors/index.ts";
+import { runNow, type Steps } from "../time-slices.ts";
 import { longestFirst } from "./added-tokens.ts";
 import { type Detokenization, decodeAll, type Surface, streamDecoder } from "./detokenizer.ts";
 import { IdBuffer } from "./id-buffer.ts";
 import { Merger } from "./merger.ts";
 import { characterLength, mergesOfPieces, type PieceMerges } from "./pair-table.ts";
 import { pieceTypes, readSentencePieceModel, type SentencePieceModel } from "./sentencepiece-model.ts";
-import { runNow, type Steps } from "./slices.ts";
 import type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
 
 /** U+2581, which stands for a space inside pieces. */

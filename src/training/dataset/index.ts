@@ -4,7 +4,7 @@ import { basename, join, posix } from "node:path";
 import { CodedError } from "../../errors/index.ts";
 import { archiveKind, unpackArchive } from "../../llama/archive.ts";
 import { openRegularFile } from "../../llama/regular-file.ts";
-import { sliced } from "../slices.ts";
+import { sliced } from "../../llama/time-slices.ts";
 import { type RawRecord, RecordSplitter } from "./records.ts";
 import { checkRow, describeSource, type Row } from "./row.ts";
 
