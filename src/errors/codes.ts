@@ -9,6 +9,7 @@ export const errorCodes = {
   DATASET_ROW_FIELD: "A dataset row lacks a field, or a field has the wrong type",
   ARCHIVE_UNSAFE: "An archive holds an entry that is not a plain file or folder inside it, or is too large",
   CHECKPOINT_NOT_FOUND: "The folder holds no LLaMA checkpoint",
+  CHECKPOINT_AMBIGUOUS: "There are several models, or two sets of weights, and nothing says which is meant",
   CHECKPOINT_CONFIG: "config.json is missing a field or holds a value that is not possible",
   CHECKPOINT_UNSUPPORTED: "The checkpoint uses a feature this engine does not have",
   CHECKPOINT_CORRUPT: "A weights file is truncated or damaged",

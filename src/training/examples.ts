@@ -1,8 +1,8 @@
 import { renderPrompt } from "../llama/prompt/index.ts";
+import { sliced } from "../llama/time-slices.ts";
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
 import type { Row, RowSource } from "./dataset/index.ts";
 import type { TrainingSettings } from "./settings.ts";
-import { sliced } from "./slices.ts";
 
 /** A row as the model sees it. */
 export interface Example {

@@ -11,7 +11,9 @@ import { type Adapter, configName, readAdapter } from "./read.ts";
 
 export interface OpenAdapterOptions {
   /** The source's name in messages. */
-  readonly name?: string;
+  readonly name?: string | undefined;
+  /** Published name of the loaded base: an adapter that names another gets a warning. */
+  readonly base?: string | null;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -30,9 +32,10 @@ export async function openAdapter(
   const isUrl = /^https?:\/\//i.test(source);
   const name = options.name ?? (isUrl ? shortUrl(source) : basename(source));
   const found = isUrl ? null : await stat(source).catch(() => null);
-  if (found?.isDirectory()) return readAdapter(await adapterFolder(source, name), model, name);
-  if (!isUrl && !found?.isFile()) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: no such file or folder`);
+  if (found?.isDirectory()) return readAdapter(await adapterFolder(source, name), model, { ...options, name });
+  if (!isUrl && !found) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: no such file or folder`);
 
+  const archive = { name, missing: "ADAPTER_NOT_FOUND", corrupt: "ADAPTER_CORRUPT" } as const;
   const folder = await mkdtemp(join(tmpdir(), "llama-adapter-"));
   try {
     let file = source;
@@ -40,11 +43,11 @@ export async function openAdapter(
       file = join(folder, "download");
       await download(source, file, { name, maxBytes: maxArchiveBytes, signal: options.signal });
     }
-    let kind = await archiveKind(file);
+    let kind = await archiveKind(file, archive);
     const inside = join(folder, "inside");
     if (kind === null && (await unpackAnswer(file, inside, { name, signal: options.signal }))) {
       file = inside;
-      kind = await archiveKind(file);
+      kind = await archiveKind(file, archive);
     }
     if (kind !== "gzip" && kind !== "tar") {
       throw new CodedError("ADAPTER_NOT_FOUND", `${name}: is not a .tar or .tar.gz archive`, {
@@ -52,9 +55,8 @@ export async function openAdapter(
       });
     }
     const unpacked = await mkdtemp(join(folder, "files-"));
-    const { signal } = options;
-    await unpackArchive(file, unpacked, { name, corrupt: "ADAPTER_CORRUPT", maxBytes: maxArchiveBytes, signal });
-    return await readAdapter(await adapterFolder(unpacked, name), model, name);
+    await unpackArchive(file, unpacked, { ...archive, maxBytes: maxArchiveBytes, signal: options.signal });
+    return await readAdapter(await adapterFolder(unpacked, name), model, { ...options, name });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
