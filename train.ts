@@ -5,7 +5,8 @@ import { Llama, templateNames, writeAdapterArchive } from "./src/llama/index.ts"
 import { linearNames, readDataset, readRanks, trainLora } from "./src/training/index.ts";
 
 export default defineTrainer({
-  // alpaca-lora's names and defaults. Those meant for 50,000 rows give way on fewer, and the log says so.
+  // alpaca-lora's names and defaults. What a request gives is honoured or refused; defaults meant for 50,000 rows adapt to
+  // fewer, and the log says so.
   inputs: {
     dataset: Input.path({
       description: "Rows of instruction, input and output, as a JSON array or JSONL, alone or in a .tar.gz",
@@ -60,13 +61,13 @@ export default defineTrainer({
 
   setup: () => Llama.load(),
 
-  async train({ dataset, ...settings }, { model, signal, tempDir, recordMetric }) {
+  async train({ dataset, add_eos_token, ...settings }, { model, given, signal, tempDir, recordMetric }) {
     const ranks = readRanks();
     const log = ranks.rank === 0 ? console.log : () => {};
     const rows = await readDataset(dataset.path, { name: dataset.name, signal });
     log(`Training on ${rows.length} rows of ${dataset.name}, base ${model.name}, ${model.engine.description}`);
     if (ranks.size > 1) log(`${ranks.size} ranks share every step`);
-    const result = await trainLora({ base: model, rows, settings, ranks, signal, log });
+    const result = await trainLora({ base: model, rows, settings, given, ranks, signal, log });
     recordMetric("loss", result.steps.at(-1)!.loss);
     recordMetric("tokens_per_second", result.tokensPerSecond);
     if (ranks.rank > 0) return null;

@@ -1,21 +1,22 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { TrainingSettings } from "../../src/training/index.ts";
+import train from "../../train.ts";
 
-/** The defaults of alpaca-lora's finetune.py, warm-up and clipping as its Trainer has them. */
-export const alpacaLora: TrainingSettings = {
-  num_epochs: 3,
-  learning_rate: 3e-4,
-  batch_size: 128,
-  micro_batch_size: 4,
-  cutoff_len: 256,
-  val_set_size: 2000,
-  lora_r: 8,
-  lora_alpha: 16,
-  lora_dropout: 0.05,
-  lora_target_modules: ["q_proj", "v_proj"],
-  train_on_inputs: true,
-  prompt_template_name: "alpaca",
-  seed: 42,
-  warmup_steps: 100,
-  weight_decay: 0,
-  max_grad_norm: 1,
-};
+const { dataset: _, add_eos_token: __, ...inputs } = train.inputs;
+
+/** The defaults of train.ts. */
+export const defaults = Object.fromEntries(
+  Object.entries(inputs).map(([name, { spec }]) => [name, spec.options.default]),
+) as unknown as TrainingSettings;
+
+/** A run with these settings chosen and the other ones at their defaults, as a request to train.ts has it. */
+export function chosen(settings: Partial<TrainingSettings>) {
+  return { settings: { ...defaults, ...settings }, given: new Set(Object.keys(settings)) };
+}
+
+/** What examples/settings.json chooses for a data set of examples/. */
+export function chosenFor(dataset: string) {
+  const file = join(import.meta.dirname, "..", "..", "examples", "settings.json");
+  return chosen(JSON.parse(readFileSync(file, "utf8"))[dataset]);
+}

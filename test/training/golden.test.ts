@@ -5,7 +5,7 @@ import { openEngine } from "../../src/engine/open.ts";
 import { readAdapter } from "../../src/llama/adapter/index.ts";
 import { Llama, renderPrompt } from "../../src/llama/index.ts";
 import { readDataset, trainLora } from "../../src/training/index.ts";
-import { alpacaLora } from "./settings.ts";
+import { defaults } from "./default-settings.ts";
 
 const shared = join(import.meta.dirname, "..", "..", "..", "shared");
 const golden = join(shared, "golden", "lora");
@@ -31,7 +31,7 @@ describe.skipIf(!existsSync(golden))("the reference training (needs the referenc
       const { config } = base.model;
       const initial = await readAdapter(join(golden, "init"), config);
       const settings = {
-        ...alpacaLora,
+        ...defaults,
         num_epochs: 1,
         learning_rate: 3e-3,
         batch_size: 8,
