@@ -1,8 +1,7 @@
 // Fine-tunes a LoRA adapter on an instruction data set: cog train -i dataset=@data.json
-import { join } from "node:path";
 import { defineTrainer, Input, Output, Path } from "llama-lora-cog/cog";
-import { Llama, templateNames, writeAdapterArchive } from "./src/llama/index.ts";
-import { linearNames, readDataset, readRanks, trainLora } from "./src/training/index.ts";
+import { Llama, templateNames } from "./src/llama/index.ts";
+import { AdapterOutput, linearNames, readDataset, readRanks, trainLora } from "./src/training/index.ts";
 
 export default defineTrainer({
   // alpaca-lora's names and defaults. What a request gives is honoured or refused; defaults meant for 50,000 rows adapt to
@@ -59,22 +58,24 @@ export default defineTrainer({
   // Of several ranks only the first one answers.
   output: Output.object({ weights: Output.path() }).optional(),
 
-  setup: () => Llama.load(),
-
-  async train({ dataset, add_eos_token, ...settings }, { model, given, signal, tempDir, recordMetric }) {
+  async train({ dataset, add_eos_token, ...settings }, { given, signal, tempDir, recordMetric }) {
     const ranks = readRanks();
     const log = ranks.rank === 0 ? console.log : () => {};
     const rows = await readDataset(dataset.path, { name: dataset.name, signal });
-    log(`Training on ${rows.length} rows of ${dataset.name}, base ${model.name}, ${model.engine.description}`);
-    if (ranks.size > 1) log(`${ranks.size} ranks share every step`);
-    const result = await trainLora({ base: model, rows, settings, given, ranks, signal, log });
-    recordMetric("loss", result.steps.at(-1)!.loss);
-    recordMetric("tokens_per_second", result.tokensPerSecond);
-    if (ranks.rank > 0) return null;
-    const archive = join(tempDir, "adapter.tar.gz");
-    await writeAdapterArchive(archive, result.adapter, model.model.config);
-    return { weights: new Path(archive) };
+    // Loaded for one training, once its rows are known to be good: what waits for the next one holds no memory.
+    const base = await Llama.load();
+    try {
+      log(`Training on ${rows.length} rows of ${dataset.name}, base ${base.name}, ${base.engine.description}`);
+      if (ranks.size > 1) log(`${ranks.size} ranks share every step`);
+      const { model } = base;
+      const destination = process.env.COG_OUTPUT_DIR;
+      const output = ranks.rank === 0 && (await AdapterOutput.open(tempDir, { model, settings, destination, signal }));
+      const result = await trainLora({ base, rows, settings, given, ranks, signal, log });
+      recordMetric("loss", result.steps.at(-1)!.loss);
+      recordMetric("tokens_per_second", result.tokensPerSecond);
+      return output ? { weights: new Path(await output.write(result)) } : null;
+    } finally {
+      await base.close();
+    }
   },
-
-  teardown: (model) => model.close(),
 });
