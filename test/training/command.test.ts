@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Llama } from "../../src/llama/index.ts";
-import { buildCommand, lastLine, ProjectFolder, type Result } from "../cog/cli/command.ts";
+import { buildCommand, lastLine, ProjectFolder, type Result, resultOf } from "../cog/cli/command.ts";
+import { tarball } from "../llama/tarball.ts";
 import { answer, root, weights } from "../weights/embedded-base.ts";
 
 let folder: string;
@@ -87,5 +88,25 @@ describe("cog train", () => {
     expect(lastLine(stderr)).toContain('error [DATASET_ROW_FIELD]: data.json, record 1: field "output" is missing');
     const loaded = await cogTrain(dataset(news), [], noBase);
     expect(lastLine(loaded.stderr)).toContain("error [CHECKPOINT_NOT_FOUND]");
+  });
+});
+
+describe("a killed cog train", () => {
+  it("leaves nothing of the user's data in the temporary folder once another command has run", async () => {
+    const temporary = mkdtempSync(join(folder, "temporary-"));
+    const archive = join(folder, "data.tar");
+    writeFileSync(archive, tarball([{ path: "data.json", body: JSON.stringify(news) }]));
+    const words = ["train", "-f", join(root, "cog.yaml"), "-i", `dataset=@${archive}`, "-i", "num_epochs=100000"];
+    const killed = project.start([...words, "-o", join(folder, "a.tar.gz")], { TMPDIR: temporary });
+    const result = resultOf(killed);
+    await new Promise<void>((resolve, reject) => {
+      killed.stderr!.on("data", (text: string) => text.includes("step ") && resolve());
+      killed.on("close", () => reject(new Error("it ended by itself")));
+    });
+    killed.kill("SIGKILL");
+    await result;
+    expect(readdirSync(temporary)).not.toEqual([]);
+    const { exit } = await cogTrain(dataset(news), ["num_epochs=1"], { TMPDIR: temporary });
+    expect([exit, readdirSync(temporary)]).toEqual([0, []]);
   });
 });

@@ -1,6 +1,4 @@
-import { randomBytes } from "node:crypto";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { temporaryPath } from "../../temporary/folders.ts";
 import { createFetch, isPublicAddress } from "../files/network.ts";
 import type { Log } from "../log.ts";
 import { originOf, type Settings } from "../settings.ts";
@@ -36,7 +34,7 @@ export class NewRuns {
   readonly #inputFetch;
   readonly #outputFetch;
   readonly #webhookFetch;
-  readonly #folders = join(tmpdir(), `cog-${randomBytes(6).toString("hex")}`);
+  readonly #folders = temporaryPath("run");
   readonly #backlog: Backlog = { size: 0 };
   #count = 0;
   #lastId = 0n;
