@@ -1,8 +1,8 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { Llama } from "../../src/llama/index.ts";
+import { Llama, openAdapter } from "../../src/llama/index.ts";
 import { buildCommand, lastLine, ProjectFolder, type Result, resultOf } from "../cog/cli/command.ts";
 import { tarball } from "../llama/tarball.ts";
 import { answer, root, weights } from "../weights/embedded-base.ts";
@@ -77,6 +77,39 @@ describe("cog train with a setting that was given", () => {
   it("refuses it although it is the default's value", async () => {
     const { stderr } = await cogTrain(dataset(eight), ["val_set_size=2000"]);
     expect(lastLine(stderr)).toContain("val_set_size 2000 of 8 rows leaves none to train on");
+  });
+});
+
+describe("cog train whose output has no place", () => {
+  it.skipIf(!existsSync("/proc/self"))("ends before its first step where the disk is full", async () => {
+    const words = ["-f", join(root, "cog.yaml"), "-i", `dataset=@${dataset(news)}`, "-e", "COG_OUTPUT_DIR=/proc"];
+    const { exit, stderr } = await project.run(["train", ...words]);
+    expect(exit).toBe(1);
+    expect(stderr).toMatch(
+      /^error \[TRAINING_OUTPUT\]: the training's adapter needs .* in \/proc, which has 0.0 MB free/m,
+    );
+    expect(stderr).not.toContain("step ");
+  });
+
+  it("keeps a finished adapter where its folder has vanished", async () => {
+    const gone = mkdtempSync(join(folder, "gone-"));
+    const temporary = mkdtempSync(join(folder, "temporary-"));
+    const words = ["-f", join(root, "cog.yaml"), "-i", `dataset=@${dataset(news)}`, "-o", join(gone, "a.tar.gz")];
+    const training = project.start(["train", ...words], { TMPDIR: temporary });
+    training.stderr!.on(
+      "data",
+      (text: string) => text.includes("step ") && rmSync(gone, { recursive: true, force: true }),
+    );
+    const { exit, stderr } = await resultOf(training);
+    expect(exit).toBe(1);
+    expect(stderr).toContain("error [TRAINING_OUTPUT]: the training has ended, but");
+    const kept = /It is kept in (\S+)/.exec(stderr)![1]!;
+    const base = await Llama.load({ weights });
+    try {
+      expect((await openAdapter(kept, base.model.config)).modules).toHaveLength(8);
+    } finally {
+      await base.close();
+    }
   });
 });
 

@@ -42,7 +42,7 @@ export async function writeFiles(
     const file = parseDataUrl(value);
     if (!file) return value;
     const path = pathFor(file, to, part);
-    await writeOutput(path, file.bytes);
+    await writeOutput(path, file.bytes, { isTrained: to.archive !== undefined });
     written.push(path);
     return path;
   };

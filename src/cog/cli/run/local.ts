@@ -1,3 +1,5 @@
+import { statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { CodedError, isCodedError } from "../../../errors/index.ts";
 import { type Project, readProject } from "../../project.ts";
 import type { RunningServer } from "../../serve.ts";
@@ -12,6 +14,8 @@ export interface LocalOptions {
   /** `-e NAME=value` words */
   env: readonly string[];
   debug: boolean;
+  /** `-o` */
+  output?: string | undefined;
 }
 
 /** A project in or above the working directory, and the environment its model gets. */
@@ -24,7 +28,7 @@ export interface LocalModel {
 
 /** Reads the project around the working directory. @throws CodedError, or Failure when it lacks the entry asked for */
 export function localModel(options: LocalOptions): LocalModel {
-  const env = { ...process.env, ...environment(options.env), ...logSettings(options) };
+  const env = { ...process.env, ...outputFolder(options), ...environment(options.env), ...logSettings(options) };
   const project = readProject(process.cwd(), { file: options.config, env });
   const mode = options.mode ?? (project.predict === null ? "train" : "predict");
   if (project[mode] === null)
@@ -85,6 +89,13 @@ export function archiveName({ configFile, config }: Project): string | undefined
 /** Text on this terminal. A training's own lines are its progress and are shown; a prediction's are not, as with other clients. */
 function logSettings({ mode, debug }: LocalOptions): NodeJS.ProcessEnv {
   return { LOG_FORMAT: "console", COG_LOG_LEVEL: debug ? "debug" : mode === "train" ? "info" : "warning" };
+}
+
+/** The folder that the command will write into: a model may make sure of its room before it works for hours. */
+function outputFolder({ output = "." }: LocalOptions): NodeJS.ProcessEnv {
+  const path = resolve(output);
+  const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  return { COG_OUTPUT_DIR: isFolder ? path : dirname(path) };
 }
 
 /** `NAME=value` words; a bare NAME hands nothing on that a process started here would not have anyway. */
