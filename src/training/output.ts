@@ -1,4 +1,4 @@
-import { mkdtemp, open, stat, statfs } from "node:fs/promises";
+import { mkdtemp, open, rm, stat, statfs } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { linearShape } from "../engine/config.ts";
@@ -35,13 +35,14 @@ export class AdapterOutput {
     const bytes = adapterBytes(options);
     const { destination } = options;
     // Its tensors, the archive, and the tensors unpacked again to be compared.
-    const places = [folder, folder, tmpdir(), ...(destination === undefined ? [] : [destination])];
+    const places = [folder, folder, tmpdir()].map((path) => ({ path, name: "the temporary folder (TMPDIR)" }));
+    if (destination !== undefined) places.push({ path: destination, name: destination });
     await requireRoom(places, bytes);
     const file = join(folder, "adapter.tar.gz");
     try {
       await (await open(file, "w")).close();
     } catch (cause) {
-      throw failure(`the training's output cannot be opened in ${folder}: ${reason(cause)}`, cause);
+      throw failure(`the training's output cannot be opened in the temporary folder: ${reason(cause)}`, cause);
     }
     return new AdapterOutput(file, options);
   }
@@ -70,13 +71,15 @@ export class AdapterOutput {
 
   /** Writes PEFT's folder to the first place that takes it; tells which. */
   async #keep({ adapter }: TrainingResult): Promise<string> {
-    for (const place of [tmpdir(), process.cwd(), homedir()]) {
+    for (const place of [tmpdir(), homedir(), process.cwd()]) {
+      let folder: string | undefined;
       try {
-        const folder = await mkdtemp(join(place, "kept-adapter-"));
+        folder = await mkdtemp(join(place, "kept-adapter-"));
         await writeAdapterFolder(folder, adapter, this.#options.model.config);
         return `the adapter is kept in ${folder}`;
       } catch {
         // The next place may have room.
+        if (folder !== undefined) await rm(folder, { recursive: true, force: true });
       }
     }
     return "no other place took the adapter";
@@ -92,23 +95,23 @@ function adapterBytes({ model: { config }, settings }: OutputOptions): number {
   return 4 * config.layers * numbers;
 }
 
-/** Each of `folders` will hold an adapter more; those on one file system share its room. */
-async function requireRoom(folders: readonly string[], bytes: number): Promise<void> {
+/** Each of `places` will hold an adapter more; those on one file system share its room. */
+async function requireRoom(places: readonly { path: string; name: string }[], bytes: number): Promise<void> {
   const needed = new Map<number, number>();
-  for (const folder of folders) {
+  for (const { path, name } of places) {
     try {
-      const { dev } = await stat(folder);
+      const { dev } = await stat(path);
       const wanted = (needed.get(dev) ?? slackBytes) + bytes;
       needed.set(dev, wanted);
-      const { bavail, bsize } = await statfs(folder);
+      const { bavail, bsize } = await statfs(path);
       const free = bavail * bsize;
       if (free < wanted) {
-        const message = `the training's adapter needs ${size(wanted)} in ${folder}, which has ${size(free)} free`;
+        const message = `the training's adapter needs ${size(wanted)} in ${name}, which has ${size(free)} free`;
         throw failure(message);
       }
     } catch (cause) {
       if (cause instanceof CodedError) throw cause;
-      throw failure(`the training's output folder ${folder} cannot be used: ${reason(cause)}`, cause);
+      throw failure(`the training cannot use ${name}: ${reason(cause)}`, cause);
     }
   }
 }

@@ -113,12 +113,12 @@ describe("a finished adapter", () => {
     expect(modules).toEqual(result.adapter.modules);
   });
 
-  it("is kept in the working directory when the temporary folder takes nothing", async () => {
+  it("is kept in the home directory when the temporary folder takes nothing", async () => {
     const output = await open();
     const result = await train({ num_epochs: 1 });
     rmSync(join(folder, "temporary"), { recursive: true });
-    const before = process.cwd();
-    process.chdir(folder);
+    const { HOME } = process.env;
+    process.env.HOME = folder;
     try {
       const failure = await output.write(result).catch((error) => error);
       expect(failure).toMatchObject({ code: "TRAINING_OUTPUT" });
@@ -126,7 +126,7 @@ describe("a finished adapter", () => {
       const { modules } = await openAdapter(keptFolder(failure.message), base.model.config);
       expect(modules).toEqual(result.adapter.modules);
     } finally {
-      process.chdir(before);
+      process.env.HOME = HOME;
     }
   });
 });
@@ -148,7 +148,7 @@ describe("before the first step", () => {
     const destination = join(folder, "gone");
     await expect(open({ destination })).rejects.toMatchObject({
       code: "TRAINING_OUTPUT",
-      message: expect.stringContaining(`the training's output folder ${destination} cannot be used: ENOENT`),
+      message: expect.stringContaining(`the training cannot use ${destination}: ENOENT`),
     });
   });
 
