@@ -15,6 +15,8 @@ export interface LlamaOptions {
   readonly adapter?: FileLike | null | undefined;
   /** LLAMA_ENGINE and LLAMA_DEVICE by default. */
   readonly engine?: Engine | undefined;
+  /** Of a training on several GPUs of this machine: which of them is its own. */
+  readonly localRank?: number | undefined;
   /** Where warnings go; console.warn by default. */
   readonly warn?: ((line: string) => void) | undefined;
 }
@@ -38,7 +40,7 @@ export class Llama {
    */
   static async load(options: LlamaOptions = {}): Promise<Llama> {
     const { warn = console.warn } = options;
-    const engine = options.engine ?? (await openEngine(process.env));
+    const engine = options.engine ?? (await openEngine(process.env, { localRank: options.localRank }));
     const checkpoint = await openCheckpoint(options.weights ?? (process.env.LLAMA_WEIGHTS || embeddedWeights));
     for (const line of checkpoint.warnings) warn(line);
     const llama = new Llama(engine, checkpoint, await engine.load(checkpoint.weights), warn);
