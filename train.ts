@@ -10,9 +10,22 @@ export default defineTrainer({
     dataset: Input.path({
       description: "Rows of instruction, input and output, as a JSON array or JSONL, alone or in a .tar.gz",
     }),
-    num_epochs: Input.integer({ description: "Times every row is seen", default: 3, ge: 1 }),
-    learning_rate: Input.number({ description: "Highest rate; it falls linearly to zero", default: 3e-4, ge: 0 }),
-    batch_size: Input.integer({ description: "Rows per optimiser step", default: 128, ge: 1 }),
+    num_epochs: Input.integer({
+      description: "Times every row is seen; unless given, more with few rows",
+      default: 3,
+      ge: 1,
+    }),
+    learning_rate: Input.number({
+      description: "Highest rate; it falls linearly to zero. Unless given, more for few rows and a narrow model",
+      default: 3e-4,
+      ge: 0,
+      le: 1e6,
+    }),
+    batch_size: Input.integer({
+      description: "Rows per optimiser step; unless given, fewer with few rows",
+      default: 128,
+      ge: 1,
+    }),
     micro_batch_size: Input.integer({
       description: "Rows of full length that memory has to hold at once",
       default: 4,
@@ -20,7 +33,7 @@ export default defineTrainer({
     }),
     cutoff_len: Input.integer({ description: "Longer rows are cut, in tokens", default: 256, ge: 2 }),
     val_set_size: Input.integer({
-      description: "Rows kept back to choose the best adapter by; 0 is none",
+      description: "Rows kept back to choose the best adapter by, 0 is none; unless given, at most a tenth",
       default: 2000,
       ge: 0,
     }),
@@ -46,9 +59,14 @@ export default defineTrainer({
       default: "alpaca",
       choices: templateNames,
     }),
-    seed: Input.integer({ description: "The same seed, data and device give the same adapter", default: 42, ge: 0 }),
+    seed: Input.integer({
+      description: "The same seed, data and device give the same adapter",
+      default: 42,
+      ge: 0,
+      le: Number.MAX_SAFE_INTEGER,
+    }),
     warmup_steps: Input.integer({
-      description: "Steps in which the learning rate rises from zero",
+      description: "Steps in which the learning rate rises from zero; unless given, at most a tenth",
       default: 100,
       ge: 0,
     }),

@@ -55,7 +55,7 @@ export function planRun(rows: number, { hiddenSize }: LlamaConfig, settings: Tra
     throw new CodedError("TRAINING_SETTINGS", `${found} leaves none at the full learning rate`);
   }
   const learning_rate = adapt("learning_rate", rateFor(trainingRows, hiddenSize, settings.learning_rate));
-  const notes = adapted.length > 0 ? [`Adapted to ${rows} rows: ${adapted.join(", ")}`] : [];
+  const notes = adapted.length > 0 ? [`Adapted to ${rows} ${rows === 1 ? "row" : "rows"}: ${adapted.join(", ")}`] : [];
   if (batch_size > trainingRows) {
     notes.push(`batch_size ${batch_size} holds all ${trainingRows} rows: a step is an epoch`);
   }
