@@ -1,20 +1,18 @@
 import type { AdapterModule, EngineModel } from "../engine/engine.ts";
 import type { AdapterToWrite } from "../llama/adapter/index.ts";
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
-import { withAnswers } from "./cut-rows.ts";
 import type { Row } from "./dataset/index.ts";
 import { agreementOf } from "./distributed/agreement.ts";
 import { oneRank } from "./distributed/ranks.ts";
-import { withoutEndMarks } from "./end-marks.ts";
-import { type Example, encodeRows } from "./examples.ts";
+import type { Example } from "./examples.ts";
 import { initialAdapter } from "./initial-adapter.ts";
 import { type LoopSettings, TrainingLoop } from "./loop.ts";
 import { memoryLine } from "./memory-line.ts";
-import { cutoffFor, type Given, type Plan, planRun } from "./plan.ts";
+import type { Given, Plan } from "./plan.ts";
+import { type PreparedExamples, prepare } from "./prepare.ts";
 import { probeOf } from "./probe.ts";
 import type { Evaluation, StepRecord } from "./progress.ts";
-import { permutation, RandomStream } from "./random.ts";
-import { checkSettings, type TrainingSettings } from "./settings.ts";
+import type { TrainingSettings } from "./settings.ts";
 
 /** A frozen model, as Llama has it. */
 export interface Base {
@@ -58,12 +56,17 @@ export interface TrainingResult {
 export async function trainLora(given: TrainingRun): Promise<TrainingResult> {
   const { ranks = oneRank } = given;
   const run = { ...given, ranks, log: ranks.rank === 0 ? given.log : undefined };
-  const { base, signal, log } = run;
-  const config = base.model.config;
-  const { examples, plan } = await prepare(run);
-  const { settings } = plan;
-  const { training, validation } = split(examples, plan, run.order);
+  return trainExamples(run, await prepare(run));
+}
 
+/** The part of trainLora behind its rows and settings: from the first step to the adapter. */
+export async function trainExamples(
+  run: LoopSettings & Pick<TrainingRun, "base" | "initial">,
+  { plan, training, validation }: PreparedExamples,
+): Promise<TrainingResult> {
+  const { base, ranks, signal, log } = run;
+  const { settings } = plan;
+  const config = base.model.config;
   const initial = run.initial ?? (await initialAdapter(config, settings, signal));
   const agreement = ranks.size > 1 ? agreementOf({ training, validation, settings, config, initial }) : "";
   const adapter = await base.model.createAdapter(initial);
@@ -90,36 +93,4 @@ export async function trainLora(given: TrainingRun): Promise<TrainingResult> {
   } finally {
     await adapter.close();
   }
-}
-
-/** What will be trained on, and how; the log hears what was made of the rows and the settings. */
-async function prepare({ base, rows, settings, given, signal, log }: TrainingRun) {
-  checkSettings(settings);
-  const chosen = given ?? new Set(Object.keys(settings));
-  const { config } = base.model;
-  const context = config.maxPositionEmbeddings;
-  const cutoff = cutoffFor(context, settings, chosen);
-  if (cutoff !== settings.cutoff_len)
-    log?.(`cutoff_len ${cutoff} instead of ${settings.cutoff_len}: the model's context`);
-
-  const ended = withoutEndMarks(rows, base.tokenizer, base.checkpoint?.eosTokenIds ?? []);
-  const of = `of ${rows.length} rows`;
-  if (ended.marked > 0)
-    log?.(`${ended.marked} ${of} spell the end of their output (${ended.marks.join(", ")}): taken as it`);
-  const empty = ended.rows.filter(({ output }) => output === "").length;
-  if (empty > 0) log?.(`${empty} ${of} have an empty output: they teach to answer nothing`);
-  const encoded = await encodeRows(ended.rows, base.tokenizer, { ...settings, cutoff, context, signal });
-  const examples = withAnswers(encoded, { cutoff, context }, log);
-  const plan = planRun(examples.length, config, { ...settings, cutoff_len: cutoff }, chosen);
-  for (const note of plan.notes) log?.(note);
-  return { examples, plan };
-}
-
-function split(examples: readonly Example[], { settings }: Plan, order: TrainingRun["order"]) {
-  const { seed, val_set_size } = settings;
-  const all = Array.from(
-    order === "file" ? examples.keys() : permutation(examples.length, new RandomStream(seed, "validation split")),
-    (i) => examples[i]!,
-  );
-  return { validation: all.slice(0, val_set_size), training: all.slice(val_set_size) };
 }
