@@ -10,7 +10,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, "dist");
 const stamp = join(dist, ".built-from");
 const compiler = join(root, "node_modules", "typescript", "bin", "tsc");
-const sources = ["src/cog", "src/errors", "src/temporary"];
+const sources = ["src/cog", "src/network", "src/temporary", "src/errors"];
 
 function filesIn(folder) {
   return readdirSync(folder, { withFileTypes: true, recursive: true })
