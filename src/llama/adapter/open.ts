@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import type { LlamaConfig } from "../../engine/config.ts";
 import { CodedError } from "../../errors/index.ts";
+import { temporaryFolder } from "../../temporary/folders.ts";
 import { archiveKind, unpackArchive } from "../archive.ts";
 import { unpackAnswer } from "./answer-file.ts";
 import { download } from "./download.ts";
@@ -36,7 +36,7 @@ export async function openAdapter(
   if (!isUrl && !found) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: no such file or folder`);
 
   const archive = { name, missing: "ADAPTER_NOT_FOUND", corrupt: "ADAPTER_CORRUPT" } as const;
-  const folder = await mkdtemp(join(tmpdir(), "llama-adapter-"));
+  const folder = await temporaryFolder("adapter");
   try {
     let file = source;
     if (isUrl) {
