@@ -4,11 +4,15 @@ import type { LoadHook, ResolveHook } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { transform } from "esbuild";
 
-/** The author's import, answered by the running package wherever the project lies. */
-const packageEntry = new URL("../index.js", import.meta.url).href;
+/** The author's imports, answered by the running package wherever the project lies. */
+const packageEntries = new Map([
+  ["llama-lora-cog/cog", new URL("../index.js", import.meta.url).href],
+  ["llama-lora-cog", new URL("../../index.js", import.meta.url).href],
+]);
 
 export const resolve: ResolveHook = async (specifier, context, next) => {
-  if (specifier === "llama-lora-cog/cog") return { url: packageEntry, format: "module", shortCircuit: true };
+  const packageEntry = packageEntries.get(specifier);
+  if (packageEntry !== undefined) return { url: packageEntry, format: "module", shortCircuit: true };
   try {
     return await next(specifier, context);
   } catch (error) {
