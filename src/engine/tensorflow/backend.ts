@@ -37,11 +37,16 @@ export async function openBackend(env: NodeJS.ProcessEnv = process.env): Promise
     }
   }
   throw new CodedError("ENGINE_UNAVAILABLE", `no TensorFlow.js backend loads (${reasons.join("; ")})`, {
-    hint:
-      "Type npm run tensorflow:install in this package's folder, or in a project of your own " +
-      "npm install @tensorflow/tfjs@4.22.0 @tensorflow/tfjs-backend-wasm@4.22.0.",
+    hint: asked === "node" ? nodeHint : portableHint,
   });
 }
+
+const nodeHint =
+  "In this package's folder type npm run tensorflow:install, or where its download is refused npm run tensorflow:build; " +
+  "or leave LLAMA_TF_BACKEND unset to take a backend that does.";
+const portableHint =
+  "In this package's folder type npm run tensorflow:install; in a project of your own " +
+  "npm install @tensorflow/tfjs@4.22.0 @tensorflow/tfjs-backend-wasm@4.22.0.";
 
 async function openNode(env: NodeJS.ProcessEnv): Promise<Backend> {
   // The package calls two functions that Node removed in version 23.
