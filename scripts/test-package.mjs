@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { check, close } from "./checks.mjs";
 import { ensureInstalled, root } from "./installed.mjs";
 
 const limit = { megabytes: 60, seconds: 20 };
@@ -13,14 +14,6 @@ const installed = join(project, "node_modules", "llama-lora-cog");
 // Nothing that was made before may help, but for a compiler cache.
 const env = { ...process.env, npm_config_cache: join(folder, "npm"), XDG_CACHE_HOME: join(folder, "cache") };
 for (const name of Object.keys(env)) if (/^(npm_(?!config_)|LLAMA_|COG_)/.test(name)) delete env[name];
-let failures = 0;
-let passes = 0;
-
-function check(what, holds, found = "") {
-  if (holds) passes += 1;
-  else failures += 1;
-  console.log(`${holds ? "ok  " : "FAIL"} ${what}${holds ? "" : `\n     ${found}`}`);
-}
 
 /** Runs a program in the project; its standard output is shown nowhere, a failure ends the test. */
 function run(command, words, options = {}) {
@@ -147,5 +140,4 @@ try {
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
-console.log(`\npackage: ${passes} passed, ${failures} failed`);
-process.exitCode = failures > 0 ? 1 : 0;
+close("package");

@@ -2,26 +2,18 @@
 // the network does not give is skipped by name. What was in build/tensorflow before is put back at the end.
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { check, close, skip } from "./checks.mjs";
 import { ensureInstalled, root } from "./installed.mjs";
 import { outcome, tensorflowFolder } from "./tensorflow-packages.mjs";
 
 const kept = `${tensorflowFolder}-before`;
-let passes = 0;
-let failures = 0;
-const skipped = [];
-
-function check(what, holds, found) {
-  if (holds) passes += 1;
-  else failures += 1;
-  console.log(`${holds ? "ok  " : "FAIL"} ${what}${holds ? "" : `\n     ${found}`}`);
-}
 
 /** One script as it is typed: it ends well and the engine answers with its binding, or it says why not and what helps. */
 function checkScript(name, notToBeHad, remedy) {
   const { ok, text } = outcome("npm", ["run", "--silent", name], { cwd: root });
   if (!ok && notToBeHad.test(text)) {
     check(`${name} fails where it can get nothing, and says what to do`, remedy.test(text), text);
-    skipped.push(`${name}: ${text.split("\n").find((line) => notToBeHad.test(line))}`);
+    skip(`${name}: ${text.split("\n").find((line) => notToBeHad.test(line))}`);
     return;
   }
   check(`${name} ends well`, ok && /^TensorFlow \S+ computes/m.test(text), text);
@@ -48,6 +40,4 @@ try {
   rmSync(tensorflowFolder, { recursive: true, force: true });
   if (existsSync(kept)) renameSync(kept, tensorflowFolder);
 }
-for (const what of skipped) console.log(`skipped: ${what}`);
-console.log(`\ntensorflow: ${passes} passed, ${failures} failed, ${skipped.length} skipped`);
-process.exitCode = failures > 0 ? 1 : 0;
+close("tensorflow");

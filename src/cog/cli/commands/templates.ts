@@ -76,11 +76,21 @@ RUN npm install --omit=dev --ignore-scripts --no-audit --no-fund
 COPY --from=llama-lora-cog-dist . ./dist
 
 FROM node:22-bookworm-slim
+# build.system_packages and build.run of cog.yaml.
+ARG COG_SYSTEM_PACKAGES
+RUN [ -z "$COG_SYSTEM_PACKAGES" ] || { apt-get update && apt-get install -y --no-install-recommends $COG_SYSTEM_PACKAGES \\
+  && rm -rf /var/lib/apt/lists/*; }
 COPY --from=package /opt/llama-lora-cog /opt/llama-lora-cog
 # Clients start images as they start Python ones; this answers them.
 COPY --from=llama-lora-cog deploy/python /usr/local/bin/python
 ENV NODE_ENV=production COG_APP_DIR=/opt/llama-lora-cog
 WORKDIR /src
+# The project's own packages. This one is there already, and a path to it on another machine would lead nowhere.
+COPY package.json package-lock.json* ./
+RUN npm pkg delete dependencies.llama-lora-cog devDependencies.llama-lora-cog \\
+  && npm install --omit=dev --no-audit --no-fund
+ARG COG_BUILD_RUN
+RUN sh -c "$COG_BUILD_RUN"
 COPY . .
 USER node
 EXPOSE 5000
@@ -119,5 +129,12 @@ curl -s localhost:5000/predictions -H 'content-type: application/json' -d '{"inp
 
 \`predict.ts\` and \`train.ts\` declare their inputs once; the schema (\`cog schema\`), the checks and the types follow from that.
 The commands need no packages in this folder. For types in an editor, add \`llama-lora-cog\` and \`@types/node\` to it.
+What \`npm install\` adds to package.json comes into the image too; Debian packages and commands do by cog.yaml:
+
+\`\`\`yaml
+build:
+  system_packages: [ffmpeg]
+  run: ["ffmpeg -version"]
+\`\`\`
 `;
 }
