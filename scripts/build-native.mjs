@@ -71,7 +71,9 @@ async function unlessUnchanged(output, hash, work) {
     fail("npm packages are missing", "type: npm install"),
   );
   mkdirSync(folder, { recursive: true });
-  const release = await lockfile.lock(folder, { retries: { forever: true, minTimeout: 100, maxTimeout: 1000 } });
+  // Half a minute without a sign of life: a busy machine must not lose the lock.
+  const retries = { forever: true, minTimeout: 100, maxTimeout: 1000 };
+  const release = await lockfile.lock(folder, { stale: 30_000, retries });
   try {
     if (isBuilt(output, hash)) return false;
     rmSync(stampOf(output), { force: true });

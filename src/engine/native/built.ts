@@ -36,7 +36,8 @@ export function findBuilt(name: string): string | null {
 export async function builtAddon(): Promise<string> {
   const file = existsSync(join(root, "native")) ? await upToDate() : join(addonFolder, "llama_cpu.node");
   if (!existsSync(file)) {
-    const hint = "its sources are not here either: install the package, or build the image, again";
+    const hint =
+      "its sources are not here: install the package again; an image of `cog init` wants --build-arg ENGINE=1";
     throw new CodedError("ENGINE_UNAVAILABLE", "the native engine has not been built", { hint });
   }
   addonFolder = dirname(file);

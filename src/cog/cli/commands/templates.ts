@@ -73,6 +73,12 @@ FROM node:22-bookworm-slim AS package
 WORKDIR /opt/llama-lora-cog
 COPY --from=llama-lora-cog package.json ./
 RUN npm install --omit=dev --ignore-scripts --no-audit --no-fund
+# --build-arg ENGINE=1 compiles the native engine, for models that import "llama-lora-cog" and bring weights.
+ARG ENGINE
+COPY --from=llama-lora-cog scripts ./scripts
+COPY --from=llama-lora-cog native ./native
+RUN [ -z "$ENGINE" ] || { apt-get update && apt-get install -y --no-install-recommends g++ make cmake \\
+  && node scripts/build-native.mjs && rm -rf build/native/CMake* build/native/*.a; } && rm -rf native
 COPY --from=llama-lora-cog-dist . ./dist
 
 FROM node:22-bookworm-slim
