@@ -25,7 +25,9 @@ export async function openEngine(env: NodeJS.ProcessEnv = process.env): Promise<
     const other = await openTensorflow(env).catch(() => null);
     // Where there is none either, what helps is said of the engine that is meant to run.
     if (other === null) throw error;
-    return withWarning(other, `${error.message}; ${error.hint ?? ""}`);
+    const reason = [error.message, error.hint].filter(Boolean).join("; ");
+    console.warn(`${other.description} runs in place of the native engine, many times slower: ${reason}`);
+    return withWarning(other, reason);
   }
 }
 

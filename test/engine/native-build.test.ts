@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { buildCommand } from "../cog/cli/command.ts";
 
@@ -27,6 +27,17 @@ add_library(llama_cpu MODULE addon.cpp)
 set_target_properties(llama_cpu PROPERTIES PREFIX "" SUFFIX ".node")
 target_include_directories(llama_cpu PRIVATE \${NODE_API_HEADERS})
 `;
+
+interface Outcome {
+  /** Of the addon. */
+  state?: string;
+  /** Of the engine. */
+  name?: string;
+  code?: string;
+  message?: string;
+  hint?: string;
+  stderr: string;
+}
 
 /** The package as npm installs it, with an engine that compiles in a second in place of the real one's sources. */
 class Package {
@@ -59,13 +70,19 @@ class Package {
     return existsSync(folder) ? readdirSync(folder) : [];
   }
 
-  /** Opens the engine's addon in a process of its own. */
-  open(
-    env: NodeJS.ProcessEnv = {},
-  ): Promise<{ state?: string; code?: string; message?: string; hint?: string; stderr: string }> {
+  /** Opens the addon in a process of its own. */
+  open(env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
+    return this.#run("(await import('./dist/engine/native/addon.js')).openAddon()", env);
+  }
+
+  /** Opens the engine that LLAMA_ENGINE names, or what runs in its place. */
+  openEngine(env: NodeJS.ProcessEnv): Promise<Outcome> {
+    return this.#run("(await import('./dist/engine/open.js')).openEngine()", env);
+  }
+
+  #run(call: string, env: NodeJS.ProcessEnv): Promise<Outcome> {
     const program =
-      "const { openAddon } = await import('./dist/engine/native/addon.js');" +
-      "const told = await openAddon().catch(({ code, message, hint }) => ({ code, message, hint }));" +
+      `const told = await ${call}.catch(({ code, message, hint }) => ({ code, message, hint }));` +
       "console.log(JSON.stringify({ ...told }));";
     const child = spawn(process.execPath, ["--input-type=module", "--eval", program], {
       cwd: this.#home,
@@ -114,12 +131,19 @@ describe("the native engine", () => {
 
   it("names what is missing where it cannot be built", async () => {
     const installed = new Package();
-    const bare = join(installed.path, "bare");
-    mkdirSync(bare);
-    const { code, message, hint } = await installed.open({ PATH: [bare, "/nowhere"].join(delimiter) });
+    const { code, message, hint } = await installed.open({ PATH: "/nowhere" });
     expect([code, message]).toEqual(["ENGINE_UNAVAILABLE", expect.stringContaining("needs cmake, make, g++")]);
     expect(hint).toContain("apt-get install cmake make g++");
     expect(installed.built()).not.toContain("llama_cpu.node");
+  });
+
+  it("is replaced by TensorFlow.js where it cannot be built, which is said, and not where it was asked for", async () => {
+    const installed = new Package();
+    const replaced = await installed.openEngine({ PATH: "/nowhere", LLAMA_TF_BACKEND: "cpu" });
+    expect(replaced.name).toBe("tensorflow");
+    expect(replaced.stderr).toContain("runs in place of the native engine, many times slower: ");
+    const asked = await installed.openEngine({ PATH: "/nowhere", LLAMA_ENGINE: "native" });
+    expect(asked.code).toBe("ENGINE_UNAVAILABLE");
   });
 
   it("shows the compiler's message where it does not compile", async () => {
