@@ -22,7 +22,12 @@ export async function openEngine(env: NodeJS.ProcessEnv = process.env, { localRa
   } catch (error) {
     const unavailable = isCodedError(error) && error.code === "ENGINE_UNAVAILABLE";
     if (wanted === "native" || device === "cuda" || !unavailable) throw error;
-    return withWarning(await openTensorflow(env), `${error.message}; ${error.hint ?? ""}`);
+    const other = await openTensorflow(env).catch(() => null);
+    // Where there is none either, what helps is said of the engine that is meant to run.
+    if (other === null) throw error;
+    const reason = [error.message, error.hint].filter(Boolean).join("; ");
+    console.warn(`${other.description} runs in place of the native engine, many times slower: ${reason}`);
+    return withWarning(other, reason);
   }
 }
 

@@ -10,7 +10,7 @@ import { chooseDevice, type NativeOptions } from "./settings.ts";
  * the addon or the wanted device is missing, ENGINE_ARGUMENT for a value that is not possible here.
  */
 export async function openNativeEngine(env: NodeJS.ProcessEnv, localRank = 0): Promise<Engine> {
-  const addon = openAddon();
+  const addon = await openAddon();
   const { options, description } = chooseDevice(env, addon, localRank);
   return new NativeEngine(addon, options, description);
 }

@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { CodedError } from "../../errors/index.ts";
-import { type Addon, findBuilt, type GpuCard, type GpuOptions } from "./addon.ts";
+import type { Addon, GpuCard, GpuOptions } from "./addon.ts";
+import { findBuilt } from "./built.ts";
 
 export interface NativeOptions {
   /** "auto" or one of the addon's instruction sets. */

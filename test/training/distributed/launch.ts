@@ -8,7 +8,7 @@ import { root } from "../../weights/embedded-base.ts";
 import { defaults } from "../default-settings.ts";
 
 /** Kernels in float32 throughout: others may round activations to bf16, where 1e-7 more or less becomes 1e-3. */
-export const isa = openAddon().instructionSets().includes("avx2") ? "avx2" : "reference";
+export const isa = (await openAddon()).instructionSets().includes("avx2") ? "avx2" : "reference";
 export const environment = { ...process.env, LLAMA_ISA: isa, LLAMA_THREADS: "1" };
 
 export const dataset = join(root, "examples", "alpacas.json");
