@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { CodedError } from "../../errors/index.ts";
-import { type Addon, findBuilt, type GpuCard, type GpuOptions } from "./addon.ts";
+import type { Addon, GpuCard, GpuOptions } from "./addon.ts";
+import { findBuilt } from "./built.ts";
 
 export interface NativeOptions {
   /** "auto" or one of the addon's instruction sets. */
@@ -22,10 +23,11 @@ const quantizations = ["none", "int8", "int4", "nf4"];
 
 /**
  * Reads LLAMA_DEVICE and the settings of the device that it leads to. `auto` takes a GPU where the GPU module finds one.
+ * @param localRank of a training, which has a card for each of a machine's ranks
  * @throws ENGINE_UNAVAILABLE where LLAMA_DEVICE=cuda asks for a GPU that is not there, ENGINE_ARGUMENT for a value that is
  *   not possible here
  */
-export function chooseDevice(env: NodeJS.ProcessEnv, addon: Addon): NativeChoice {
+export function chooseDevice(env: NodeJS.ProcessEnv, addon: Addon, localRank = 0): NativeChoice {
   const isa = readIsa(env, addon);
   const threads = readInteger(env, "LLAMA_THREADS", 1, 1024) ?? Math.max(1, availableParallelism() - 1);
   const checkpointedLayers = readInteger(env, "LLAMA_CHECKPOINTED_LAYERS", 0, 100_000) ?? -1;
@@ -34,7 +36,7 @@ export function chooseDevice(env: NodeJS.ProcessEnv, addon: Addon): NativeChoice
   const device = env.LLAMA_DEVICE || "auto";
   if (device === "cpu") return { options: onCpu, description: `${cpu})` };
 
-  const found = findCard(env, addon);
+  const found = findCard(env, addon, localRank);
   if (typeof found === "string") {
     if (device === "cuda") {
       throw new CodedError("ENGINE_UNAVAILABLE", `LLAMA_DEVICE is "cuda", but ${found}`, {
@@ -58,14 +60,17 @@ export function chooseDevice(env: NodeJS.ProcessEnv, addon: Addon): NativeChoice
   };
 }
 
-/** The card that LLAMA_GPU names (default: the launcher's local rank, else the first), or why there is none. */
-function findCard(env: NodeJS.ProcessEnv, addon: Addon): { card: GpuCard; gpuModule: string } | string {
+/** The card that LLAMA_GPU names (default: the local rank's; more ranks than cards share the first), or why there is none. */
+function findCard(
+  env: NodeJS.ProcessEnv,
+  addon: Addon,
+  localRank: number,
+): { card: GpuCard; gpuModule: string } | string {
   const gpuModule = env.LLAMA_GPU_MODULE || findBuilt("llama_cuda.so");
   if (gpuModule === null) return "no GPU: the GPU module has not been built";
   const { cards, problem } = addon.gpus(gpuModule);
   if (cards.length === 0) return `no GPU: ${problem}`;
   const named = readInteger(env, "LLAMA_GPU", 0, 1023);
-  const localRank = Number(env.LOCAL_RANK ?? env.OMPI_COMM_WORLD_LOCAL_RANK ?? env.SLURM_LOCALID ?? 0);
   const card = cards[named ?? (localRank < cards.length ? localRank : 0)];
   if (card) return { card, gpuModule };
   throw new CodedError("ENGINE_ARGUMENT", `LLAMA_GPU is ${named}, usable are 0 to ${cards.length - 1}`);
