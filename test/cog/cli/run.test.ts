@@ -157,6 +157,8 @@ describe("cog train", () => {
     };
     const words = 'predict -i adapter=@adapter.tar.gz -i prompt="..."';
     expect(printed("npx cog train -i dataset=@d.json")).toBe(`npx cog ${words}`);
+    symlinkSync(project.script, join(bin, "llama-lora-cog"));
+    expect(printed("npx llama-lora-cog train -i dataset=@d.json")).toBe(`npx llama-lora-cog ${words}`);
     expect(printed("npm run teach")).toBe(`npx cog ${words}`);
     symlinkSync(project.script, join(project.path, "cog"));
     expect(printed("cog train -i dataset=@d.json", `${project.path}:${process.env.PATH}`)).toBe(`cog ${words}`);
