@@ -38,7 +38,7 @@ describe("cog init", () => {
 
   it("whose model trains and predicts", async () => {
     const training = await project.run(["train", "-i", "dataset=@README.md"]);
-    expect(lastLine(training.stderr)).toBe('cog predict -i counts=@counts.json -i name="..."');
+    expect(lastLine(training.stderr)).toBe(`node ${project.script} predict -i counts=@counts.json -i name="..."`);
     const { stdout } = await project.run(["predict", "--stream", "-i", "name=Ada", "-i", "counts=@counts.json"]);
     expect(stdout).toBe("Hello, Ada! The training counted 1 words.\n");
   });
