@@ -34,7 +34,7 @@ describe("cog doctor", () => {
   it("tells of a model that cannot be set up", async () => {
     const { exit, stdout, stderr } = await doctor("sbad");
     expect(exit).toBe(1);
-    expect(stdout).toMatch(/^error {2}setup: Model setup failed\n {7}\S/m);
+    expect(stdout).toMatch(/^error {2}setup: Error: no weights \(.*predict\.ts:\d+:\d+\)\n {7}\S/m);
     expect(stderr).toMatch(/1 problem found\n$/);
   });
 
