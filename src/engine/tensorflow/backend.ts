@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 import util from "node:util";
 import * as tf from "@tensorflow/tfjs-core";
 import { CodedError } from "../../errors/index.ts";
+import { readEngineSettings } from "../environment.ts";
 import { registerSegmentSum } from "./wasm-segment-sum.ts";
 
 /** TensorFlow.js operations on the chosen backend. tfjs-node brings its own copy of tfjs-core; this is the one to use. */
@@ -21,17 +22,14 @@ export interface Backend {
  * @throws ENGINE_UNAVAILABLE when the backend asked for does not load.
  */
 export async function openBackend(env: NodeJS.ProcessEnv = process.env): Promise<Backend> {
-  const asked = env.LLAMA_TF_BACKEND;
-  if (asked !== undefined && !["node", "wasm", "cpu"].includes(asked)) {
-    throw new CodedError("ENGINE_UNAVAILABLE", `LLAMA_TF_BACKEND=${asked} is none of node, wasm, cpu`);
-  }
+  const asked = readEngineSettings(env).tensorflowBackend;
   const reasons: string[] = [];
   for (const [name, open] of [
     ["node", openNode],
     ["wasm", openWasm],
     ["cpu", openCpu],
   ] as const) {
-    if (asked !== undefined && asked !== name) continue;
+    if (asked !== null && asked !== name) continue;
     try {
       return await open(env);
     } catch (error) {
