@@ -186,28 +186,28 @@ template <class S>
 void quantize(cudaStream_t stream, const S* weights, const QuantizedView& to, void* scratch) {
   if (to.kind == Quantization::int8) {
     const bool packed = groups_packable(weights, to.cols) && packable(to.codes, to.cols, to.cols, group_width);
-    launch(int8_rows<S>, dim3(static_cast<unsigned>(to.rows)), dim3(threads), 0, stream, weights, to.cols, packed, to.codes, to.scales);
+    launch(int8_rows<S>, Grid{to.rows}, dim3(threads), 0, stream, weights, to.cols, packed, to.codes, to.scales);
     return;
   }
   const int64_t count = to.rows * to.cols;
   const bool twice = to.double_quantized();
   float* scales = twice ? static_cast<float*>(scratch) : to.scales;
   const auto kernel = to.kind == Quantization::nf4 ? four_bit_blocks<S, Quantization::nf4> : four_bit_blocks<S, Quantization::int4>;
-  launch(kernel, dim3(blocks_for(count, threads * group_width)), dim3(threads), 0, stream, weights, count, groups_packable(weights, 8), to.codes, scales);
+  launch(kernel, Grid{blocks_for(count, threads * group_width)}, dim3(threads), 0, stream, weights, count, groups_packable(weights, 8), to.codes, scales);
   if (!twice) return;
-  launch(mean_of, dim3(1), dim3(mean_threads), 0, stream, scales, to.blocks(), to.scale_offset);
-  launch(quantize_scales, dim3(blocks_for(to.blocks(), threads)), dim3(threads), 0, stream, scales, to.blocks(), to.scale_offset, to.scale_codes, to.nested_scales);
+  launch(mean_of, Grid{1}, dim3(mean_threads), 0, stream, scales, to.blocks(), to.scale_offset);
+  launch(quantize_scales, Grid{blocks_for(to.blocks(), threads)}, dim3(threads), 0, stream, scales, to.blocks(), to.scale_offset, to.scale_codes, to.nested_scales);
 }
 
 template <class T>
 void dequantize(cudaStream_t stream, const QuantizedView& matrix, T* weights) {
   if (matrix.kind == Quantization::int8) {
     const bool packed = groups_packable(weights, matrix.cols) && packable(matrix.codes, matrix.cols, matrix.cols, group_width);
-    launch(dequantize_rows<T>, dim3(static_cast<unsigned>(matrix.rows)), dim3(threads), 0, stream, matrix, packed, weights);
+    launch(dequantize_rows<T>, Grid{matrix.rows}, dim3(threads), 0, stream, matrix, packed, weights);
     return;
   }
   const int64_t count = matrix.rows * matrix.cols;
-  launch(dequantize_blocks<T>, dim3(blocks_for(count, threads * group_width)), dim3(threads), 0, stream, matrix, count, groups_packable(weights, 8), weights);
+  launch(dequantize_blocks<T>, Grid{blocks_for(count, threads * group_width)}, dim3(threads), 0, stream, matrix, count, groups_packable(weights, 8), weights);
 }
 
 template void quantize(cudaStream_t, const float*, const QuantizedView&, void*);

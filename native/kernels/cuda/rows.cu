@@ -145,7 +145,7 @@ void rope(cudaStream_t stream, T* x, int64_t ldx, int64_t tokens, int heads, int
     const int across = half / n, most = std::max(1, 256 / across);
     const int rounds = (heads + most - 1) / most, down = (heads + rounds - 1) / rounds;  // as many heads in every round
     const dim3 block(static_cast<unsigned>(across), static_cast<unsigned>(down));
-    launch(rope_kernel<T, n>, dim3(static_cast<unsigned>(tokens)), block, 0, stream, x, ldx, heads, half, positions, cos_sin, inverse ? -1.0f : 1.0f);
+    launch(rope_kernel<T, n>, Grid{tokens}, block, 0, stream, x, ldx, heads, half, positions, cos_sin, inverse ? -1.0f : 1.0f);
   });
 }
 

@@ -221,7 +221,7 @@ __global__ void __launch_bounds__(1024) sample_kernel(float* logits, int64_t ld,
 void sample(cudaStream_t stream, float* logits, int64_t ld, int64_t rows, int64_t vocab, const DrawSettings* settings, int32_t* tokens) {
   const int64_t threads = std::clamp<int64_t>((vocab / 16 + warp_size - 1) / warp_size * warp_size, 128, 1024);
   const size_t bitmap = static_cast<size_t>((vocab + 31) / 32) * sizeof(uint32_t);
-  launch(sample_kernel, dim3(static_cast<unsigned>(rows)), dim3(static_cast<unsigned>(threads)), std::max(bitmap, sizeof(DrawMemory)), stream, logits, ld, vocab, settings, tokens);
+  launch(sample_kernel, Grid{rows}, dim3(static_cast<unsigned>(threads)), std::max(bitmap, sizeof(DrawMemory)), stream, logits, ld, vocab, settings, tokens);
 }
 
 }  // namespace llama::cuda
