@@ -48,7 +48,8 @@ class EmbeddingTable {
   MatrixSource source{};
 };
 
-// Keys and values of one sequence, all layers. f32 for f32 models, 16 bits for 16-bit models. Layout is the implementation's.
+// Keys and values of one sequence, all layers, in the type of the weights (on a GPU: of activations), which has the range that
+// the model was made for. Layout is the implementation's.
 class KvCache {
  public:
   virtual ~KvCache() = default;

@@ -481,6 +481,11 @@ T atomicOr(T* to, T value) {
   *to |= value;
   return before;
 }
+inline float atomicExch(float* to, float value) {
+  const float before = *to;
+  *to = value;
+  return before;
+}
 inline unsigned atomicCAS(unsigned* to, unsigned expected, unsigned value) {
   const unsigned before = *to;
   if (before == expected) *to = value;

@@ -45,8 +45,8 @@ __global__ void store_kernel(Store<T> a) {
     }
     for (int i = 0; i < N; ++i) {
       const float x = to_float(low.at[i]), y = to_float(high.at[i]), cosine = angles[2 * i], sine = angles[2 * i + 1];
-      low.at[i] = from_float<T>(x * cosine - y * sine);
-      high.at[i] = from_float<T>(y * cosine + x * sine);
+      low.at[i] = from_float<T>(finite_in<T>(x * cosine - y * sine));
+      high.at[i] = from_float<T>(finite_in<T>(y * cosine + x * sine));
     }
     store_pack<T, N>(at, low);
     store_pack<T, N>(at + half, high);

@@ -20,6 +20,7 @@
 #endif
 
 #include "../element.h"
+#include "../non_finite.h"
 #include "../storage.h"
 #include "status.h"
 
@@ -81,6 +82,12 @@ template <>
 inline constexpr StorageType storage_of<Bf16> = StorageType::bf16;
 template <>
 inline constexpr StorageType storage_of<Half> = StorageType::f16;
+
+// `value` as T holds it, or not a number where that is infinite (non_finite.h).
+template <class T>
+__host__ __device__ inline float finite_in(float value) {
+  return finite_or_nan(to_float(from_float<T>(value)));
+}
 
 // N elements that are loaded and stored with one instruction (at most 16 bytes); the address is a multiple of its size.
 template <class T, int N>

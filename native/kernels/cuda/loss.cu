@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(threads) cross_entropy_kernel(const float* log
     sum *= expf(greatest - most);
     greatest = most;
     for (int i = 0; i < batch; ++i) {
-      for (int j = 0; j < N; ++j) sum += expf(values[i][j] - most);
+      for (int j = 0; j < N; ++j) sum += expf(values[i][j] - most) + 0.0f * values[i][j];  // see non_finite.h
     }
   }
   const float most = block_max(greatest, scratch);

@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(1024) rms_norm_kernel(const float* x, int64_t 
     load_floats(row + pack * N, more);
     for (int j = 0; j < N; ++j) squares += more[j] * more[j];
   }
-  const float r = 1.0f / sqrtf(block_sum(squares, scratch) / static_cast<float>(width) + eps);
+  const float r = norm_factor(1.0f / sqrtf(block_sum(squares, scratch) / static_cast<float>(width) + eps));
   if (threadIdx.x == 0 && inverse_rms != nullptr) inverse_rms[token] = r;
 
   const auto write = [&](int64_t pack, float (&of)[N]) {

@@ -39,8 +39,8 @@ __global__ void rope_kernel(T* x, int64_t ldx, int heads, int half, const int32_
     load_floats(at + half, b);
     for (int i = 0; i < N; ++i) {
       const float cos = turns[2 * i], sin = sign * turns[2 * i + 1];
-      turned_a[i] = a[i] * cos - b[i] * sin;
-      turned_b[i] = b[i] * cos + a[i] * sin;
+      turned_a[i] = finite_in<T>(a[i] * cos - b[i] * sin);
+      turned_b[i] = finite_in<T>(b[i] * cos + a[i] * sin);
     }
     store_floats(at, turned_a);
     store_floats(at + half, turned_b);
