@@ -52,11 +52,11 @@ describe("printed JSON", () => {
 describe("a data URL", () => {
   it("gives bytes and extension, whatever parameters it has", () => {
     expect(parseDataUrl("data:image/png;name=a.b;base64,eHl6")).toEqual({
-      bytes: Buffer.from("xyz"),
+      content: Buffer.from("xyz"),
       extension: ".png",
     });
-    expect(parseDataUrl("data:,a%20%C3%A9é")).toEqual({ bytes: Buffer.from("a éé"), extension: ".txt" });
-    expect(parseDataUrl("data:what/ever;base64,")).toEqual({ bytes: Buffer.alloc(0), extension: "" });
+    expect(parseDataUrl("data:,a%20%C3%A9é")).toEqual({ content: Buffer.from("a éé"), extension: ".txt" });
+    expect(parseDataUrl("data:what/ever;base64,")).toEqual({ content: Buffer.alloc(0), extension: "" });
   });
 
   it("is not what other texts are", () => {
@@ -96,7 +96,7 @@ describe("the destination", () => {
 
   it("is never a folder called weights, where a model's own weights are", () => {
     mkdirSync(inFolder("weights"));
-    for (const archiveName of ["adapter.tar.gz", undefined]) {
+    for (const archiveName of ["adapter.tar.gz", null]) {
       for (const output of [inFolder("weights"), `${inFolder("weights")}/`]) {
         expect(() => destination({ output, base: "weights", json: false, archiveName })).toThrow(
           "choose another --output",
@@ -106,9 +106,9 @@ describe("the destination", () => {
   });
 
   it("is checked before anything runs", () => {
-    expect(() => destination({ output: inFolder("no/such/x"), base: "output", json: false })).toThrow(
-      `Output path is not writable: Output directory is not writable: ${inFolder("no/such")}`,
-    );
+    expect(() =>
+      destination({ output: inFolder("no/such/x"), base: "output", json: false, archiveName: null }),
+    ).toThrow(`Output path is not writable: Output directory is not writable: ${inFolder("no/such")}`);
   });
 });
 
