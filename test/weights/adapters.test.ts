@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { linearShape } from "../../src/engine/config.ts";
 import { Llama, openAdapter, writeAdapterArchive } from "../../src/llama/index.ts";
 import { readDataset, trainLora } from "../../src/training/index.ts";
-import { answer, type Question, readQuestions, root, settingsFor, weights } from "./embedded-base.ts";
+import { chosenFor } from "../training/default-settings.ts";
+import { answer, type Question, readQuestions, root, weights } from "./embedded-base.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "embedded-base-"));
 let llama: Llama;
@@ -21,7 +22,7 @@ afterAll(async () => {
 /** Trains on a data set of examples/ with its settings; returns the archive. */
 async function train(dataset: string): Promise<string> {
   const rows = await readDataset(join(root, "examples", `${dataset}.json`));
-  const { adapter } = await trainLora({ base: llama, rows, settings: settingsFor(dataset) });
+  const { adapter } = await trainLora({ base: llama, rows, ...chosenFor(dataset) });
   return writeAdapterArchive(join(folder, `${dataset}.tar.gz`), adapter, llama.model.config);
 }
 

@@ -57,7 +57,7 @@ function envelopeOf(value: unknown, text: string): Envelope | Refusal {
   const context = get("context");
   if (context !== undefined && !isTextMap(context)) return wrong("context must map names to text");
   const filter = get("webhook_events_filter");
-  if (filter !== undefined && !isEventList(filter)) return wrong("webhook_events_filter must list events");
+  if (filter !== undefined && !isEventList(filter)) return wrongFilter(filter);
   return {
     id,
     input: get("input") ?? {},
@@ -87,6 +87,14 @@ function isEventList(value: unknown): value is WebhookEvent[] {
   return (
     Array.isArray(value) && value.length <= mostEvents && value.every((item) => allEvents.has(item as WebhookEvent))
   );
+}
+
+/** To Cog's reader an item that is neither text nor an object is a fault of syntax. */
+function wrongFilter(filter: unknown): Refusal {
+  const first: unknown = Array.isArray(filter) ? filter.find((item) => !allEvents.has(item)) : undefined;
+  const isSyntax = first === null || Array.isArray(first) || typeof first === "number" || typeof first === "boolean";
+  const text = `webhook_events_filter must be a list of ${webhookEvents.join(", ")}`;
+  return { status: isSyntax ? 400 : 422, text };
 }
 
 function wrong(text: string): Refusal {

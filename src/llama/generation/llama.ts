@@ -16,6 +16,8 @@ export interface LlamaOptions {
   readonly engine?: Engine | undefined;
   /** Where the line about the model goes; console.log by default. */
   readonly log?: ((line: string) => void) | undefined;
+  /** Of a training on several GPUs of this machine: which of them is its own. */
+  readonly localRank?: number | undefined;
   /** Where warnings go; console.warn by default. */
   readonly warn?: ((line: string) => void) | undefined;
 }
@@ -37,7 +39,7 @@ export class Llama {
    */
   static async load(options: LlamaOptions = {}): Promise<Llama> {
     const { log = console.log, warn = console.warn } = options;
-    const engine = options.engine ?? (await openEngine(process.env));
+    const engine = options.engine ?? (await openEngine(process.env, { localRank: options.localRank }));
     const checkpoint = await openCheckpoint(options.weights ?? (await chooseCheckpoint()));
     log(describeCheckpoint(checkpoint));
     for (const line of checkpoint.warnings) warn(line);

@@ -1,10 +1,10 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm } from "node:fs/promises";
 import { basename, join, posix } from "node:path";
 import { CodedError } from "../../errors/index.ts";
 import { archiveKind, unpackArchive } from "../../llama/archive.ts";
 import { openRegularFile } from "../../llama/regular-file.ts";
 import { sliced } from "../../llama/time-slices.ts";
+import { temporaryFolder } from "../../temporary/folders.ts";
 import { type RawRecord, RecordSplitter } from "./records.ts";
 import { checkRow, describeSource, type Row } from "./row.ts";
 
@@ -36,7 +36,7 @@ export async function readDataset(file: string, options: DatasetOptions = {}): P
 }
 
 async function readArchive(file: string, name: string, options: DatasetOptions): Promise<Row[]> {
-  const folder = await mkdtemp(join(tmpdir(), "llama-dataset-"));
+  const folder = await temporaryFolder("dataset");
   try {
     const unpacked = await unpackArchive(file, folder, {
       name,
