@@ -45,13 +45,13 @@ class Detokenizer implements StreamDecoder {
     let text = "";
     for (const byte of surface) {
       this.#pending[this.#pendingLength++] = byte;
-      text += this.#settle(false);
+      text += this.#takeComplete(false);
     }
     return this.#rules.leadingSpace === "text" ? this.#withoutLeadingSpace(text, id) : this.#shown(text);
   }
 
   flush(): string {
-    return this.#shown(this.#settle(true));
+    return this.#shown(this.#takeComplete(true));
   }
 
   #shown(text: string): string {
@@ -68,8 +68,8 @@ class Detokenizer implements StreamDecoder {
     return drops && text.startsWith(" ") ? text.slice(1) : text;
   }
 
-  /** Takes from the pending bytes all that is settled; with `last`, everything. */
-  #settle(last: boolean): string {
+  /** Takes from the pending bytes every complete character; with `last`, everything. */
+  #takeComplete(last: boolean): string {
     let text = "";
     let start = 0;
     while (start < this.#pendingLength) {

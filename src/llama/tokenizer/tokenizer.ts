@@ -18,7 +18,7 @@ export interface Tokenizer {
 }
 
 export interface StreamDecoder {
-  /** Text that this token settles; "" while a character is unfinished. Never half of a surrogate pair. */
+  /** Text that this token completes; "" while a character is unfinished. Never half of a surrogate pair. */
   push(id: number): string;
   /** Text of the bytes still held back (U+FFFD), for the end of the generation. */
   flush(): string;
