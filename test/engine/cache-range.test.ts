@@ -40,7 +40,7 @@ async function answer(model: EngineModel): Promise<number[]> {
   return tokens;
 }
 
-for (const isa of openAddon().instructionSets()) {
+for (const isa of (await openAddon()).instructionSets()) {
   describe(`keys and values of a bfloat16 model (${isa})`, () => {
     it.each([
       ["keys", "k_proj", "q_proj"],

@@ -47,7 +47,7 @@ async function outcome(model: EngineModel, adapter: EngineAdapter) {
 
 const refused = { tokens: [-1, -1], finite: [false, false] };
 
-for (const isa of openAddon().instructionSets()) {
+for (const isa of (await openAddon()).instructionSets()) {
   describe(`a number that is not finite (${isa})`, () => {
     const config = { ...randomConfig(8), tiedHead: false, slidingWindow: null };
     const open = async (weights: ModelWeights) =>

@@ -6,12 +6,16 @@ import { type TransformFailure, type TransformOptions, transform } from "esbuild
 import { syntaxCode } from "./load-failure.ts";
 import { messageAt } from "./source-place.ts";
 
-/** The author's import, answered by the running package wherever the project lies. */
-const packageEntry = new URL("../index.js", import.meta.url).href;
+/** The author's imports, answered by the running package wherever the project lies. */
+const packageEntries = new Map([
+  ["llama-lora-cog/cog", new URL("../index.js", import.meta.url).href],
+  ["llama-lora-cog", new URL("../../index.js", import.meta.url).href],
+]);
 const packageFolder = new URL("../..", import.meta.url).href;
 
 export const resolve: ResolveHook = async (specifier, context, next) => {
-  if (specifier === "llama-lora-cog/cog") return { url: packageEntry, format: "module", shortCircuit: true };
+  const packageEntry = packageEntries.get(specifier);
+  if (packageEntry !== undefined) return { url: packageEntry, format: "module", shortCircuit: true };
   try {
     return await next(specifier, context);
   } catch (error) {

@@ -2,7 +2,8 @@ import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { CodedError } from "../../errors/index.ts";
 import { readEngineSettings, refuse, refuseSettings } from "../environment.ts";
-import { type Addon, findBuilt, type GpuCard, type GpuOptions } from "./addon.ts";
+import type { Addon, GpuCard, GpuOptions } from "./addon.ts";
+import { findBuilt } from "./built.ts";
 
 export interface NativeOptions {
   /** One of the addon's instruction sets. */
@@ -22,16 +23,17 @@ export interface NativeChoice {
 /**
  * Reads the engine's variables. `auto` takes a GPU where the GPU module finds one. A setting that only a GPU can follow is
  * refused on the CPU, and a value that means nothing everywhere.
+ * @param localRank of a training, which has a card for each of a machine's ranks
  * @throws ENGINE_UNAVAILABLE where the wanted device or its module is not there, ENGINE_ARGUMENT for a value that is not
  *   possible here
  */
-export function chooseDevice(env: NodeJS.ProcessEnv, addon: Addon): NativeChoice {
+export function chooseDevice(env: NodeJS.ProcessEnv, addon: Addon, localRank = 0): NativeChoice {
   const settings = readEngineSettings(env);
   const isa = chooseIsa(settings.isa, addon);
   const threads = settings.threads ?? Math.max(1, availableParallelism() - 1);
   const onCpu = { isa, threads, checkpointedLayers: settings.checkpointedLayers ?? -1, gpuModule: "", gpu: null };
 
-  const found = settings.device === "cpu" ? "" : findCard(env, settings.gpu, addon);
+  const found = settings.device === "cpu" ? "" : findCard(env, settings.gpu, addon, localRank);
   if (typeof found === "string") {
     const reason = found === "" ? "" : `; ${found}`;
     if (settings.device === "cuda") {
@@ -57,11 +59,12 @@ export function chooseDevice(env: NodeJS.ProcessEnv, addon: Addon): NativeChoice
   };
 }
 
-/** The card that `named` says (default: the launcher's local rank, else the first), or why there is none. */
+/** The card that `named` says (default: the local rank's; more ranks than cards share the first), or why there is none. */
 function findCard(
   env: NodeJS.ProcessEnv,
   named: number | null,
   addon: Addon,
+  localRank: number,
 ): { card: GpuCard; gpuModule: string } | string {
   if (env.LLAMA_GPU_MODULE && !existsSync(env.LLAMA_GPU_MODULE)) {
     throw new CodedError("ENGINE_UNAVAILABLE", `LLAMA_GPU_MODULE is "${env.LLAMA_GPU_MODULE}", which does not exist`);
@@ -70,7 +73,6 @@ function findCard(
   if (gpuModule === null) return "no GPU: the GPU module has not been built";
   const { cards, problem } = addon.gpus(gpuModule);
   if (cards.length === 0) return `no GPU: ${problem}`;
-  const localRank = Number(env.LOCAL_RANK ?? env.OMPI_COMM_WORLD_LOCAL_RANK ?? env.SLURM_LOCALID ?? 0);
   const card = cards[named ?? (localRank < cards.length ? localRank : 0)];
   return card ? { card, gpuModule } : refuse("gpu", String(named), `usable are 0 to ${cards.length - 1}`);
 }
