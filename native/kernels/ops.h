@@ -261,7 +261,7 @@ void BasicOps<T>::sum_over_ranks(Communicator& ranks, float* x, int64_t n) {
 
 using Ops = BasicOps<float>;
 
-// "reference", "avx2" or "avx512". Throws std::invalid_argument for a name that this processor cannot run.
+// "reference", "avx2", "avx512", or "auto": the best this processor has. Throws std::invalid_argument for a name it cannot run.
 std::unique_ptr<Ops> make_ops(const std::string& name, int threads);
 // Names usable on this processor, best first.
 std::vector<std::string> available_ops();

@@ -38,6 +38,7 @@ std::vector<std::string> available_ops() {
 }
 
 std::unique_ptr<Ops> make_ops(const std::string& name, int threads) {
+  if (name == "auto") return make_ops(available_ops().front(), threads);
   if (name == "reference") return make_reference_ops(threads);
 #if defined(LLAMA_HAS_AVX2)
   if (name == "avx2" && runs_avx2()) return make_avx2_ops(threads);

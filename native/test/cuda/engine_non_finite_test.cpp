@@ -93,6 +93,37 @@ void test(const Setup& setup) {
   }
 }
 
+// Keys or values about a million times larger, and what reads them as much smaller: powers of two, so that every product is the
+// same. Pages of bf16 hold them; float16, which older cards compute in, does not even hold the weights, and says so.
+void test_range() {
+  for (const auto& [larger, smaller] : {std::pair(Linear::k, Linear::q), {Linear::v, Linear::o}}) {
+    const auto answer = [](const Checkpoint& checkpoint, const std::string& dtype) {
+      GpuOptions gpu;
+      gpu.dtype = dtype;
+      const auto model = llama_gpu_module()->load(checkpoint.options(), gpu, quiet);
+      const auto sequence = model->make_sequence(64, nullptr);
+      Sampling greedy;
+      greedy.temperature = 0;
+      std::vector<int32_t> drawn = model->step({{sequence, 0, prompt, greedy}});
+      for (int64_t at = 5; at < 10 && drawn.back() >= 0; ++at) drawn.push_back(model->step({{sequence, at, {drawn.back()}, greedy}})[0]);
+      return drawn;
+    };
+    Checkpoint checkpoint(config, StorageType::bf16);
+    const std::vector<int32_t> expected = answer(checkpoint, "bfloat16");
+    checkpoint.multiply(larger, 0x1p20f);
+    checkpoint.multiply(smaller, 0x1p-20f);
+    const std::string what = std::string("a large ") + name_of(larger) + " of bf16 ";
+    expect(expected.size() == 6 && answer(checkpoint, "bfloat16") == expected, what + "gives the usual answer");
+    std::string message;
+    try {
+      answer(checkpoint, "float16");
+    } catch (const EngineError& error) {
+      message = error.what();
+    }
+    expect(message.find("LLAMA_DTYPE") != std::string::npos, what + "is refused in float16: " + message);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -100,6 +131,7 @@ int main() {
     std::printf("skipped: no GPU\n");
     return 0;
   }
+  test_range();
   test({"float32", StorageType::f32});
   test({"bfloat16", StorageType::bf16});
   test({"float16", StorageType::f16});

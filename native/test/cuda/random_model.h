@@ -107,6 +107,14 @@ class Checkpoint {
     return before;
   }
 
+  // A linear of every layer.
+  void multiply(Linear linear, float factor) {
+    for (int layer = 0; layer < config_.layers; ++layer) {
+      for (float& value : tensors_.at(name(layer, linear))) value *= factor;
+    }
+    write();
+  }
+
   ModelOptions options() const { return {config_, sources_, -1, nullptr}; }
 
  private:
