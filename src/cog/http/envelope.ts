@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { type WebhookEvent, webhookEvents } from "../prediction/webhook.ts";
-import { JsonError, outermostKeys, parseStrictJson } from "./strict-json.ts";
+import { JsonError, outermostKeys, parseBodyJson } from "./body-json.ts";
 
 /** What a create request says, before its input is looked at. */
 export interface Envelope {
@@ -34,7 +34,7 @@ export function contentKind(req: IncomingMessage): "none" | "json" | "other" {
 export function readEnvelope(body: Buffer | null): Envelope | Refusal {
   if (body === null) return nothing;
   try {
-    const { value, text } = parseStrictJson(body);
+    const { value, text } = parseBodyJson(body);
     return envelopeOf(value, text);
   } catch (error) {
     if (error instanceof JsonError) return { status: 400, text: error.message };

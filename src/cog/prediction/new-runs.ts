@@ -1,6 +1,4 @@
-import { randomBytes } from "node:crypto";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { temporaryPath } from "../../temporary/folders.ts";
 import type { LocalFiles } from "../files/local-files.ts";
 import { anywhere, createFetch } from "../files/network.ts";
 import { isPublicAddress } from "../files/public-address.ts";
@@ -42,7 +40,7 @@ export class NewRuns {
   readonly #local;
   readonly #outputFetch;
   readonly #webhookFetch;
-  readonly #folders = join(tmpdir(), `cog-${randomBytes(6).toString("hex")}`);
+  readonly #folders = temporaryPath("run");
   readonly #backlog: Backlog = { size: 0 };
   #count = 0;
   #lastId = 0n;

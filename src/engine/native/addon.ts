@@ -4,7 +4,7 @@ import { CodedError } from "../../errors/index.ts";
 import type { Dropout, LossSum, MemoryPlan, OptimizerStep, Sampling } from "../engine.ts";
 import { builtAddon } from "./built.ts";
 
-/** The JavaScript face of native/addon: promises, plain arrays, integers for names. Checked there a second time. */
+/** The JavaScript face of native/addon: promises, plain arrays, integers for names. It checks what it is given. */
 export interface Addon {
   /** Best first: "avx512", "avx2", "reference". */
   instructionSets(): string[];

@@ -1,6 +1,7 @@
 import { dirname, join, resolve } from "node:path";
 import util from "node:util";
 import { CodedError } from "../../errors/index.ts";
+import { readEngineSettings } from "../environment.ts";
 import { requireFromWhereAll } from "./packages.ts";
 import { registerSegmentSum } from "./wasm-segment-sum.ts";
 
@@ -19,17 +20,14 @@ export interface Backend {
  * @throws ENGINE_UNAVAILABLE when the backend asked for does not load.
  */
 export async function openBackend(env: NodeJS.ProcessEnv = process.env): Promise<Backend> {
-  const asked = env.LLAMA_TF_BACKEND;
-  if (asked !== undefined && !["node", "wasm", "cpu"].includes(asked)) {
-    throw new CodedError("ENGINE_UNAVAILABLE", `LLAMA_TF_BACKEND=${asked} is none of node, wasm, cpu`);
-  }
+  const asked = readEngineSettings(env).tensorflowBackend;
   const reasons: string[] = [];
   for (const [name, open] of [
     ["node", openNode],
     ["wasm", openWasm],
     ["cpu", openCpu],
   ] as const) {
-    if (asked !== undefined && asked !== name) continue;
+    if (asked !== null && asked !== name) continue;
     try {
       return await open(env);
     } catch (error) {

@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import type { LlamaConfig } from "../../engine/config.ts";
 import { CodedError } from "../../errors/index.ts";
+import { temporaryFolder } from "../../temporary/folders.ts";
 import { archiveKind, unpackArchive } from "../archive.ts";
 import { unpackAnswer } from "./answer-file.ts";
 import { download } from "./download.ts";
@@ -11,7 +11,9 @@ import { type Adapter, configName, readAdapter } from "./read.ts";
 
 export interface OpenAdapterOptions {
   /** The source's name in messages. */
-  readonly name?: string;
+  readonly name?: string | undefined;
+  /** Published name of the loaded base: an adapter that names another gets a warning. */
+  readonly base?: string | null;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -30,21 +32,22 @@ export async function openAdapter(
   const isUrl = /^https?:\/\//i.test(source);
   const name = options.name ?? (isUrl ? shortUrl(source) : basename(source));
   const found = isUrl ? null : await stat(source).catch(() => null);
-  if (found?.isDirectory()) return readAdapter(await adapterFolder(source, name), model, name);
-  if (!isUrl && !found?.isFile()) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: no such file or folder`);
+  if (found?.isDirectory()) return readAdapter(await adapterFolder(source, name), model, { ...options, name });
+  if (!isUrl && !found) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: no such file or folder`);
 
-  const folder = await mkdtemp(join(tmpdir(), "llama-adapter-"));
+  const archive = { name, missing: "ADAPTER_NOT_FOUND", corrupt: "ADAPTER_CORRUPT" } as const;
+  const folder = await temporaryFolder("adapter");
   try {
     let file = source;
     if (isUrl) {
       file = join(folder, "download");
       await download(source, file, { name, maxBytes: maxArchiveBytes, signal: options.signal });
     }
-    let kind = await archiveKind(file);
+    let kind = await archiveKind(file, archive);
     const inside = join(folder, "inside");
     if (kind === null && (await unpackAnswer(file, inside, { name, signal: options.signal }))) {
       file = inside;
-      kind = await archiveKind(file);
+      kind = await archiveKind(file, archive);
     }
     if (kind !== "gzip" && kind !== "tar") {
       throw new CodedError("ADAPTER_NOT_FOUND", `${name}: is not a .tar or .tar.gz archive`, {
@@ -52,9 +55,8 @@ export async function openAdapter(
       });
     }
     const unpacked = await mkdtemp(join(folder, "files-"));
-    const { signal } = options;
-    await unpackArchive(file, unpacked, { name, corrupt: "ADAPTER_CORRUPT", maxBytes: maxArchiveBytes, signal });
-    return await readAdapter(await adapterFolder(unpacked, name), model, name);
+    await unpackArchive(file, unpacked, { ...archive, maxBytes: maxArchiveBytes, signal: options.signal });
+    return await readAdapter(await adapterFolder(unpacked, name), model, { ...options, name });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -1,8 +1,8 @@
 import { createReadStream, createWriteStream } from "node:fs";
 import { access, constants, mkdtemp, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { temporaryFolder } from "../../../temporary/folders.ts";
 import type { LocalFiles } from "../../files/local-files.ts";
 import { expanded, fileFailure, type InputFiles } from "./files.ts";
 import { FilesInBody } from "./files-in-body.ts";
@@ -62,7 +62,7 @@ export class FilesByPath implements InputFiles {
   }
 
   async #temporary(name: string): Promise<string> {
-    this.#folder ??= await mkdtemp(join(tmpdir(), "cog-inputs-"));
+    this.#folder ??= await temporaryFolder("inputs");
     return join(await mkdtemp(join(this.#folder, "input-")), name);
   }
 }

@@ -1,6 +1,6 @@
-import { mkdtemp, open, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { open, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { temporaryFolder } from "../../../temporary/folders.ts";
 import { largestBody } from "../../http/body.ts";
 import { mediaTypeOf } from "../../media-types.ts";
 import { Failure } from "../failure.ts";
@@ -24,7 +24,7 @@ export class FilesInBody implements InputFiles {
       throw fileFailure(input, "open", path, error);
     });
     if (!found.isDirectory()) return this.#dataUrl(input, path, this.#isOurs ? basename(path) : null);
-    const folder = await mkdtemp(join(tmpdir(), "cog-inputs-"));
+    const folder = await temporaryFolder("inputs");
     try {
       const archive = join(folder, `${basename(source)}.tar`);
       const { packFolder } = await import("./folder.ts");

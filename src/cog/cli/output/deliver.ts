@@ -49,7 +49,7 @@ export async function writeFiles(
     const file = read(value);
     if (!file) return value;
     const path = pathFor(file, to, part);
-    await writeOutput(path, file.content);
+    await writeOutput(path, file.content, { isTrained: to.archive !== undefined });
     written.push(path);
     return path;
   };

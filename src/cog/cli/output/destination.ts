@@ -1,4 +1,5 @@
-import { accessSync, constants, statSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { closeSync, openSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { Failure } from "../failure.ts";
 
@@ -80,8 +81,11 @@ export function fileName(base: string, extension: string, part?: string | number
 
 function checked(path: string): string {
   const folder = dirname(path);
+  const trial = join(folder, `.${randomBytes(6).toString("hex")}.tmp`);
   try {
-    accessSync(folder, constants.W_OK);
+    // Asking for permission says nothing of a quota, of a disk without a free entry, or to root.
+    closeSync(openSync(trial, "wx"));
+    rmSync(trial);
   } catch {
     throw notWritable(`Output directory is not writable: ${folder}`);
   }

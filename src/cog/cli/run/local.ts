@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { statSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { isCodedError } from "../../../errors/index.ts";
+import { temporaryFolder } from "../../../temporary/folders.ts";
 import { LocalFiles } from "../../files/local-files.ts";
 import { extensionFor, mediaTypeOf } from "../../media-types.ts";
 import { type Project, readProject } from "../../project.ts";
@@ -21,6 +22,8 @@ export interface LocalOptions {
   /** `-e NAME=value` words */
   env: readonly string[];
   debug: boolean;
+  /** `-o` */
+  output?: string | undefined;
 }
 
 /** A project in or above the working directory, and the environment its model gets. */
@@ -33,7 +36,7 @@ export interface LocalModel {
 
 /** Reads the project around the working directory. @throws CodedError, or Failure when it lacks the entry asked for */
 export function localModel(options: LocalOptions): LocalModel {
-  const env = { ...process.env, ...environment(options.env), ...logSettings(options) };
+  const env = { ...process.env, ...outputFolder(options), ...environment(options.env), ...logSettings(options) };
   const project = readProject(process.cwd(), { file: options.config, env });
   const mode = options.mode ?? (project.predict === null ? "train" : "predict");
   if (project[mode] === null)
@@ -62,7 +65,7 @@ export async function startLocalServer(
   // Loaded here and not above: a run at an address, and a wrong input, need no server.
   const { startServer } = await import("../../serve.ts");
   const configFile = project.configFile ?? undefined;
-  const outputs = outputsByPath ? await mkdtemp(join(tmpdir(), "cog-outputs-")) : null;
+  const outputs = outputsByPath ? await temporaryFolder("outputs") : null;
   const localFiles = new LocalFiles(outputs);
   const token = randomBytes(16).toString("base64url");
   const server = await startServer({
@@ -111,6 +114,13 @@ export async function declaredBy(server: RunningServer, signal: AbortSignal): Pr
 /** Text on this terminal. A training's own lines are its progress and are shown; a prediction's are not, as with other clients. */
 function logSettings({ mode, debug }: LocalOptions): NodeJS.ProcessEnv {
   return { LOG_FORMAT: "console", COG_LOG_LEVEL: debug ? "debug" : mode === "train" ? "info" : "warning" };
+}
+
+/** The folder that the command will write into: a model may make sure of its room before it works for hours. */
+function outputFolder({ output = "." }: LocalOptions): NodeJS.ProcessEnv {
+  const path = resolve(output);
+  const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  return { COG_OUTPUT_DIR: isFolder ? path : dirname(path) };
 }
 
 /** `NAME=value` words; a bare NAME hands nothing on that a process started here would not have anyway. */

@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -137,10 +138,36 @@ describe("writing", () => {
     },
   );
 
-  it("says what is wrong when a folder is in the way", async () => {
-    mkdirSync(join(folder, "taken"));
-    await expect(writeOutput(join(folder, "taken"), "x")).rejects.toThrow(
-      /Failed to write output: open .*taken: is a directory/,
-    );
+  describe("to a place that does not take it", () => {
+    const { TMPDIR } = process.env;
+    beforeEach(() => {
+      process.env.TMPDIR = join(folder, "temporary");
+      mkdirSync(process.env.TMPDIR);
+    });
+    afterEach(() => {
+      if (TMPDIR === undefined) delete process.env.TMPDIR;
+      else process.env.TMPDIR = TMPDIR;
+    });
+    const keptFile = (hint: string) => hint.slice("It is kept in ".length);
+
+    it("says what is wrong when a folder is in the way, and keeps the result", async () => {
+      mkdirSync(join(folder, "taken"));
+      const failure = await writeOutput(join(folder, "taken"), "x").catch((error) => error);
+      expect(failure.message).toMatch(/^Failed to write output: open .*taken: is a directory$/);
+      expect(readFileSync(keptFile(failure.hint), "utf8")).toBe("x");
+    });
+
+    // Every write to it fails as on a full disk.
+    it.skipIf(!existsSync("/dev/full"))("keeps the archive of a training, and says so under a code", async () => {
+      const failure = await writeOutput("/dev/full", Buffer.from("archive"), { isTrained: true }).catch(
+        (error) => error,
+      );
+      expect(failure).toMatchObject({
+        code: "TRAINING_OUTPUT",
+        message: "the training has ended, but /dev/full cannot be written: no space left on device",
+        hint: expect.stringContaining(join(folder, "temporary")),
+      });
+      expect(readFileSync(keptFile(failure.hint), "utf8")).toBe("archive");
+    });
   });
 });
