@@ -1,5 +1,5 @@
 // The project that `cog init` writes, as an image: this package comes into it by build contexts.
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { check, outcome } from "./checks.mjs";
 import { checkSchema } from "./image-schema.mjs";
@@ -24,11 +24,17 @@ export function checkInit(client, folder) {
   checkSchema(image);
 }
 
-/** An npm package that the model imports, this package as `npm install` of its archive notes it, a Debian package and a command. */
+/**
+ * An npm package that the model imports, and this one from an archive beside the project, as `npm install` notes them; a Debian
+ * package and a command. The archive is gone when the image is built: to a build it is out of reach in any case.
+ */
 function addPackages(project) {
-  const file = join(project, "package.json");
-  const dependencies = { "llama-lora-cog": "file:../elsewhere/llama-lora-cog-0.1.0.tgz", ms: "2.1.3" };
-  writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), dependencies }));
+  const folder = join(project, "..");
+  const packed = outcome("npm", ["pack", "--silent", "--pack-destination", folder]);
+  const archive = join(folder, packed.stdout.trim().split("\n").at(-1));
+  const added = outcome("npm", ["install", "--no-audit", "--no-fund", archive, "ms@2.1.3"], { cwd: project });
+  check("npm install adds packages to the project of cog init", added.exit === 0, added.stderr);
+  rmSync(archive);
   const build = "build:\n  system_packages: [tree]\n  run: [\"tree --version > '/opt/made by build.run'\"]\n";
   writeFileSync(join(project, "cog.yaml"), build, { flag: "a" });
   const predictor = join(project, "predict.ts");
