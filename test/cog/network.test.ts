@@ -21,7 +21,7 @@ vi.mock("node:dns", async (original) => {
   return { ...real, lookup };
 });
 
-const refusing = createFetch({ isAllowed: isPublicAddress });
+const refusing = createFetch({ isAllowed: isPublicAddress, env: {} });
 afterAll(() => refusing.close());
 
 describe("addresses that a client names", () => {
@@ -101,7 +101,7 @@ describe("a name", () => {
 const isAllowed = (address: string) => address === "127.0.0.2";
 // Only Linux answers on the whole of 127.0.0.0/8.
 describe.skipIf(process.platform !== "linux")("the way inside", () => {
-  const fetch = createFetch({ isAllowed });
+  const fetch = createFetch({ isAllowed, env: {} });
   const open: Receiver[] = [];
   afterEach(() => open.splice(0).map((receiver) => receiver.close()));
   afterAll(() => fetch.close());

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { type WebhookEvent, webhookEvents } from "../prediction/webhook.ts";
-import { JsonError, parseStrictJson, type StrictJson } from "./strict-json.ts";
+import { type BodyJson, JsonError, parseBodyJson } from "./body-json.ts";
 
 /** What a create request says, before its input is looked at. */
 export interface Envelope {
@@ -34,14 +34,14 @@ export function contentKind(req: IncomingMessage): "none" | "json" | "other" {
 export function readEnvelope(body: Buffer | null): Envelope | Refusal {
   if (body === null) return nothing;
   try {
-    return envelopeOf(parseStrictJson(body));
+    return envelopeOf(parseBodyJson(body));
   } catch (error) {
     if (error instanceof JsonError) return { status: 400, text: error.message };
     throw error;
   }
 }
 
-function envelopeOf({ value, outermostKeys }: StrictJson): Envelope | Refusal {
+function envelopeOf({ value, outermostKeys }: BodyJson): Envelope | Refusal {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return wrong("the body must be an object");
   const given = value as Record<string, unknown>;
   const get = (key: string) => (Object.hasOwn(given, key) ? given[key] : undefined);
@@ -54,7 +54,7 @@ function envelopeOf({ value, outermostKeys }: StrictJson): Envelope | Refusal {
   const context = get("context");
   if (context !== undefined && !isTextMap(context)) return wrong("context must map names to text");
   const filter = get("webhook_events_filter");
-  if (filter !== undefined && !isEventList(filter)) return wrong("webhook_events_filter must list events");
+  if (filter !== undefined && !isEventList(filter)) return wrongFilter(filter);
   return {
     id,
     input: get("input") ?? {},
@@ -73,6 +73,14 @@ function isEventList(value: unknown): value is WebhookEvent[] {
   return (
     Array.isArray(value) && value.length <= mostEvents && value.every((item) => allEvents.has(item as WebhookEvent))
   );
+}
+
+/** To Cog's reader an item that is neither text nor an object is a fault of syntax. */
+function wrongFilter(filter: unknown): Refusal {
+  const first: unknown = Array.isArray(filter) ? filter.find((item) => !allEvents.has(item)) : undefined;
+  const isSyntax = first === null || Array.isArray(first) || typeof first === "number" || typeof first === "boolean";
+  const text = `webhook_events_filter must be a list of ${webhookEvents.join(", ")}`;
+  return { status: isSyntax ? 400 : 422, text };
 }
 
 function wrong(text: string): Refusal {

@@ -1,11 +1,11 @@
 import { CodedError } from "../../errors/index.ts";
+import { runNow, type Steps } from "../time-slices.ts";
 import { longestFirst } from "./added-tokens.ts";
 import { type Detokenization, decodeAll, type Surface, streamDecoder } from "./detokenizer.ts";
 import { IdBuffer } from "./id-buffer.ts";
 import { Merger } from "./merger.ts";
 import { characterLength, mergesOfPieces, type PieceMerges } from "./pair-table.ts";
 import { pieceTypes, readSentencePieceModel, type SentencePieceModel } from "./sentencepiece-model.ts";
-import { runNow, type Steps } from "./slices.ts";
 import type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
 
 /** U+2581, which stands for a space inside pieces. */
@@ -28,6 +28,7 @@ export class SentencePieceTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly bosId: number;
   readonly eosId: number;
+  readonly unkId: number;
   readonly #model: SentencePieceModel;
   readonly #merges: PieceMerges;
   readonly #merger: Merger;
@@ -50,6 +51,7 @@ export class SentencePieceTokenizer implements Tokenizer {
     }
     this.bosId = model.bosId;
     this.eosId = model.eosId;
+    this.unkId = model.unkId;
     this.#userDefinedIds = index.userDefined;
     this.#wordsAreApart = index.wordsAreApart;
     this.#merges = merges;

@@ -3,7 +3,7 @@ import { type JsonLimits, type JsonScan, JsonTooLarge, scanJson } from "./json-s
 /** Text that JSON.parse takes but Cog's reader does not, or the other way round, is told apart here. */
 export class JsonError extends Error {}
 
-export interface StrictJson {
+export interface BodyJson {
   readonly value: unknown;
   /** The keys of the outermost object, repeated ones too. */
   readonly outermostKeys: readonly string[];
@@ -18,7 +18,7 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
  * bytes.
  * @throws JsonError
  */
-export function parseStrictJson(bytes: Buffer, limits = defaultLimits): StrictJson {
+export function parseBodyJson(bytes: Buffer, limits = defaultLimits): BodyJson {
   const scan = scanned(bytes, limits);
   let value: unknown;
   try {
