@@ -12,14 +12,15 @@ export interface Envelope {
 }
 
 export interface Refusal {
-  readonly status: 400 | 415 | 422;
+  readonly status: 400 | 413 | 415 | 422 | 503;
   readonly text: string;
 }
 
 /** There are four; some clients repeat them. */
 const mostEvents = 100;
 const allEvents: ReadonlySet<WebhookEvent> = new Set(webhookEvents);
-const nothing: Envelope = { id: null, input: {}, context: {}, webhook: null, webhookEvents: allEvents };
+/** Of a request without a body. */
+export const emptyEnvelope: Envelope = { id: null, input: {}, context: {}, webhook: null, webhookEvents: allEvents };
 const jsonType = /^application\/(?:[^;\s/]+\+)?json\s*(?:;|$)/i;
 const knownKeys = ["id", "input", "context", "webhook", "webhook_events_filter"];
 
@@ -31,8 +32,7 @@ export function contentKind(req: IncomingMessage): "none" | "json" | "other" {
 }
 
 /** Reads an envelope; what does not fit is refused with the status Cog uses. */
-export function readEnvelope(body: Buffer | null): Envelope | Refusal {
-  if (body === null) return nothing;
+export function readEnvelope(body: Buffer): Envelope | Refusal {
   try {
     return envelopeOf(parseBodyJson(body));
   } catch (error) {
