@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import { CodedError } from "../errors/index.ts";
 import type { LocalFiles } from "./files/local-files.ts";
 import { createListener } from "./http/app.ts";
+import { Bodies } from "./http/bodies.ts";
 import { Connections } from "./http/connections.ts";
 import { HealthReport } from "./http/health.ts";
 import { listen } from "./http/listen.ts";
@@ -117,7 +118,14 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   answerMalformed(server);
   const connections = new Connections(server, settings.maxConnections, log);
   const running = new Shutdown({ server, connections, predictions, graceMs: settings.shutdownGraceMs });
+  const bodies = new Bodies({
+    silenceMs: settings.clientTimeoutMs,
+    memory: settings.bodyMemory,
+    mostText: settings.maxInputBytes,
+  });
+  void running.ended.then(() => bodies.close());
   const answer = createListener({
+    bodies,
     predictions,
     health,
     version,

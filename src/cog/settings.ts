@@ -1,4 +1,5 @@
 import { CodedError } from "../errors/index.ts";
+import { largestBody, smallBody } from "./http/body.ts";
 import { defaultConnections, mostConnections } from "./http/connection-limit.ts";
 import type { LogLevel, LogSettings } from "./log.ts";
 import { isWhole, Variables } from "./variables.ts";
@@ -22,6 +23,10 @@ export interface Settings {
   readonly userAgent: string | null;
   /** COG_MAX_DOWNLOAD_BYTES */
   readonly maxDownloadBytes: number;
+  /** COG_BODY_MEMORY: bytes of large bodies that are on their way or being read at a time. */
+  readonly bodyMemory: number;
+  /** COG_MAX_INPUT_BYTES: of one body beside its files. */
+  readonly maxInputBytes: number;
   /** COG_ALLOW_PRIVATE_NETWORK=1: input files and webhooks may be on private addresses. */
   readonly allowPrivateNetwork: boolean;
   /** COG_SHUTDOWN_GRACE in milliseconds; null: runs may finish without limit. */
@@ -61,6 +66,8 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     webhookToken: from.headerText("WEBHOOK_AUTH_TOKEN", { isSecret: true }),
     userAgent: from.headerText("COG_USER_AGENT"),
     maxDownloadBytes: from.whole("COG_MAX_DOWNLOAD_BYTES", 1) ?? 64 * 1024 ** 3,
+    bodyMemory: from.whole("COG_BODY_MEMORY", largestBody) ?? 256 * 1024 ** 2,
+    maxInputBytes: from.whole("COG_MAX_INPUT_BYTES", smallBody, largestBody) ?? 16 * 1024 ** 2,
     allowPrivateNetwork: from.flag("COG_ALLOW_PRIVATE_NETWORK"),
     shutdownGraceMs: from.seconds("COG_SHUTDOWN_GRACE"),
     queueLength: from.whole("COG_QUEUE_LENGTH", 0, 10_000) ?? 0,

@@ -19,7 +19,7 @@ async function post(
   let outcome: Promise<string> = Promise.resolve("nothing came");
   server = createServer((req, res) => {
     outcome = readBody(req, { silenceMs: 60_000, ...options }).then(
-      (body) => `${body?.length ?? "too large"}`,
+      (body) => (typeof body === "string" ? body : `${Buffer.concat(body).length}`),
       (error: Error) => error.message,
     );
     void outcome.then((text) => res.end(text));

@@ -1,15 +1,15 @@
 import { randomBytes } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { CodedError } from "../../errors/index.ts";
-import { extensionFor } from "../media-types.ts";
-import { readDataUrl } from "./data-url.ts";
+import { type InputFile, writeDataUrl } from "./data-url-file.ts";
 import type { LocalFiles } from "./local-files.ts";
 import type { Fetch } from "./network.ts";
 import { inParallel } from "./parallel.ts";
+import { type Uploads, uploadedFile } from "./uploads.ts";
 
 /** What a server shares with the process that started it. */
 export interface LocalWays {
@@ -26,6 +26,8 @@ export interface InputFileOptions {
   readonly maxBytes: number;
   readonly signal: AbortSignal;
   readonly local: LocalWays | null;
+  /** Files that are here already. */
+  readonly uploads: Uploads;
 }
 
 /** Downloads at the same time, per prediction. */
@@ -73,18 +75,16 @@ export async function fetchInputFiles(
   return { input: result, names };
 }
 
-async function fetchFile(
-  place: string,
-  url: string,
-  options: InputFileOptions,
-): Promise<{ path: string; name: string }> {
+async function fetchFile(place: string, url: string, options: InputFileOptions): Promise<InputFile> {
   try {
+    const upload = Object.hasOwn(options.uploads, place) ? options.uploads[place] : undefined;
+    if (upload !== undefined) return uploadedFile(upload);
     const local = options.local?.files.find(url);
     if (local?.path !== undefined) return local;
     if (local !== undefined) return await download(local.url, { ...options, fetch: options.local!.fetch });
     // The scheme's letter case does not matter; the rest of a URL may be megabytes long.
     const scheme = /^(data|https?):/i.exec(url.slice(0, 8))?.[1]?.toLowerCase();
-    if (scheme === "data") return await writeDataUrl(url, options);
+    if (scheme === "data") return await writeDataUrl(url, options.folder);
     if (scheme !== undefined) return await download(url, options);
   } catch (error) {
     throw failure(place, error, options.folder);
@@ -92,16 +92,7 @@ async function fetchFile(
   throw failure(place, new Error("a file must be given as a http, https or data URL"));
 }
 
-async function writeDataUrl(url: string, { folder }: InputFileOptions): Promise<{ path: string; name: string }> {
-  const { mediaType, name, bytes } = readDataUrl(url);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  const plain = `file${extensionFor(mediaType)}`;
-  const path = join(folder, randomPrefix() + plain);
-  await writeFile(path, bytes);
-  return { path, name: name ?? plain };
-}
-
-async function download(url: string, options: InputFileOptions): Promise<{ path: string; name: string }> {
+async function download(url: string, options: InputFileOptions): Promise<InputFile> {
   const { folder, fetch, userAgent, maxBytes, signal } = options;
   const headers: Record<string, string> = userAgent === null ? {} : { "user-agent": userAgent };
   const answer = await fetch(url, { method: "GET", headers, signal });

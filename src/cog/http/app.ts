@@ -4,6 +4,7 @@ import type { Log } from "../log.ts";
 import type { Predictions } from "../prediction/predictions.ts";
 import { send, sendEmpty, sendJson, sendText } from "./answer.ts";
 import { Authorization, probes } from "./authorization.ts";
+import type { Bodies } from "./bodies.ts";
 import { CreateHandler } from "./create.ts";
 import type { HealthReport } from "./health.ts";
 import type { Exposition } from "./prometheus.ts";
@@ -18,6 +19,7 @@ export interface AppOptions {
   readonly authToken: string | null;
   /** COG_CLIENT_TIMEOUT: of silence, while a body is sent or an answer taken. */
   readonly clientTimeoutMs: number;
+  readonly bodies: Bodies;
   readonly isStopping: () => boolean;
   /** POST /shutdown: called after the answer. */
   readonly onShutdown: () => void;

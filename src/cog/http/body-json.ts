@@ -1,68 +1,59 @@
+import { type JsonLimits, type JsonScan, JsonTooLarge, scanJson } from "./json-scan.ts";
+
 /** Text that JSON.parse takes but Cog's reader does not, or the other way round, is told apart here. */
 export class JsonError extends Error {}
 
-const deepest = 128;
+export interface BodyJson {
+  readonly value: unknown;
+  /** The keys of the outermost object, repeated ones too. */
+  readonly outermostKeys: readonly string[];
+}
+
+export const defaultLimits: JsonLimits = { values: 200_000, keys: 50_000, depth: 128 };
+
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-const surrogateEscape = /\\u[dD][89a-fA-F]/;
-/** Three digits of exponent, or three hundred of anything: only then a number may be out of range. */
-const hugeNumber = /[eE]\+?\d{3}|\d{300}/;
 
 /**
- * Parses a body: UTF-8 without byte order mark, whole surrogate pairs, finite numbers, at most 128 levels.
+ * Parses a body: UTF-8 without byte order mark, whole surrogate pairs, finite numbers, within `limits`. Linear in the
+ * bytes.
  * @throws JsonError
  */
-export function parseBodyJson(bytes: Buffer): { value: unknown; text: string } {
-  let text: string;
+export function parseBodyJson(bytes: Buffer, limits = defaultLimits): BodyJson {
+  const scan = scanned(bytes, limits);
   let value: unknown;
   try {
-    text = decoder.decode(bytes);
-    value = JSON.parse(text);
+    value = JSON.parse(decoder.decode(bytes));
   } catch {
     // The reader's own message would quote the body, which may hold secrets.
     throw new JsonError("the body is not JSON in UTF-8");
   }
-  const suspicious = surrogateEscape.test(text) || hugeNumber.test(text);
-  checkValue(value, 1, suspicious);
-  return { value, text };
+  if (scan.hasSurrogateEscape || scan.mayOverflow) checkValue(value);
+  const outermostKeys = scan.outermostKeys.map(([start, end]) => JSON.parse(bytes.toString("utf8", start, end)));
+  return { value, outermostKeys };
 }
 
-function checkValue(value: unknown, depth: number, suspicious: boolean): void {
-  if (typeof value === "object" && value !== null) {
-    if (depth > deepest) throw new JsonError(`the body is nested deeper than ${deepest} levels`);
-    if (Array.isArray(value)) for (const item of value) checkValue(item, depth + 1, suspicious);
-    else {
-      for (const [key, item] of Object.entries(value)) {
-        if (suspicious) checkText(key);
-        checkValue(item, depth + 1, suspicious);
-      }
+function scanned(bytes: Buffer, limits: JsonLimits): JsonScan {
+  try {
+    return scanJson(bytes, limits);
+  } catch (error) {
+    if (error instanceof JsonTooLarge) throw new JsonError(error.message);
+    throw error;
+  }
+}
+
+function checkValue(value: unknown): void {
+  if (typeof value === "string") checkText(value);
+  else if (typeof value === "number") {
+    if (!Number.isFinite(value)) throw new JsonError("a number is out of range");
+  } else if (Array.isArray(value)) for (const item of value) checkValue(item);
+  else if (value !== null && typeof value === "object") {
+    for (const [key, item] of Object.entries(value)) {
+      checkText(key);
+      checkValue(item);
     }
-  } else if (suspicious) {
-    if (typeof value === "string") checkText(value);
-    if (typeof value === "number" && !Number.isFinite(value)) throw new JsonError("a number is out of range");
   }
 }
 
 function checkText(text: string): void {
   if (/\p{Surrogate}/u.test(text)) throw new JsonError("half a surrogate pair");
-}
-
-/** The keys of the outermost object, repeated ones too. The text must be valid JSON. */
-export function outermostKeys(text: string): string[] {
-  const keys: string[] = [];
-  let depth = 0;
-  let isKey = false;
-  for (let at = 0; at < text.length; at++) {
-    const char = text[at];
-    if (char === '"') {
-      const start = at;
-      for (at++; text[at] !== '"'; at++) if (text[at] === "\\") at++;
-      if (depth === 1 && isKey) keys.push(JSON.parse(text.slice(start, at + 1)) as string);
-      isKey = false;
-    } else if (char === "{" || char === "[") {
-      depth += 1;
-      isKey = depth === 1;
-    } else if (char === "}" || char === "]") depth -= 1;
-    else if (char === "," && depth === 1) isKey = true;
-  }
-  return keys;
 }

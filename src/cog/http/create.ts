@@ -6,8 +6,8 @@ import type { Predictions } from "../prediction/predictions.ts";
 import type { Run } from "../prediction/run.ts";
 import type { Family } from "../prediction/run-options.ts";
 import { sendJson, sendJsonText, sendText } from "./answer.ts";
-import { readBody } from "./body.ts";
-import { contentKind, type Envelope, readEnvelope } from "./envelope.ts";
+import { type Bodies, type Body, discard } from "./bodies.ts";
+import { contentKind, emptyEnvelope } from "./envelope.ts";
 import { answerWithStream } from "./stream.ts";
 
 type Mode = "stream" | "async" | "sync";
@@ -17,6 +17,7 @@ interface CreateOptions {
   readonly predictions: Predictions;
   readonly log: Log;
   readonly clientTimeoutMs: number;
+  readonly bodies: Bodies;
 }
 
 /** POST and PUT of predictions and trainings: the checks in Cog's order, then the run, answered as the client asked. */
@@ -24,11 +25,13 @@ export class CreateHandler {
   readonly #predictions: Predictions;
   readonly #log: Log;
   readonly #clientTimeoutMs: number;
+  readonly #bodies: Bodies;
 
-  constructor({ predictions, log, clientTimeoutMs }: CreateOptions) {
+  constructor({ predictions, log, clientTimeoutMs, bodies }: CreateOptions) {
     this.#predictions = predictions;
     this.#log = log;
     this.#clientTimeoutMs = clientTimeoutMs;
+    this.#bodies = bodies;
   }
 
   /** `pathId` is the decoded id of a PUT, null for a POST. */
@@ -39,57 +42,57 @@ export class CreateHandler {
       sendText(res, 415, "the content type must be application/json");
       return;
     }
-    let body: Buffer | null = null;
-    if (kind === "json") {
-      body = await readBody(req, { silenceMs: this.#clientTimeoutMs });
-      if (body === null) {
-        sendText(res, 413, "the body is larger than 100 MiB");
-        return;
-      }
-    } else req.resume();
-    const envelope = readEnvelope(body);
-    if ("status" in envelope) {
-      sendText(res, envelope.status, envelope.text);
+    if (kind === "none") req.resume();
+    const fileFields = this.#predictions.schema(family)?.fileFields ?? null;
+    const body = kind === "none" ? nothing : await this.#bodies.read(req, fileFields);
+    if ("status" in body) {
+      // What is still to come is not waited for.
+      if (body.status === 503) res.setHeader("retry-after", 1).setHeader("connection", "close");
+      sendText(res, body.status, body.text);
       return;
     }
-    this.#create(req, res, family, pathId, envelope);
+    if (!this.#create(req, res, family, pathId, body)) await discard(body);
   }
 
-  #create(req: IncomingMessage, res: ServerResponse, family: Family, pathId: string | null, envelope: Envelope): void {
+  /** Answers. False where no run was made, so that nobody has taken the files of the body. */
+  #create(req: IncomingMessage, res: ServerResponse, family: Family, pathId: string | null, body: Body): boolean {
+    const { envelope, size, files } = body;
     const mode = modeOf(req);
     if (pathId !== null) {
       if (envelope.id !== null && envelope.id !== pathId) {
         sendJson(res, 422, { detail: [idMismatch(family)] });
-        return;
+        return false;
       }
       if (mode === "stream" && family === "trainings") {
         refuseTrainingStream(res);
-        return;
+        return false;
       }
       const running = this.#predictions.find(pathId);
       if (running !== undefined) {
         this.#attach(res, running, mode);
-        return;
+        return false;
       }
     }
     if (mode === "stream" && family === "trainings") {
       refuseTrainingStream(res);
-      return;
+      return false;
     }
     if (mode === "stream" && !this.#predictions.streams) {
       sendJson(res, 406, { error: "this model does not support streaming" });
-      return;
+      return false;
     }
     if (family === "trainings" && !this.#predictions.hasTrainer) {
       sendJson(res, 404, { error: "this project has no train function" });
-      return;
+      return false;
     }
     const checked = this.#checkedInput(res, family, envelope.input);
-    if (checked === null) return;
+    if (checked === null) return false;
     const headers = traceHeaders(req);
     const run = this.#predictions.create(family, {
       id: pathId ?? envelope.id,
       input: checked.input,
+      size,
+      files,
       context: envelope.context,
       webhook: envelope.webhook,
       webhookEvents: envelope.webhookEvents,
@@ -97,19 +100,20 @@ export class CreateHandler {
     });
     if (run === "notReady") {
       sendJson(res, 503, { error: notReady, status: "failed" });
-      return;
+      return false;
     }
     if (run === "busy") {
       sendJson(res, 409, { error: atCapacity, status: "failed" });
-      return;
+      return false;
     }
     if (run === "queueFull") {
       res.setHeader("retry-after", this.#predictions.retryAfter);
       sendJson(res, 429, { error: "All slots are in use and the queue is full", status: "failed" });
-      return;
+      return false;
     }
     if (checked.unknown.length > 0) this.#warnOfUnknown(checked.unknown, logFieldsOf(run.id, headers.traceparent));
     this.#answer(res, run, mode);
+    return true;
   }
 
   #checkedInput(res: ServerResponse, family: Family, given: unknown): ValidInput | null {
@@ -170,6 +174,7 @@ export class CreateHandler {
   }
 }
 
+const nothing: Body = { envelope: emptyEnvelope, size: 0, files: null };
 const notReady = "Setup has not finished yet, or has failed: see GET /health-check";
 const atCapacity = "All slots are in use: the server is at capacity";
 

@@ -57,15 +57,17 @@ export class InputSchema {
     }
     const input: Record<string, unknown> = {};
     const unknown: string[] = [];
-    const long: Breach[] = [];
+    const tooLong: Breach[] = [];
+    let hasLongList = false;
     for (const [name, value] of Object.entries(given)) {
       if (Object.hasOwn(this.#properties, name)) input[name] = value;
       else unknown.push(name);
-      // The check below would make an entry for each item of a list that is wrong throughout.
-      if (Array.isArray(value) && value.length > mostFiles) long.push(...this.#tooLong(name, value.length));
+      if (!Array.isArray(value) || value.length <= mostFiles) continue;
+      hasLongList = true;
+      tooLong.push(...this.#tooLong(name, value.length));
     }
-    if (long.length > 0) return { problems: long.map(asProblem) };
-    const breaches = this.#check(input);
+    if (tooLong.length > 0) return { problems: tooLong.map(asProblem) };
+    const breaches = this.#check(input, hasLongList);
     if (breaches.length > 0) return { problems: this.#ordered(breaches) };
     for (const name of this.#nulls) if (!Object.hasOwn(input, name)) input[name] = null;
     return { input, unknown };

@@ -2,6 +2,7 @@ import { temporaryPath } from "../../temporary/folders.ts";
 import type { LocalFiles } from "../files/local-files.ts";
 import { anywhere, createFetch } from "../files/network.ts";
 import { isPublicAddress } from "../files/public-address.ts";
+import type { Uploads } from "../files/uploads.ts";
 import type { Log } from "../log.ts";
 import { originOf, type Settings } from "../settings.ts";
 import { EventStream } from "./event-stream.ts";
@@ -14,6 +15,10 @@ import { type Backlog, Webhook, type WebhookEvent } from "./webhook.ts";
 export interface RunRequest {
   readonly id: string | null;
   readonly input: Readonly<Record<string, unknown>>;
+  /** Bytes of the request, without those of files. */
+  readonly size: number;
+  /** Files that came inside the request, and the folder they lie in, which the run removes. */
+  readonly files: { readonly folder: string; readonly uploads: Uploads } | null;
   readonly context: Readonly<Record<string, string>>;
   readonly webhook: string | null;
   readonly webhookEvents: ReadonlySet<WebhookEvent>;
@@ -67,12 +72,14 @@ export class NewRuns {
       number: this.#count,
       family,
       input: request.input,
+      size: request.size,
+      uploads: request.files?.uploads ?? {},
       context: request.context,
       schema: declared.schema,
       isArrayOutput: declared.isArrayOutput,
       stream: declared.isStreamed ? new EventStream(settings.streamHistory) : null,
       webhook: request.webhook === null ? null : this.#webhook(request.webhook, id, request),
-      folder: `${this.#folders}-${this.#count}`,
+      folder: request.files?.folder ?? `${this.#folders}-${this.#count}`,
       uploadUrl,
       inputFetch: this.#inputFetch,
       local: this.#local,

@@ -94,7 +94,7 @@ export class Predictions {
 
   /** Starts a run, or puts it in the queue; or says why there is none. */
   create(family: Family, request: RunRequest): Run | Refusal {
-    const refusal = this.#refusal(family);
+    const refusal = this.#refusal(family, request.size);
     if (refusal !== null) {
       this.statistics.refused(refusal);
       return refusal;
@@ -109,11 +109,11 @@ export class Predictions {
     return run;
   }
 
-  #refusal(family: Family): Refusal | null {
+  #refusal(family: Family, size: number): Refusal | null {
     if (this.main.state !== "ready") return "notReady";
     if (this.#workers.for(family).isFree) return null;
     if (this.queue.limit === 0) return "busy";
-    return this.queue.isFull ? "queueFull" : null;
+    return this.queue.isFullFor(size) ? "queueFull" : null;
   }
 
   /** Seconds after which a client that found the queue full may try again. */

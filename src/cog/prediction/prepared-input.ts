@@ -6,7 +6,7 @@ import type { RunOptions } from "./run-options.ts";
 
 type Options = Pick<
   RunOptions,
-  "input" | "schema" | "folder" | "inputFetch" | "local" | "userAgent" | "maxDownloadBytes"
+  "input" | "schema" | "folder" | "inputFetch" | "local" | "uploads" | "userAgent" | "maxDownloadBytes"
 >;
 
 /** What the author's function is given; `names`: what the client calls the files, by path. */
@@ -30,7 +30,7 @@ export async function preparedInput(
   events: RunEvents,
   cancellation: Cancellation,
 ): Promise<PreparedInput> {
-  const { input, schema, folder, inputFetch, local, userAgent, maxDownloadBytes } = options;
+  const { input, schema, folder, inputFetch, local, uploads, userAgent, maxDownloadBytes } = options;
   const state = await cancellation.interrupt(supervisor.settled());
   if (state !== "ready") throw new Error(`setup failed: ${supervisor.setup.logs}`);
   events.started();
@@ -39,6 +39,7 @@ export async function preparedInput(
     folder: `${folder}/inputs`,
     fetch: inputFetch,
     local,
+    uploads,
     userAgent,
     maxBytes: maxDownloadBytes,
     signal: cancellation.signal,

@@ -1,5 +1,6 @@
 import type { LocalWays } from "../files/input-files.ts";
 import type { Fetch } from "../files/network.ts";
+import type { Uploads } from "../files/uploads.ts";
 import type { InputSchema } from "./input-schema.ts";
 import type { Run } from "./run.ts";
 import type { Audience } from "./run-events.ts";
@@ -12,12 +13,16 @@ export interface RunOptions extends Audience {
   readonly number: number;
   readonly family: Family;
   readonly input: Readonly<Record<string, unknown>>;
+  /** Bytes of the request, without those of files. */
+  readonly size: number;
   readonly context: Readonly<Record<string, string>>;
   readonly schema: InputSchema | null;
   /** The declared output is an array. */
   readonly isArrayOutput: boolean;
-  /** The run's own folder, made when it is needed. */
+  /** The run's own folder, made when it is needed; `uploads` lie in it already. */
   readonly folder: string;
+  /** Files that came inside the request. */
+  readonly uploads: Uploads;
   readonly uploadUrl: string | null;
   readonly inputFetch: Fetch;
   /** What the process that started the server shares with it. */

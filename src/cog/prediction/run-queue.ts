@@ -1,9 +1,13 @@
 import type { Run } from "./run.ts";
 
+/** Of all that wait together, whatever their number. */
+const mostBytes = 256 * 1024 * 1024;
+
 /** Runs that wait for a slot, first come first served within their family. */
 export class RunQueue {
   readonly limit: number;
   readonly #waiting = new Set<Run>();
+  #bytes = 0;
   /** Of the last runs, in seconds; for the advice when to come back. */
   #usualTime = 1;
 
@@ -15,17 +19,21 @@ export class RunQueue {
     return this.#waiting.size;
   }
 
-  get isFull(): boolean {
-    return this.#waiting.size >= this.limit;
+  /** Has a run of so many bytes no place? */
+  isFullFor(size: number): boolean {
+    return this.#waiting.size >= this.limit || this.#bytes + size > mostBytes;
   }
 
   add(run: Run): void {
     this.#waiting.add(run);
+    this.#bytes += run.size;
   }
 
   /** False where it did not wait. */
   remove(run: Run): boolean {
-    return this.#waiting.delete(run);
+    if (!this.#waiting.delete(run)) return false;
+    this.#bytes -= run.size;
+    return true;
   }
 
   /** Calls back for each that waits at this moment. */

@@ -27,6 +27,8 @@ type Phase =
 export class Run implements RunListener {
   readonly id: string;
   readonly family: Family;
+  /** Bytes that the request takes while it waits. */
+  readonly size: number;
   readonly stream: EventStream | null;
   readonly record: RunRecord;
   /** Resolves when the terminal webhook has been taken or given up. */
@@ -43,7 +45,9 @@ export class Run implements RunListener {
     this.#options = options;
     this.#events = new RunEvents(options);
     this.#delivery = new Delivery(options, this.#events, this.#cancellation);
+    this.#hasFolder = Object.keys(options.uploads).length > 0;
     this.id = options.id;
+    this.size = options.size;
     this.family = options.family;
     this.stream = options.stream;
     this.record = this.#events.record;
@@ -120,7 +124,7 @@ export class Run implements RunListener {
 
   async #prepare(lease: Lease, needsFiles: boolean): Promise<void> {
     this.#phase = { name: "preparing", lease };
-    this.#hasFolder = needsFiles;
+    this.#hasFolder ||= needsFiles;
     try {
       this.#call(lease, await preparedInput(this.#options, lease.supervisor, this.#events, this.#cancellation));
     } catch (error) {

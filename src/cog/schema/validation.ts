@@ -1,4 +1,4 @@
-import { Ajv2020, type ErrorObject } from "ajv/dist/2020.js";
+import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
 import type { JsonSchema } from "./json-schema.ts";
 
 /** One breach of a schema. `path` is JSON pointer segments joined with "/", "" for the whole value. */
@@ -9,7 +9,8 @@ export interface Breach {
   readonly missing: string | null;
 }
 
-export type Check = (value: unknown) => Breach[];
+/** `onlyFirst`: looks no further than the first breach, as for a long list that may be wrong throughout. */
+export type Check = (value: unknown, onlyFirst?: boolean) => Breach[];
 
 /** Longest text of a value inside a message, in UTF-16 units. */
 const shownValue = 200;
@@ -19,17 +20,22 @@ const shownValue = 200;
  * `isSecret` names paths whose value must not appear in messages.
  */
 export function compileSchema(schema: JsonSchema, isSecret: (path: string) => boolean = () => false): Check {
-  const ajv = new Ajv2020({
-    strict: false,
-    validateFormats: false,
-    allErrors: true,
-    verbose: true,
-    // Our own schemas are not checked against the meta-schema: compiling that takes 30 times as long as they do.
-    meta: false,
-    validateSchema: false,
-  });
-  const validate = ajv.compile(withoutNullable(schema) as JsonSchema);
-  return (value) => {
+  const plain = withoutNullable(schema) as JsonSchema;
+  const compile = (allErrors: boolean) =>
+    new Ajv2020({
+      strict: false,
+      validateFormats: false,
+      allErrors,
+      verbose: true,
+      // Our own schemas are not checked against the meta-schema: compiling that takes 30 times as long as they do.
+      meta: false,
+      validateSchema: false,
+    }).compile(plain);
+  const validateAll = compile(true);
+  let validateFirst: ValidateFunction | null = null;
+  return (value, onlyFirst = false) => {
+    if (onlyFirst) validateFirst ??= compile(false);
+    const validate = onlyFirst ? validateFirst! : validateAll;
     if (validate(value)) return [];
     return topmost(validate.errors ?? []).map((error) => breach(error, isSecret));
   };
@@ -49,8 +55,9 @@ function withoutNullable(schema: unknown, isPropertyMap = false): unknown {
 
 /** A union is one entry: what its variants said is dropped. */
 function topmost(errors: readonly ErrorObject[]): ErrorObject[] {
-  const unions = errors.filter((error) => error.keyword === "anyOf").map((error) => `${error.schemaPath}/`);
-  return errors.filter((error) => !unions.some((path) => error.schemaPath.startsWith(path)));
+  // As many as the schema has unions, however many values break them.
+  const unions = new Set(errors.filter(({ keyword }) => keyword === "anyOf").map(({ schemaPath }) => `${schemaPath}/`));
+  return errors.filter(({ schemaPath }) => ![...unions].some((path) => schemaPath.startsWith(path)));
 }
 
 function breach(error: ErrorObject, isSecret: (path: string) => boolean): Breach {
@@ -93,7 +100,24 @@ function count(limit: number): string {
   return limit === 1 ? "1 character" : `${limit} characters`;
 }
 
+/** The beginning of the value as JSON: of a large one no more is written than is shown. */
 function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? "null";
-  return text.length <= shownValue ? text : `${text.slice(0, shownValue)}…`;
+  const text = beginning(value, shownValue + 1);
+  // The cut may go through a surrogate pair.
+  return text.length <= shownValue ? text : `${text.slice(0, shownValue).replace(/[\ud800-\udbff]$/, "")}…`;
+}
+
+/** At least `length` characters of the value's JSON, or all of it. */
+function beginning(value: unknown, length: number): string {
+  if (typeof value === "string") return JSON.stringify(value.length > length ? value.slice(0, length) : value);
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
+  const [open, close] = Array.isArray(value) ? "[]" : "{}";
+  let text = open!;
+  for (const key in value) {
+    if (text.length >= length) return text;
+    const item = beginning((value as Record<string, unknown>)[key], length - text.length);
+    const separator = text.length === 1 ? "" : ",";
+    text += Array.isArray(value) ? separator + item : `${separator}${beginning(key, length)}:${item}`;
+  }
+  return text + close;
 }

@@ -1,0 +1,53 @@
+import { CodedError, isCodedError } from "../../errors/index.ts";
+import { type InputFile, writeDataUrl } from "./data-url-file.ts";
+
+/** A file that came inside a body, or why it cannot be had. */
+export type Upload = InputFile | { readonly error: string };
+
+/** Files that came inside a body, by their places in the input: `dataset`, `pictures/0`. */
+export type Uploads = Readonly<Record<string, Upload>>;
+
+/** A shorter data URL is no burden; it is read with the other input files. */
+const shortest = 1024;
+/** What is left of a data URL where the input is shown. */
+const shownLength = 100;
+
+/**
+ * Writes the data URLs of file inputs into `folder` and leaves their beginnings in the input, which is changed in place.
+ * `taken`: UTF-16 units that are gone from it.
+ */
+export async function takeUploads(
+  input: Record<string, unknown>,
+  fileFields: readonly string[],
+  folder: string,
+): Promise<{ uploads: Uploads; taken: number }> {
+  const uploads: Record<string, Upload> = {};
+  let taken = 0;
+  const take = async (place: string, value: unknown): Promise<unknown> => {
+    if (typeof value !== "string" || value.length < shortest || !/^data:/i.test(value)) return value;
+    uploads[place] = await writeDataUrl(value, folder).catch((error) => ({ error: textOf(error) }));
+    taken += value.length - shownLength;
+    return `${value.slice(0, shownLength)}…`;
+  };
+  for (const field of fileFields) {
+    if (!Object.hasOwn(input, field)) continue;
+    const value = input[field];
+    if (Array.isArray(value))
+      for (const index of value.keys()) value[index] = await take(`${field}/${index}`, value[index]);
+    else input[field] = await take(field, value);
+  }
+  return { uploads, taken };
+}
+
+/** @throws CodedError INPUT_FILE where the file could not be had */
+export function uploadedFile(upload: Upload): InputFile {
+  if ("error" in upload) throw new CodedError("INPUT_FILE", upload.error);
+  return upload;
+}
+
+function textOf(error: unknown): string {
+  // Our own words; those of the file system would name our folders.
+  return isCodedError(error)
+    ? error.message
+    : `it cannot be stored (${(error as NodeJS.ErrnoException).code ?? "error"})`;
+}
