@@ -6,7 +6,7 @@
 namespace llama::addon {
 
 // JavaScript: weightBytes, kernels, createAdapter(modules), createSequence(capacity, adapter | null),
-// step(sequences, positions, tokens, samplings), logits(tokens, adapter | null), createTrainer(adapter, group | null),
+// step(sequences, positions, tokens, samplings, endings), logits(tokens, adapter | null), createTrainer(adapter, group | null),
 // close().
 class ModelObject : public Napi::ObjectWrap<ModelObject> {
  public:

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "communicator.h"
+#include "engine_error.h"
 #include "llama_config.h"
 #include "memory_plan.h"
 #include "packed_batch.h"
@@ -58,6 +59,12 @@ struct StepRequest {
   // Set: the drawn token, unless it is one of these, is the next step's only one, to be drawn from with the same settings
   // and the next index.
   std::optional<std::vector<int32_t>> continues_unless{};
+};
+
+// What became of a request. A failure is that request's alone: the others' results are as without it.
+struct StepResult {
+  int32_t token = -1;  // drawn; -1 where none was asked for, and with a failure
+  std::optional<EngineError> failure{};
 };
 
 // A separate mask for each module's input, a function of (seed, step, layer * 7 + linear, row, column).
@@ -123,8 +130,8 @@ class EngineModel {
   // Throws EngineError ADAPTER_MISMATCH, ENGINE_ARGUMENT naming layer and linear.
   virtual std::shared_ptr<EngineAdapter> make_adapter(const std::vector<AdapterTensors>& tensors) = 0;
   virtual std::shared_ptr<EngineSequence> make_sequence(int64_t capacity, std::shared_ptr<EngineAdapter> adapter) = 0;
-  // The drawn token of each request, or -1.
-  virtual std::vector<int32_t> step(const std::vector<StepRequest>& requests) = 0;
+  // In the order of the requests. Throws EngineError where the step as a whole is not possible.
+  virtual std::vector<StepResult> step(const std::vector<StepRequest>& requests) = 0;
   // Computes what the last step's requests said comes next, for the step that asks for it. What is not asked for then is
   // forgotten.
   virtual void run_ahead() = 0;

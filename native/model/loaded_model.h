@@ -25,7 +25,7 @@ class LoadedModel final : public EngineModel {
   std::shared_ptr<EngineSequence> make_sequence(int64_t capacity, std::shared_ptr<EngineAdapter> adapter) override {
     return std::make_shared<Sequence<T>>(model_, capacity, own(std::move(adapter)));
   }
-  std::vector<int32_t> step(const std::vector<StepRequest>& requests) override { return server_.step(requests); }
+  std::vector<StepResult> step(const std::vector<StepRequest>& requests) override { return server_.step(requests); }
   void run_ahead() override { server_.run_ahead(); }
   std::vector<float> logits(const PackedBatch& batch, const std::shared_ptr<EngineAdapter>& adapter) override {
     return packed_logits<T>(*model_, batch, own(adapter).get());

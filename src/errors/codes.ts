@@ -34,6 +34,7 @@ export const errorCodes = {
   DISTRIBUTED_TIMEOUT: "Another rank of the training kept this one waiting for too long",
   ENGINE_UNAVAILABLE: "The chosen engine or device cannot be used on this machine",
   ENGINE_ARGUMENT: "An argument given to the engine is outside its limits",
+  LOGITS_NOT_FINITE: "The model's logits are not finite numbers: its weights or the adapter overflow",
   PROJECT_CONFIG: "cog.yaml is missing or holds a value that is not possible",
   PREDICTOR_INVALID: "A predictor or trainer is declared in a way that is not possible, or cannot be loaded",
   INPUT_FILE: "A file given as input cannot be fetched or decoded",

@@ -62,7 +62,7 @@ Life live(const Checkpoint& checkpoint, const GpuOptions& options, const Adapter
   generator.seed(3);
   std::vector<StepRequest> requests = {{plain, 0, random_tokens(2), sampling}, {adapted, 0, random_tokens(33), sampling}};
   const auto step = [&] {
-    const std::vector<int32_t> drawn = insist(life, [&] { return model->step(requests); });
+    const std::vector<int32_t> drawn = insist(life, [&] { return tokens_of(model->step(requests)); });
     keep(drawn);
     for (size_t i = 0; i < requests.size(); ++i) {
       requests[i].position += static_cast<int64_t>(requests[i].tokens.size());

@@ -61,10 +61,17 @@ export interface AddonModel {
     samplings: readonly (Sampling | null)[],
     /** continuesUnless of each request. */
     endings: readonly (Int32Array | null)[],
-  ): Promise<Int32Array>;
+  ): Promise<AddonStep>;
   logits(tokens: Int32Array, adapter: AddonAdapter | null): Promise<Float32Array>;
   createTrainer(adapter: AddonAdapter, group: AddonGroup | null): Promise<AddonTrainer>;
   close(): Promise<void>;
+}
+
+export interface AddonStep {
+  /** Of each request, -1 where none was drawn. */
+  readonly tokens: Int32Array;
+  /** By request, holes where it did not fail. */
+  readonly failures: readonly (Error | undefined)[];
 }
 
 export interface AddonModule {

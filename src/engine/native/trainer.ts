@@ -1,7 +1,8 @@
+import { checkInteger, checkNumber } from "../arguments.ts";
 import type { LlamaConfig } from "../config.ts";
 import type { Dropout, EngineTrainer, LossSum, MemoryPlan, OptimizerStep, PackedBatch } from "../engine.ts";
 import type { AddonTrainer } from "./addon.ts";
-import { checkBatch, checkDropout, checkInteger, checkNumber, checkOptimizerStep } from "./arguments.ts";
+import { checkBatch, checkDropout, checkOptimizerStep } from "./arguments.ts";
 import { settle } from "./failure.ts";
 
 export class NativeTrainer implements EngineTrainer {

@@ -1,11 +1,13 @@
 import type { Tensor, Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
 import { CodedError } from "../../errors/index.ts";
+import { checkSampling, checkTokens, refuse } from "../arguments.ts";
 import type { LinearName, LlamaConfig } from "../config.ts";
 import type {
   AdapterModule,
   Dropout,
   EngineAdapter,
   EngineModel,
+  EngineSequence,
   EngineTrainer,
   PackedBatch,
   StepRequest,
@@ -45,7 +47,7 @@ export class TensorflowModel implements EngineModel {
     const result = this.#last
       .then(() => new Promise((resolve) => setImmediate(resolve)))
       .then(() => {
-        if (this.#closed) throw new CodedError("ENGINE_ARGUMENT", "the model is closed");
+        if (this.#closed) refuse("the model is closed");
         return job();
       });
     this.#last = result.catch(() => {});
@@ -80,21 +82,27 @@ export class TensorflowModel implements EngineModel {
   }
 
   async step(requests: readonly StepRequest[]): Promise<StepResult[]> {
-    return Promise.all(requests.map((request) => this.#queue(() => this.#stepOne(request))));
+    if (this.#closed) refuse("the model is closed");
+    const sequences = new Set<EngineSequence>();
+    const run = async (request: StepRequest): Promise<StepResult> => {
+      if (sequences.has(request.sequence)) refuse("the sequence is in the step twice");
+      sequences.add(request.sequence);
+      return this.#queue(() => this.#stepOne(request));
+    };
+    return Promise.all(requests.map((request) => run(request).catch((error: Error) => ({ token: -1, error }))));
   }
 
   async #stepOne({ sequence, tokens, sampling }: StepRequest): Promise<StepResult> {
     const tf = this.#tf;
-    const own = sequence as TensorflowSequence;
-    this.#checkTokens(tokens);
+    if (!(sequence instanceof TensorflowSequence)) refuse("the sequence belongs to another engine");
+    const own = sequence;
+    checkTokens("tokens", tokens, this.config.vocabSize);
+    if (sampling) checkSampling("sampling", sampling, this.config.vocabSize);
     const past = own.length;
     if (past + tokens.length > own.capacity) {
-      throw new CodedError(
-        "ENGINE_ARGUMENT",
-        `a sequence of capacity ${own.capacity} cannot take ${past + tokens.length} tokens`,
-      );
+      refuse(`${past + tokens.length} tokens do not fit into a sequence of ${own.capacity}`);
     }
-    if (!this.#sequences.has(own)) throw new CodedError("ENGINE_ARGUMENT", "the sequence is closed");
+    if (!this.#sequences.has(own)) refuse("the sequence is closed");
     const { extendCache, commit, discard } = own.extend();
     // The head's product is cheap beside the layers, so it is computed for every step and read only where a token is drawn.
     let logits: Tensor2D;
@@ -113,13 +121,17 @@ export class TensorflowModel implements EngineModel {
     commit(tokens);
     const scores = sampling ? ((await logits.data()) as Float32Array) : null;
     logits.dispose();
-    return { token: scores && sampling ? sampleToken(scores, own.history, sampling) : -1 };
+    if (!scores || !sampling) return { token: -1 };
+    const token = sampleToken(scores, own.history, sampling);
+    if (token >= 0) return { token };
+    own.truncate(past);
+    throw new CodedError("LOGITS_NOT_FINITE", "the logits hold NaN or infinity: the weights or the adapter overflow");
   }
 
   logits(tokens: Int32Array, adapter: EngineAdapter | null = null): Promise<Float32Array> {
     return this.#queue(async () => {
       const tf = this.#tf;
-      this.#checkTokens(tokens);
+      checkTokens("tokens", tokens, this.config.vocabSize);
       const logits = tf.tidy(() => {
         const parameters = this.#parameters(adapter as TensorflowAdapter | null);
         const ids = tf.tensor1d(tokens, "int32");
@@ -149,7 +161,7 @@ export class TensorflowModel implements EngineModel {
 
   #lossSum(adapter: TensorflowAdapter, batch: PackedBatch, labelled: Int32Array, dropout: Dropout | null): Tensor {
     const tf = this.#tf;
-    this.#checkTokens(batch.tokens);
+    checkTokens("batch.tokens", batch.tokens, this.config.vocabSize);
     const documents = Array.from(batch.offsets.subarray(1), (end, i) => end - batch.offsets[i]!);
     const parameters = this.#parameters(adapter, dropout);
     const ids = tf.tensor1d(batch.tokens, "int32");
@@ -195,14 +207,6 @@ export class TensorflowModel implements EngineModel {
 
   #head(): Tensor2D {
     return headOf(this.#tensors, this.config.tiedHead);
-  }
-
-  #checkTokens(tokens: Int32Array): void {
-    if (tokens.length === 0) throw new CodedError("ENGINE_ARGUMENT", "a step needs at least one token");
-    const wrong = tokens.find((token) => token < 0 || token >= this.config.vocabSize);
-    if (wrong !== undefined) {
-      throw new CodedError("ENGINE_ARGUMENT", `token ${wrong} is outside the vocabulary of ${this.config.vocabSize}`);
-    }
   }
 
   async close(): Promise<void> {
