@@ -93,6 +93,8 @@ ModelObject::ModelObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   self.TypeTag(&type_tag);
   weight_bytes_ = static_cast<int64_t>(handle_->model->weight_bytes());
   self.Set("weightBytes", static_cast<double>(weight_bytes_));
+  self.Set("cacheTokens", static_cast<double>(handle_->model->cache_tokens()));
+  self.Set("cachePageTokens", static_cast<double>(handle_->model->cache_page_tokens()));
   self.Set("kernels", handle_->model->kernels());
   Napi::MemoryManagement::AdjustExternalMemory(info.Env(), weight_bytes_);
 }

@@ -114,6 +114,7 @@ struct ModelOptions {
   // Layers whose activations training computes again instead of keeping them; -1: as many as memory asks for.
   int checkpointed_layers = -1;
   std::shared_ptr<const std::atomic<bool>> stop;  // or null; set by another thread to end a pass before its next layer
+  int64_t cache_bytes = 0;                        // at most for keys and values; 0: a share of what the loaded weights leave
 };
 
 // Fraction 0..1 of the loading, called after each layer, and whether to give up.
@@ -127,8 +128,13 @@ class EngineModel {
   virtual ~EngineModel() = default;
   virtual const char* kernels() const = 0;  // "avx2", "cuda bf16", ...
   virtual size_t weight_bytes() const = 0;
+  // That all sequences together may have room for.
+  virtual int64_t cache_tokens() const = 0;
+  // Each sequence's room is a multiple of it.
+  virtual int64_t cache_page_tokens() const = 0;
   // Throws EngineError ADAPTER_MISMATCH, ENGINE_ARGUMENT naming layer and linear.
   virtual std::shared_ptr<EngineAdapter> make_adapter(const std::vector<AdapterTensors>& tensors) = 0;
+  // Takes all the memory that its tokens will need. Throws EngineError OUT_OF_MEMORY, ENGINE_ARGUMENT.
   virtual std::shared_ptr<EngineSequence> make_sequence(int64_t capacity, std::shared_ptr<EngineAdapter> adapter) = 0;
   // In the order of the requests. Throws EngineError where the step as a whole is not possible.
   virtual std::vector<StepResult> step(const std::vector<StepRequest>& requests) = 0;

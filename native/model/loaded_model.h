@@ -18,6 +18,8 @@ class LoadedModel final : public EngineModel {
 
   const char* kernels() const override { return model_->ops->name(); }
   size_t weight_bytes() const override { return model_->weights.bytes; }
+  int64_t cache_tokens() const override { return model_->cache_budget->tokens(); }
+  int64_t cache_page_tokens() const override { return model_->cache_budget->page_tokens(); }
 
   std::shared_ptr<EngineAdapter> make_adapter(const std::vector<AdapterTensors>& tensors) override {
     return std::make_shared<Adapter<T>>(model_, tensors);

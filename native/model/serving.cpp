@@ -23,10 +23,7 @@ Sequence<T>::Sequence(std::shared_ptr<Model<T>> owner, int64_t capacity, std::sh
     throw EngineError("ENGINE_ARGUMENT", "capacity is " + std::to_string(capacity) + ", allowed are 1 to " +
                                              std::to_string(config.max_positions));
   }
-  const int64_t bytes =
-      2 * config.layers * config.kv_width() * capacity * static_cast<int64_t>(bytes_of(model->cache_type()));
-  require_memory(bytes, model->ops->cache_available(), "a key/value cache of " + std::to_string(capacity) + " tokens",
-                 "ask for fewer max_new_tokens, or for fewer answers at once");
+  reservation.emplace(*model->cache_budget, capacity);
   cache = model->ops->make_cache(config.layers, config.kv_heads, config.head_dim, capacity, model->cache_type());
 }
 

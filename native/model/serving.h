@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "adapter.h"
@@ -19,6 +20,7 @@ class Sequence final : public EngineSequence {
 
   std::shared_ptr<Model<T>> model;
   std::shared_ptr<Adapter<T>> adapter;  // or null
+  std::optional<CacheReservation> reservation;  // stands before the cache: it outlives it
   std::unique_ptr<KvCache> cache;
   std::vector<int32_t> history;  // the tokens in the cache, for the repetition penalty
 

@@ -39,8 +39,13 @@ export interface EngineModel {
   readonly config: LlamaConfig;
   /** Bytes held by the weights. */
   readonly weightBytes: number;
+  /** Room for keys and values of all sequences together, tokens; each takes a multiple of `page`. */
+  readonly cache: { readonly tokens: number; readonly page: number };
   createAdapter(modules: readonly AdapterModule[]): Promise<EngineAdapter>;
-  /** A key/value cache for up to `capacity` tokens, read with `adapter` (unmerged) where given. */
+  /**
+   * A key/value cache for up to `capacity` tokens, read with `adapter` (unmerged) where given. All of its memory is its own
+   * from the start. Throws OUT_OF_MEMORY where it does not fit beside the others.
+   */
   createSequence(options: { capacity: number; adapter?: EngineAdapter | null }): Promise<EngineSequence>;
   /**
    * One pass over all requests together (continuous batching). Results are in request order; a request that fails says so

@@ -42,6 +42,7 @@ export const errorCodes = {
   OUTPUT_UPLOAD: "An output file cannot be uploaded",
   METRIC_INVALID: "A metric's name, value or mode breaks the rules for metrics",
   WORKER_DIED: "The process that runs the model ended unexpectedly",
+  QUEUE_FULL: "Too many requests wait for room in the key/value cache",
   DEVICE_FAILED: "The GPU or its driver reports a fault",
   DEVICE_LOST: "A fault of the GPU has ended this process's use of it",
   OUT_OF_MEMORY: "The model, its cache or the training state does not fit into memory",

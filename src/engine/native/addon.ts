@@ -30,8 +30,6 @@ export interface GpuOptions {
   readonly dtype: string;
   /** Of the layers' linears: "none", "int8", "int4", "nf4". */
   readonly quantization: string;
-  /** At most for keys and values; 0: what is left. */
-  readonly cacheBytes: number;
 }
 
 export interface AddonLoadOptions {
@@ -41,6 +39,8 @@ export interface AddonLoadOptions {
   readonly isa: string;
   /** Layers whose activations training computes again instead of keeping them; -1: as many as memory asks for. */
   readonly checkpointedLayers: number;
+  /** At most for keys and values of all sequences; 0: a share of what the loaded weights leave. */
+  readonly cacheBytes: number;
   /** The GPU module's file; "" for the CPU. */
   readonly gpuModule: string;
   readonly gpu: GpuOptions | null;
@@ -50,6 +50,8 @@ export interface AddonLoadOptions {
 
 export interface AddonModel {
   readonly weightBytes: number;
+  readonly cacheTokens: number;
+  readonly cachePageTokens: number;
   /** "avx2", "cuda bf16", ... */
   readonly kernels: string;
   createAdapter(modules: readonly AddonModule[]): Promise<AddonAdapter>;

@@ -21,6 +21,7 @@ import { NativeTrainer } from "./trainer.ts";
 export class NativeModel implements EngineModel {
   readonly config: LlamaConfig;
   readonly weightBytes: number;
+  readonly cache: EngineModel["cache"];
   readonly #addon: AddonModel;
   #closing: Promise<void> | null = null;
 
@@ -28,6 +29,7 @@ export class NativeModel implements EngineModel {
     this.#addon = addon;
     this.config = config;
     this.weightBytes = addon.weightBytes;
+    this.cache = { tokens: addon.cacheTokens, page: addon.cachePageTokens };
   }
 
   async createAdapter(modules: readonly AdapterModule[]): Promise<EngineAdapter> {

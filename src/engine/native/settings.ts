@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { CodedError } from "../../errors/index.ts";
+import { readCacheBytes, readInteger } from "../environment.ts";
 import { type Addon, findBuilt, type GpuCard, type GpuOptions } from "./addon.ts";
 
 export interface NativeOptions {
@@ -7,6 +8,7 @@ export interface NativeOptions {
   readonly isa: string;
   readonly threads: number;
   readonly checkpointedLayers: number;
+  readonly cacheBytes: number;
   readonly gpuModule: string;
   readonly gpu: GpuOptions | null;
 }
@@ -29,7 +31,7 @@ export function chooseDevice(env: NodeJS.ProcessEnv, addon: Addon): NativeChoice
   const isa = readIsa(env, addon);
   const threads = readInteger(env, "LLAMA_THREADS", 1, 1024) ?? Math.max(1, availableParallelism() - 1);
   const checkpointedLayers = readInteger(env, "LLAMA_CHECKPOINTED_LAYERS", 0, 100_000) ?? -1;
-  const onCpu = { isa, threads, checkpointedLayers, gpuModule: "", gpu: null };
+  const onCpu = { isa, threads, checkpointedLayers, cacheBytes: readCacheBytes(env), gpuModule: "", gpu: null };
   const cpu = `cpu (${isa}, ${threads} thread${threads === 1 ? "" : "s"}`;
   const device = env.LLAMA_DEVICE || "auto";
   if (device === "cpu") return { options: onCpu, description: `${cpu})` };
@@ -48,7 +50,6 @@ export function chooseDevice(env: NodeJS.ProcessEnv, addon: Addon): NativeChoice
     card: card.index,
     dtype: readChoice(env, "LLAMA_DTYPE", dtypes) ?? "",
     quantization: readChoice(env, "LLAMA_QUANTIZATION", quantizations) ?? "none",
-    cacheBytes: readInteger(env, "LLAMA_CACHE_BYTES", 0, Number.MAX_SAFE_INTEGER) ?? 0,
   };
   const kinds = [gpu.dtype, gpu.quantization === "none" ? "" : gpu.quantization].filter((kind) => kind !== "");
   const memory = `${Math.round(card.memory / 1e9)} GB`;
@@ -69,14 +70,6 @@ function findCard(env: NodeJS.ProcessEnv, addon: Addon): { card: GpuCard; gpuMod
   const card = cards[named ?? (localRank < cards.length ? localRank : 0)];
   if (card) return { card, gpuModule };
   throw new CodedError("ENGINE_ARGUMENT", `LLAMA_GPU is ${named}, usable are 0 to ${cards.length - 1}`);
-}
-
-function readInteger(env: NodeJS.ProcessEnv, name: string, least: number, most: number): number | null {
-  const text = env[name];
-  if (text === undefined || text === "" || text === "auto") return null;
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= least && value <= most) return value;
-  throw new CodedError("ENGINE_ARGUMENT", `${name} is "${text}", allowed are ${least} to ${most}`);
 }
 
 function readChoice(env: NodeJS.ProcessEnv, name: string, choices: readonly string[]): string | null {

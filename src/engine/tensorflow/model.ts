@@ -1,3 +1,4 @@
+import { freemem } from "node:os";
 import type { Tensor, Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
 import { CodedError } from "../../errors/index.ts";
 import { checkSampling, checkTokens, refuse } from "../arguments.ts";
@@ -27,6 +28,7 @@ import { headOf } from "./weights.ts";
 export class TensorflowModel implements EngineModel {
   readonly config: LlamaConfig;
   readonly weightBytes: number;
+  readonly cache: EngineModel["cache"];
   readonly #tf: TensorFlow;
   readonly #tensors: ReadonlyMap<string, Tensor>;
   readonly #adapters = new Set<TensorflowAdapter>();
@@ -35,10 +37,15 @@ export class TensorflowModel implements EngineModel {
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  constructor(tf: TensorFlow, config: LlamaConfig, tensors: ReadonlyMap<string, Tensor>) {
+  /** `cacheBytes` is LLAMA_CACHE_BYTES. */
+  constructor(tf: TensorFlow, config: LlamaConfig, tensors: ReadonlyMap<string, Tensor>, cacheBytes: number) {
     this.#tf = tf;
     this.config = config;
     this.#tensors = tensors;
+    // A step holds the tensors before and after it; a quarter of the memory stays for what else runs here.
+    const most = cacheBytes || ((process.availableMemory?.() ?? freemem()) * 3) / 8;
+    const tokenBytes = 4 * 2 * config.layers * config.kvHeads * config.headDim;
+    this.cache = { tokens: Math.floor(most / tokenBytes), page: 1 };
     this.weightBytes = [...tensors.values()].reduce((bytes, { size }) => bytes + 4 * size, 0);
   }
 
@@ -70,6 +77,14 @@ export class TensorflowModel implements EngineModel {
     adapter?: EngineAdapter | null;
   }): Promise<TensorflowSequence> {
     return this.#queue(async () => {
+      let taken = 0;
+      for (const open of this.#sequences) taken += open.capacity;
+      if (taken + capacity > this.cache.tokens) {
+        const left = `${this.cache.tokens - taken} of ${this.cache.tokens} tokens are left`;
+        throw new CodedError("OUT_OF_MEMORY", `a key/value cache of ${capacity} tokens does not fit: ${left}`, {
+          hint: "Ask for fewer max_new_tokens or for fewer answers at once, or raise LLAMA_CACHE_BYTES.",
+        });
+      }
       const sequence = new TensorflowSequence(
         this.#tf,
         capacity,
