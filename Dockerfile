@@ -12,19 +12,17 @@ WORKDIR /src
 COPY package.json package-lock.json ./
 RUN npm install --no-save --include=dev --ignore-scripts --no-audit --no-fund
 # The engine takes the longest and changes the least.
-COPY scripts/build-native.mjs ./scripts/
+COPY scripts/build-native.mjs scripts/native-sources.mjs scripts/folders.mjs ./scripts/
 COPY native ./native
 RUN node scripts/build-native.mjs
 
 FROM engine AS build
 COPY . .
-# Most of the packages' size is source maps, which are for debuggers, and bundles for browsers.
+# Source maps of packages are for debuggers.
 RUN node scripts/build-dist.mjs \
   && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
   && find node_modules -type f -name '*.map' -delete \
-  && rm -rf build/native/CMake* build/native/Makefile build/native/cmake_install.cmake build/native/*.a \
-  && find node_modules/@tensorflow -type f \
-    \( -name '*.min.js*' -o -name '*fesm*' -o -name '*es2017*' -o -name '*_test.js' \) -delete
+  && rm -rf build/native/CMake* build/native/Makefile build/native/cmake_install.cmake build/native/*.a
 
 FROM ${BASE_IMAGE} AS cpu
 # The init process; Node itself brings the C++ runtime that the engine needs.

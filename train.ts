@@ -1,18 +1,31 @@
 // Fine-tunes a LoRA adapter on an instruction data set: cog train -i dataset=@data.json
-import { join } from "node:path";
 import { defineTrainer, Input, Output, Path } from "llama-lora-cog/cog";
-import { Llama, templateNames, writeAdapterArchive } from "./src/llama/index.ts";
-import { linearNames, readDataset, readRanks, trainLora } from "./src/training/index.ts";
+import { Llama, templateNames } from "./src/llama/index.ts";
+import { AdapterOutput, linearNames, readDataset, readRanks, trainLora } from "./src/training/index.ts";
 
 export default defineTrainer({
-  // alpaca-lora's names and defaults. Those meant for 50,000 rows give way on fewer, and the log says so.
+  // alpaca-lora's names and defaults. What a request gives is honoured or refused; defaults meant for 50,000 rows adapt to
+  // fewer, and the log says so.
   inputs: {
     dataset: Input.path({
       description: "Rows of instruction, input and output, as a JSON array or JSONL, alone or in a .tar.gz",
     }),
-    num_epochs: Input.integer({ description: "Times every row is seen", default: 3, ge: 1 }),
-    learning_rate: Input.number({ description: "Highest rate; it falls linearly to zero", default: 3e-4, ge: 0 }),
-    batch_size: Input.integer({ description: "Rows per optimiser step", default: 128, ge: 1 }),
+    num_epochs: Input.integer({
+      description: "Times every row is seen; unless given, more with few rows",
+      default: 3,
+      ge: 1,
+    }),
+    learning_rate: Input.number({
+      description: "Highest rate; it falls linearly to zero. Unless given, more for few rows and a narrow model",
+      default: 3e-4,
+      ge: 0,
+      le: 1e6,
+    }),
+    batch_size: Input.integer({
+      description: "Rows per optimiser step; unless given, fewer with few rows",
+      default: 128,
+      ge: 1,
+    }),
     micro_batch_size: Input.integer({
       description: "Rows of full length that memory has to hold at once",
       default: 4,
@@ -20,7 +33,7 @@ export default defineTrainer({
     }),
     cutoff_len: Input.integer({ description: "Longer rows are cut, in tokens", default: 256, ge: 2 }),
     val_set_size: Input.integer({
-      description: "Rows kept back to choose the best adapter by; 0 is none",
+      description: "Rows kept back to choose the best adapter by, 0 is none; unless given, at most a tenth",
       default: 2000,
       ge: 0,
     }),
@@ -46,9 +59,14 @@ export default defineTrainer({
       default: "alpaca",
       choices: templateNames,
     }),
-    seed: Input.integer({ description: "The same seed, data and device give the same adapter", default: 42, ge: 0 }),
+    seed: Input.integer({
+      description: "The same seed, data and device give the same adapter",
+      default: 42,
+      ge: 0,
+      le: Number.MAX_SAFE_INTEGER,
+    }),
     warmup_steps: Input.integer({
-      description: "Steps in which the learning rate rises from zero",
+      description: "Steps in which the learning rate rises from zero; unless given, at most a tenth",
       default: 100,
       ge: 0,
     }),
@@ -58,22 +76,24 @@ export default defineTrainer({
   // Of several ranks only the first one answers.
   output: Output.object({ weights: Output.path() }).optional(),
 
-  setup: () => Llama.load(),
-
-  async train({ dataset, ...settings }, { model, signal, tempDir, recordMetric }) {
+  async train({ dataset, add_eos_token, ...settings }, { given, signal, tempDir, recordMetric }) {
     const ranks = readRanks();
     const log = ranks.rank === 0 ? console.log : () => {};
     const rows = await readDataset(dataset.path, { name: dataset.name, signal });
-    log(`Training on ${rows.length} rows of ${dataset.name}, base ${model.name}, ${model.engine.description}`);
-    if (ranks.size > 1) log(`${ranks.size} ranks share every step`);
-    const result = await trainLora({ base: model, rows, settings, ranks, signal, log });
-    recordMetric("loss", result.steps.at(-1)!.loss);
-    recordMetric("tokens_per_second", result.tokensPerSecond);
-    if (ranks.rank > 0) return null;
-    const archive = join(tempDir, "adapter.tar.gz");
-    await writeAdapterArchive(archive, result.adapter, model.model.config);
-    return { weights: new Path(archive) };
+    // Loaded for one training, once its rows are known to be good: what waits for the next one holds no memory.
+    const base = await Llama.load({ localRank: ranks.localRank });
+    try {
+      log(`Training on ${rows.length} rows of ${dataset.name}, base ${base.name}, ${base.engine.description}`);
+      if (ranks.size > 1) log(`${ranks.size} ranks share every step`);
+      const { model } = base;
+      const destination = process.env.COG_OUTPUT_DIR;
+      const output = ranks.rank === 0 && (await AdapterOutput.open(tempDir, { model, settings, destination, signal }));
+      const result = await trainLora({ base, rows, settings, given, ranks, signal, log });
+      recordMetric("loss", result.steps.at(-1)!.loss);
+      recordMetric("tokens_per_second", result.tokensPerSecond);
+      return output ? { weights: new Path(await output.write(result)) } : null;
+    } finally {
+      await base.close();
+    }
   },
-
-  teardown: (model) => model.close(),
 });

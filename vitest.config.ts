@@ -1,7 +1,13 @@
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  resolve: { alias: { "llama-lora-cog/cog": new URL("./src/cog/index.ts", import.meta.url).pathname } },
+  resolve: {
+    // The longer name first: an alias also stands for what begins with it.
+    alias: {
+      "llama-lora-cog/cog": new URL("./src/cog/index.ts", import.meta.url).pathname,
+      "llama-lora-cog": new URL("./src/index.ts", import.meta.url).pathname,
+    },
+  },
   test: {
     include: ["test/**/*.test.ts"],
     pool: "forks",

@@ -1,6 +1,6 @@
 import { closeSync, existsSync, mkdirSync, openSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { type LlamaConfig, linearNames, linearShape } from "../src/engine/config.ts";
+import { type LlamaConfig, linearNames, linearPath, linearShape } from "../src/engine/config.ts";
 import type { ModelWeights, TensorSource, WeightType } from "../src/engine/engine.ts";
 
 /** GPT-2-small-sized LLaMA with LLaMA's vocabulary: 134 M parameters, 110 M of them outside the input embedding. */
@@ -26,8 +26,7 @@ function tensorShapes(config: LlamaConfig): [name: string, shape: number[]][] {
     shapes.push([`${prefix}.input_layernorm.weight`, [config.hiddenSize]]);
     shapes.push([`${prefix}.post_attention_layernorm.weight`, [config.hiddenSize]]);
     for (const linear of linearNames) {
-      const block = linear.endsWith("gate_proj") || /up|down/.test(linear) ? "mlp" : "self_attn";
-      shapes.push([`${prefix}.${block}.${linear}.weight`, [...linearShape(config, linear)]]);
+      shapes.push([`${linearPath(layer, linear)}.weight`, [...linearShape(config, linear)]]);
     }
   }
   shapes.push(["model.norm.weight", [config.hiddenSize]]);

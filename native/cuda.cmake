@@ -13,8 +13,8 @@ set(LLAMA_CUDA_HOST
 list(TRANSFORM LLAMA_CUDA_HOST PREPEND kernels/cuda/)
 list(TRANSFORM LLAMA_CUDA_HOST APPEND .cpp)
 set(LLAMA_CUDA_TESTS
-  attention_cached attention_packed batch_linear decode_linear decode_terms engine engine_memory gemm gpu lora loss_and_optimisation
-  page_pool quantize rows sampling)
+  attention_cached attention_packed batch_linear decode_linear decode_terms engine engine_memory engine_non_finite gemm gpu lora
+  loss_and_optimisation page_pool quantize rows sampling)
 # These are about the emulated runtime and the host's own bookkeeping.
 set(LLAMA_HOST_ONLY_TESTS engine_memory gpu page_pool)
 
@@ -75,9 +75,9 @@ if(LLAMA_CUDA AND LLAMA_GPU_PROGRAMS)
     if(name IN_LIST LLAMA_HOST_ONLY_TESTS)
       continue()
     endif()
-    if(name STREQUAL "engine")
-      llama_add_cuda_test(engine gpu gpu kernels/reference/quantized.cpp model/load_on_cpu.cpp)
-      target_link_libraries(gpu_engine_test PRIVATE llama_cuda_kernels)
+    if(name MATCHES "^engine")
+      llama_add_cuda_test(${name} gpu gpu kernels/reference/quantized.cpp model/load_on_cpu.cpp)
+      target_link_libraries(gpu_${name}_test PRIVATE llama_cuda_kernels)
     else()
       llama_add_cuda_test(${name} gpu gpu test/cuda/managed_heap.cpp)
       target_link_libraries(gpu_${name}_test PRIVATE llama_synchronous_kernels)

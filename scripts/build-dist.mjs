@@ -1,4 +1,4 @@
-// Builds dist/ (JavaScript and types of src/cog and src/errors) with the TypeScript compiler; quiet, and done at once
+// Builds dist/ (JavaScript and types of src/) with the TypeScript compiler; quiet, and done at once
 // when nothing has changed. Plain JavaScript on Node's own modules: npm runs it while installing.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -10,7 +10,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, "dist");
 const stamp = join(dist, ".built-from");
 const compiler = join(root, "node_modules", "typescript", "bin", "tsc");
-const sources = ["src/cog", "src/errors"];
+const sources = ["src"];
 
 function filesIn(folder) {
   return readdirSync(folder, { withFileTypes: true, recursive: true })

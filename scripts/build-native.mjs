@@ -1,47 +1,33 @@
-// Builds the native engine with plain CMake into build/native: npm's install script, and the first step of npm test.
-// Does nothing when no source has changed since the last build. Headers come from npm packages, so that no Python and no
-// download of Node's sources is needed.
-//   --tests   also builds and runs the native test programs, in build/native-tests
-import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
+// Builds the native engine with plain CMake: `npm run build`, the first step of npm test, and the engine itself when it is
+// first needed. Does nothing when no source has changed since the last build. It goes into build/native, or where the
+// package's folder cannot be written into a folder of the user's cache. Headers come from npm packages, so that no Python
+// and no download of Node's sources is needed.
+//   --tests   builds and runs the native test programs instead, in build/native-tests
+//   --json    tells the outcome as one object on standard output: {addon}, or {error, hint}
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
-import { delimiter, dirname, join, relative } from "node:path";
-import { fileURLToPath } from "node:url";
+import { dirname, join, relative } from "node:path";
+import { firstWritable } from "./folders.mjs";
+import { addonFolders, hashOfSources, isBuilt, native, root, stampOf } from "./native-sources.mjs";
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const native = join(root, "native");
+const asJson = process.argv.includes("--json");
 
-function fail(message) {
-  console.error(`native engine: ${message}`);
+// Standard output belongs to the result.
+const say = (message) => console.error(`native engine: ${message}`);
+
+function fail(message, hint) {
+  if (asJson) console.log(JSON.stringify({ error: message, hint }));
+  else say(hint ? `${message}; ${hint}` : message);
   process.exit(1);
-}
-
-/** A hash of every file that goes into the build; two trees with the same files have the same hash, whatever their dates. */
-function hashOfSources(tests) {
-  const files = readdirSync(native, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
-    .filter((file) => tests || !file.startsWith(join(native, "test")));
-  const hash = createHash("sha256");
-  for (const file of [...files.sort(), fileURLToPath(import.meta.url)]) {
-    hash.update(`${relative(root, file)}\0`).update(createHash("sha256").update(readFileSync(file)).digest());
-  }
-  // A build is also bound to the machine type and to where the project lies (CMake's cache holds absolute paths); where MPI
-  // is installed later, its module is still to be built.
-  return hash.update(`${process.platform} ${process.arch} ${root} ${hasMpi()}`).digest("hex");
-}
-
-function hasMpi() {
-  return (process.env.PATH ?? "").split(delimiter).some((folder) => existsSync(join(folder, "mpicxx")));
 }
 
 function packageFolder(name) {
   try {
     return dirname(createRequire(import.meta.url).resolve(`${name}/package.json`));
   } catch {
-    return fail(`the package ${name} is not installed; type: npm install`);
+    return fail(`the package ${name} is not installed`, "type: npm install");
   }
 }
 
@@ -52,63 +38,81 @@ function requireTools() {
   if (!found("make") && !found("ninja")) missing.push("make");
   if (!found(process.env.CXX ?? "c++") && !found("g++") && !found("clang++")) missing.push("g++");
   if (missing.length === 0) return;
-  fail(`needs ${missing.join(", ")} to be built; on Debian or Ubuntu type: apt-get install ${missing.join(" ")}`);
+  fail(`needs ${missing.join(", ")} to be built`, `on Debian or Ubuntu type: apt-get install ${missing.join(" ")}`);
 }
 
-/** Shows the tool's output only when it fails: an installation should print one line. */
-function quietly(command, args) {
-  const { status, error, stdout, stderr } = spawnSync(command, args, { encoding: "utf8", maxBuffer: 1 << 28 });
+/** Shows the tool's output only when it fails: a build should print one line. */
+async function quietly(command, args) {
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const output = [];
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => output.push(chunk));
+  const status = await new Promise((resolve) => child.on("error", resolve).on("close", resolve));
   if (status === 0) return;
-  console.error(error ? error.message : `${stdout}${stderr}`);
-  fail(`"${command} ${args.join(" ")}" failed`);
+  console.error(status instanceof Error ? status.message : Buffer.concat(output).toString("utf8"));
+  fail(`"${command} ${args.join(" ")}" failed`, "the compiler's messages are above");
 }
 
-function build(folder, definitions) {
+async function build(folder, definitions) {
   requireTools();
   // A cache of another place or generator would be refused by CMake.
   const cache = join(folder, "CMakeCache.txt");
   if (existsSync(cache) && !readFileSync(cache, "utf8").includes(`CMAKE_HOME_DIRECTORY:INTERNAL=${native}\n`)) {
-    rmSync(folder, { recursive: true });
+    for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true });
   }
+  await quietly("cmake", ["-S", native, "-B", folder, "-DCMAKE_BUILD_TYPE=Release", ...definitions]);
+  await quietly("cmake", ["--build", folder, "--parallel", String(availableParallelism())]);
+}
+
+/** Runs `work` unless `output` was made from the same sources; one process at a time. @returns whether it ran */
+async function unlessUnchanged(output, hash, work) {
+  if (isBuilt(output, hash)) return false;
+  const folder = dirname(output);
+  const { default: lockfile } = await import("proper-lockfile").catch(() =>
+    fail("npm packages are missing", "type: npm install"),
+  );
   mkdirSync(folder, { recursive: true });
-  quietly("cmake", ["-S", native, "-B", folder, "-DCMAKE_BUILD_TYPE=Release", ...definitions]);
-  quietly("cmake", ["--build", folder, "--parallel", String(availableParallelism())]);
+  // Half a minute without a sign of life: a busy machine must not lose the lock.
+  const retries = { forever: true, minTimeout: 100, maxTimeout: 1000 };
+  const release = await lockfile.lock(folder, { stale: 30_000, retries });
+  try {
+    if (isBuilt(output, hash)) return false;
+    rmSync(stampOf(output), { force: true });
+    await work();
+    writeFileSync(stampOf(output), hash);
+    return true;
+  } finally {
+    await release();
+  }
 }
 
-/** Runs `work` unless `output` was made from the same sources. */
-function unlessUnchanged(output, tests, work) {
-  const stamp = join(dirname(output), "sources.sha256");
-  const hash = hashOfSources(tests);
-  if (existsSync(output) && existsSync(stamp) && readFileSync(stamp, "utf8") === hash) return false;
-  rmSync(stamp, { force: true });
-  work();
-  writeFileSync(stamp, hash);
-  return true;
-}
-
-function buildAddon() {
-  const folder = join(root, "build", "native");
+async function buildAddon() {
+  const hash = hashOfSources({ tests: false });
+  const choices = addonFolders(hash);
+  const folder =
+    firstWritable(choices) ??
+    fail(`none of these folders can be written: ${choices.join(", ")}`, "set XDG_CACHE_HOME to a folder that can");
   const output = join(folder, "llama_cpu.node");
   const start = Date.now();
-  const built = unlessUnchanged(output, false, () => {
-    const headers = join(packageFolder("node-api-headers"), "include");
-    build(folder, [`-DNODE_API_HEADERS=${headers}`, `-DNODE_ADDON_API=${packageFolder("node-addon-api")}`]);
+  const built = await unlessUnchanged(output, hash, async () => {
+    const headers = [packageFolder("node-api-headers"), packageFolder("node-addon-api")];
+    say("building it, which takes a minute or two, once");
+    await build(folder, [`-DNODE_API_HEADERS=${join(headers[0], "include")}`, `-DNODE_ADDON_API=${headers[1]}`]);
   });
-  const name = relative(root, output);
-  console.log(
-    built
-      ? `native engine: built ${name} in ${Math.round((Date.now() - start) / 1000)} s`
-      : `native engine: ${name} is up to date`,
-  );
+  const name = folder === choices[0] ? relative(root, output) : output;
+  if (built) say(`built ${name} in ${Math.round((Date.now() - start) / 1000)} s`);
+  else if (!asJson) say(`${name} is up to date`);
+  if (asJson) console.log(JSON.stringify({ addon: output }));
 }
 
-function buildAndRunTests() {
+async function buildAndRunTests() {
   const folder = join(root, "build", "native-tests");
-  unlessUnchanged(join(folder, "CTestTestfile.cmake"), true, () => build(folder, ["-DLLAMA_TESTS=ON"]));
+  await unlessUnchanged(join(folder, "CTestTestfile.cmake"), hashOfSources({ tests: true }), () =>
+    build(folder, ["-DLLAMA_TESTS=ON"]),
+  );
   const options = ["--output-on-failure", "--parallel", String(availableParallelism())];
   const { status } = spawnSync("ctest", ["--test-dir", folder, ...options], { stdio: "inherit" });
   if (status !== 0) fail("a native test failed");
 }
 
-if (process.argv.includes("--tests")) buildAndRunTests();
-else buildAddon();
+if (process.argv.includes("--tests")) await buildAndRunTests();
+else await buildAddon();

@@ -9,16 +9,12 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const entry = join(root, "dist", "cog", "cli", "index.js");
 
 if (!existsSync(entry)) {
-  for (const script of ["build-dist.mjs", "build-native.mjs"]) {
-    // Standard output belongs to the command's result.
-    const { status } = spawnSync(process.execPath, [join(root, "scripts", script)], {
-      cwd: root,
-      stdio: ["ignore", 2, 2],
-    });
-    if (status !== 0) {
-      console.error(`cog: scripts/${script} failed; run \`npm install\` in ${root}`);
-      process.exit(1);
-    }
+  // Standard output belongs to the command's result.
+  const script = join(root, "scripts", "build-dist.mjs");
+  const { status } = spawnSync(process.execPath, [script], { cwd: root, stdio: ["ignore", 2, 2] });
+  if (status !== 0) {
+    console.error(`cog: the command has not been built; type \`npm install\` in ${root}`);
+    process.exit(1);
   }
 }
 

@@ -18,8 +18,8 @@ export function run(command, args, options = {}) {
   if (result.status !== 0) process.exit(result.status ?? 1);
 }
 
-/** Installs packages when package-lock.json has changed since the last time, and builds what is missing. */
-export function ensureInstalled() {
+/** Installs packages when package-lock.json has changed since the last time, and builds what is missing: dist/ and the engine. */
+export function ensureInstalled({ engine = true } = {}) {
   const stamp = join(root, "node_modules", ".installed-lock");
   const lock = createHash("sha256")
     .update(readFileSync(join(root, "package-lock.json")))
@@ -32,6 +32,6 @@ export function ensureInstalled() {
     run("npm", ["install", "--no-save", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"]);
     writeFileSync(stamp, lock);
   }
-  run(process.execPath, [join(root, "scripts", "build-native.mjs")]);
+  if (engine) run(process.execPath, [join(root, "scripts", "build-native.mjs")]);
   run(process.execPath, [join(root, "scripts", "build-dist.mjs")]);
 }

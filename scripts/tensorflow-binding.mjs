@@ -1,16 +1,21 @@
-// Builds the native binding of @tensorflow/tfjs-node-gpu against the headers and libraries of a TensorFlow wheel, in a
-// folder of its own: the binding that npm would download is made for TensorFlow 2.9 and CUDA 11.2. For developers; node-gyp
-// needs Python, so neither install, start nor tests run it.
-//   node scripts/tensorflow-binding.mjs [WHEEL] [FOLDER]
-//     WHEEL   the wheel's "tensorflow" folder, or the folder that holds it; else TENSORFLOW_WHEEL.
-//             pip install --no-deps --target WHEEL tensorflow-cpu (or tensorflow) makes one.
-//     FOLDER  where to build; else build/tensorflow
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+// npm run tensorflow:build: compiles the native binding of @tensorflow/tfjs-node-gpu against the headers and libraries of a
+// TensorFlow wheel: the binding that the package downloads is made for TensorFlow 2.9 and CUDA 11.2. node-gyp needs Python.
+//   npm run tensorflow:build [-- WHEEL [FOLDER]]
+//     WHEEL   the wheel's "tensorflow" folder, or the folder that holds it; else TENSORFLOW_WHEEL; else pip installs
+//             TENSORFLOW_PACKAGE (tensorflow-cpu==2.21.0; tensorflow[and-cuda]==2.21.0 brings CUDA) into FOLDER/wheel
+//     FOLDER  where to build; else build/tensorflow, where the engine finds it by itself
+import { existsSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import {
+  bindingPackage,
+  fail,
+  installPackages,
+  outcome,
+  quietly,
+  tensorflowFolder,
+  tryBackend,
+} from "./tensorflow-packages.mjs";
 
-const packages = ["@tensorflow/tfjs-node-gpu@4.22.0", "node-gyp@12.4.0"];
 const napi = 8;
 
 /** Names the binding links against -> what a wheel calls them. */
@@ -18,40 +23,49 @@ const libraries = new Map([
   ["libtensorflow.so", "libtensorflow_cc.so.2"],
   ["libtensorflow_framework.so", "libtensorflow_framework.so.2"],
 ]);
+const needed = ["include/tensorflow/c/c_api.h", ...libraries.values()];
 
-function fail(message) {
-  console.error(`TensorFlow binding: ${message}`);
-  process.exit(1);
+/** The folder of a wheel's files in `folder`, or undefined. */
+function wheelIn(folder) {
+  return [folder, join(folder, "tensorflow")].find((each) => needed.every((name) => existsSync(join(each, name))));
 }
 
-function findWheel(given) {
-  if (!given) fail("which TensorFlow? Give the wheel's folder as first argument or in TENSORFLOW_WHEEL");
-  const needed = ["include/tensorflow/c/c_api.h", ...libraries.values()];
-  const found = [resolve(given), resolve(given, "tensorflow")].find((folder) =>
-    needed.every((name) => existsSync(join(folder, name))),
+function givenWheel(given) {
+  return (
+    wheelIn(resolve(given)) ?? fail(`${given} is no TensorFlow wheel for Linux: it must hold ${needed.join(", ")}`)
   );
-  return found ?? fail(`${given} is no TensorFlow wheel for Linux: it must hold ${needed.join(", ")}`);
+}
+
+/** Gets the wheel from Python's registry, unless that was done before. */
+function pipWheel(folder) {
+  const target = join(folder, "wheel");
+  const there = wheelIn(target);
+  if (there) return there;
+  const name = process.env.TENSORFLOW_PACKAGE || "tensorflow-cpu==2.21.0";
+  // Of the Python packages that TensorFlow asks for only CUDA's matter here.
+  const words = ["install", ...(name.includes("[") ? [] : ["--no-deps"]), "--target", target, name];
+  const byHand = `do it by hand and name the folder:\n  pip ${words.join(" ")}\n  npm run tensorflow:build -- ${target}`;
+  if (!outcome("python3", ["--version"]).ok)
+    fail(
+      `Python 3 is needed, by node-gyp and to get TensorFlow; on Debian or Ubuntu type: apt-get install python3-venv\nOr ${byHand}`,
+    );
+  console.log(`Getting ${name} by pip, some hundred MB`);
+  rmSync(target, { recursive: true, force: true });
+  const environment = join(folder, "python");
+  const made = outcome("python3", ["-m", "venv", environment]);
+  const got = made.ok ? outcome(join(environment, "bin", "pip"), [...words, "--disable-pip-version-check"]) : made;
+  rmSync(environment, { recursive: true, force: true });
+  if (!got.ok) fail(`pip cannot install ${name}: ${got.text.trim().split("\n").slice(-3).join("\n")}\nElse ${byHand}`);
+  return givenWheel(target);
 }
 
 /** Where Node's headers lie on this machine, or null: then node-gyp downloads them. */
 function findNodeHeaders() {
-  const asked = spawnSync("npm", ["config", "get", "nodedir"], { encoding: "utf8" }).stdout?.trim();
+  const asked = outcome("npm", ["config", "get", "nodedir"]).text.trim();
   const candidates = [asked, dirname(dirname(process.execPath)), "/usr/local"];
   return (
     candidates.find((prefix) => prefix?.startsWith("/") && existsSync(join(prefix, "include/node/node.h"))) ?? null
   );
-}
-
-/** Shows the tool's output only when it fails. */
-function quietly(command, args, options) {
-  const { status, error, stdout, stderr } = spawnSync(command, args, {
-    encoding: "utf8",
-    maxBuffer: 1 << 28,
-    ...options,
-  });
-  if (status === 0) return stdout;
-  console.error(error ? error.message : `${stdout}${stderr}`);
-  return fail(`"${command} ${args.join(" ")}" failed`);
 }
 
 function link(target, path) {
@@ -61,21 +75,11 @@ function link(target, path) {
 
 function main([wheelArgument, folderArgument]) {
   if (process.platform !== "linux") fail(`this script knows Linux only, not ${process.platform}`);
-  const root = dirname(dirname(fileURLToPath(import.meta.url)));
-  const wheel = findWheel(wheelArgument ?? process.env.TENSORFLOW_WHEEL);
-  const folder = folderArgument ? resolve(folderArgument) : join(root, "build/tensorflow");
+  const folder = folderArgument ? resolve(folderArgument) : tensorflowFolder;
+  const given = wheelArgument ?? process.env.TENSORFLOW_WHEEL;
+  const module = installPackages(folder, [bindingPackage], ["node-gyp@12.4.0"]);
+  const wheel = given ? givenWheel(given) : pipWheel(folder);
 
-  mkdirSync(folder, { recursive: true });
-  const manifest = join(folder, "package.json");
-  // Without one, npm would install into the project around the folder.
-  if (!existsSync(manifest)) writeFileSync(manifest, '{ "private": true }\n');
-  console.log(`Installing ${packages.join(", ")} in ${folder}`);
-  // Their install script is what downloads the old libraries.
-  quietly("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--save-exact", ...packages], {
-    cwd: folder,
-  });
-
-  const module = join(folder, "node_modules/@tensorflow/tfjs-node-gpu");
   mkdirSync(join(module, "deps/lib"), { recursive: true });
   link(join(wheel, "include"), join(module, "deps/include"));
   for (const [name, original] of libraries) link(join(wheel, original), join(module, "deps/lib", name));
@@ -98,15 +102,13 @@ function main([wheelArgument, folderArgument]) {
   const env = { ...process.env, LDFLAGS: `${process.env.LDFLAGS ?? ""} -Wl,-rpath,${wheel}`.trim() };
   quietly(process.execPath, [gyp, ...args], { cwd: module, env });
 
-  // A process of its own: libraries of the wheel that do not load must not take this one down.
-  const probe =
-    "const util = require('node:util'); util.isArray ??= Array.isArray; util.isNullOrUndefined ??= (x) => x == null;" +
-    "const tf = require(process.argv[1]); console.log(tf.matMul([[2]], [[3]]).dataSync()[0], tf.backend().binding.TF_Version);";
-  const [product, version] = quietly(process.execPath, ["-e", probe, module]).trim().split("\n").at(-1).split(" ");
-  if (product !== "6") fail(`2 x 3 gives ${product}`);
-  console.log(`TensorFlow ${version} computes. Take it into use with:\n`);
-  console.log(`  export LLAMA_TF_BACKEND=node LLAMA_TF_MODULE=${module}\n`);
-  console.log(`If its libraries are not found: export LD_LIBRARY_PATH=${wheel}`);
+  const { ok, text } = tryBackend("node", module);
+  if (!ok)
+    fail(
+      `the binding was built and does not load: ${text}\nIf libraries are not found: export LD_LIBRARY_PATH=${wheel}`,
+    );
+  const where = folder === tensorflowFolder ? "" : ` LLAMA_TF_MODULE=${module}`;
+  console.log(`TensorFlow ${text} computes. Take it into use with: export LLAMA_ENGINE=tensorflow${where}`);
 }
 
 main(process.argv.slice(2));

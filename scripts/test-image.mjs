@@ -1,55 +1,18 @@
 // npm run test:image: builds the CPU image for real, runs it as it runs in production (not as root, read-only), and drives it
 // with Cog's Go client where that is (COG_GO_CLIENT, or the newest in ~/.cache/go-cog-cli). IMAGE_BASE replaces the base image.
-import { spawnSync } from "node:child_process";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
-import { json } from "node:stream/consumers";
+import { text as readText } from "node:stream/consumers";
+import { check, close, outcome, skip, step } from "./checks.mjs";
 import { runCases } from "./image-cases.mjs";
+import { checkInit } from "./image-init.mjs";
+import { checkSchema, docker } from "./image-schema.mjs";
 import { root } from "./installed.mjs";
 
 const image = "llama-lora-cog:test";
 const cog = join(root, "scripts", "cog.mjs");
-const started = Date.now();
-let passes = 0;
-let failures = 0;
-const skipped = [];
-
-const step = (name) => console.log(`\n== ${name} (${Math.round((Date.now() - started) / 1000)} s)`);
-
-function check(what, holds, found = "") {
-  if (holds) passes += 1;
-  else failures += 1;
-  console.log(`${holds ? "ok  " : "FAIL"} ${what}${holds ? "" : `\n     ${found}`}`);
-}
-
-/** Runs a program to its end and returns its exit code and what it printed. */
-function outcome(command, words, options = {}) {
-  const { status, stdout, stderr, error } = spawnSync(command, words, {
-    cwd: root,
-    encoding: "utf8",
-    maxBuffer: 256 * 1024 * 1024,
-    ...options,
-  });
-  return { exit: error ? -1 : status, stdout: stdout ?? "", stderr: stderr ?? "" };
-}
-
-function docker(...words) {
-  const { exit, stdout, stderr } = outcome("docker", words);
-  if (exit !== 0) throw new Error(`docker ${words[0]}: ${stderr}`);
-  return stdout.trim();
-}
-
 function goClient() {
   if (process.env.COG_GO_CLIENT) return process.env.COG_GO_CLIENT;
   const folder = join(homedir(), ".cache", "go-cog-cli");
@@ -60,7 +23,7 @@ function goClient() {
 
 async function main() {
   if (outcome("docker", ["info"]).exit !== 0) {
-    skipped.push("all: no Docker engine answers");
+    skip("all: no Docker engine answers");
     return;
   }
   step("build");
@@ -74,7 +37,7 @@ async function main() {
   await checkServing();
   const client = goClient();
   if (client === undefined) {
-    skipped.push("what the Go client does: there is none (name one in COG_GO_CLIENT)");
+    skip("what the Go client does: there is none (name one in COG_GO_CLIENT)");
     return;
   }
   step(`the Go client: ${outcome(client, ["--version"]).stdout.trim()}`);
@@ -87,7 +50,7 @@ async function main() {
     rmSync(folder, { recursive: true, force: true });
   }
   step("recorded cases of the Go client");
-  if (!(await runCases({ client, image, check }))) skipped.push("recorded cases: they are not beside this checkout");
+  if (!(await runCases({ client, image, check }))) skip("recorded cases: they are not beside this checkout");
 }
 
 function checkLabels() {
@@ -116,13 +79,18 @@ async function checkServing() {
       health?.status === "READY",
       docker("logs", id),
     );
+    checkSchema(image, await askText(`${url}/openapi.json`));
     check("it runs as an ordinary user", docker("exec", id, "id", "-u") !== "0");
     const input = { prompt: "Tell me something about alpacas.", temperature: 0, max_new_tokens: 16 };
     const { status, output, error } = await ask(`${url}/predictions`, { input });
     check("a prediction over HTTP succeeds", status === "succeeded" && output.join("").length > 0, error);
     const words = ["node", "scripts/cog.mjs", "predict", "-i", "prompt=Hello", "-i", "max_new_tokens=2"];
     const other = outcome("docker", ["exec", "--env", "LLAMA_ENGINE=tensorflow", id, ...words]);
-    check("the TensorFlow engine works too", other.exit === 0 && other.stdout.startsWith("["), other.stderr);
+    check(
+      "an engine that the image does not hold is refused by name",
+      other.exit === 1 && other.stderr.includes("no TensorFlow.js backend loads"),
+      other.stderr,
+    );
     const stopping = Date.now();
     docker("stop", "--time", "10", id);
     check(`docker stop ends it (${((Date.now() - stopping) / 1000).toFixed(1)} s)`, Date.now() - stopping < 9000);
@@ -132,12 +100,17 @@ async function checkServing() {
   }
 }
 
-/** The JSON that a GET, or a POST of `body`, is answered with. Not fetch: it may wait for ever for a port that is not served yet. */
-function ask(url, body) {
+/** The JSON that a GET, or a POST of `body`, is answered with. */
+async function ask(url, body) {
+  return JSON.parse(await askText(url, body));
+}
+
+/** Not fetch: it may wait for ever for a port that is not served yet. */
+function askText(url, body) {
   return new Promise((resolve, reject) => {
     const headers = { "Content-Type": "application/json" };
     const asked = request(url, { method: body ? "POST" : "GET", headers, agent: false }, (answer) => {
-      json(answer).then(resolve, reject);
+      readText(answer).then(resolve, reject);
     });
     asked.setTimeout(body ? 60_000 : 1000, () => asked.destroy(new Error("no answer"))).on("error", reject);
     asked.end(body && JSON.stringify(body));
@@ -172,18 +145,5 @@ function checkGoBuild(client, folder) {
   check("the Go client's own cog build takes the project", built.exit === 0, built.stderr.slice(-2000));
 }
 
-/** The project that `cog init` writes, as an image: this package comes into it by build contexts. */
-function checkInit(client, folder) {
-  const project = join(folder, "greeter");
-  mkdirSync(project);
-  outcome(process.execPath, [cog, "init"], { cwd: project });
-  const built = outcome(process.execPath, [cog, "build", "-t", "llama-lora-cog:init"], { cwd: project });
-  check("cog build takes the project of cog init", built.exit === 0, built.stderr.slice(-2000));
-  const { stdout, stderr } = outcome(client, ["predict", "llama-lora-cog:init", "-i", "name=Ada"], { cwd: folder });
-  check("and the Go client runs it", stdout === '[\n  "Hello, Ada!"\n]\n', stderr);
-}
-
 await main().catch((error) => check("the test came to its end", false, error.message));
-for (const what of skipped) console.log(`skipped: ${what}`);
-console.log(`\nimage: ${passes} passed, ${failures} failed, ${skipped.length} skipped`);
-process.exitCode = failures > 0 ? 1 : 0;
+close("image");

@@ -1,24 +1,26 @@
 // npm test: installs and builds what is missing, lints, type-checks, runs the kernel tests and every Vitest file.
+//   --suite-only   the Vitest files alone; other words go to Vitest
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { ensureInstalled, root, run } from "./installed.mjs";
 
 const started = Date.now();
+const suiteOnly = process.argv.includes("--suite-only");
 const step = (name) => console.log(`\n== ${name} (${Math.round((Date.now() - started) / 1000)} s)`);
 const tool = (path) => join(root, "node_modules", path);
 
 step("install and build");
 ensureInstalled();
 
-step("lint and format");
-run(process.execPath, [tool("@biomejs/biome/bin/biome"), "check", "."]);
-
-step("types");
-run(process.execPath, [tool("typescript/bin/tsc"), "--noEmit", "-p", "."]);
-
-step("kernels against the reference");
-run(process.execPath, [join(root, "scripts", "build-native.mjs"), "--tests"]);
+if (!suiteOnly) {
+  step("lint and format");
+  run(process.execPath, [tool("@biomejs/biome/bin/biome"), "check", "."]);
+  step("types");
+  run(process.execPath, [tool("typescript/bin/tsc"), "--noEmit", "-p", "."]);
+  step("kernels against the reference");
+  run(process.execPath, [join(root, "scripts", "build-native.mjs"), "--tests"]);
+}
 
 step("tests");
 const results = join(root, "build", "test-results.json");
@@ -32,7 +34,7 @@ const vitest = spawnSync(
     "--reporter=default",
     "--reporter=json",
     `--outputFile.json=${results}`,
-    ...process.argv.slice(2),
+    ...process.argv.slice(2).filter((word) => word !== "--suite-only"),
   ],
   { cwd: root, stdio: "inherit" },
 );

@@ -38,6 +38,7 @@ const deliveries = (count: number) => ({
   settleMs: 300,
   answer: { deliveries: [{ headers: { "content-type": "", authorization: "", traceparent: "" } }] },
 });
+const oddNames = ["/dir/..%2Fup.txt", "/a%2Fb.txt", "/a%00b.txt", "/a+b%2Bc.txt", "/dir/%2F"];
 const letter = `data:text/plain;base64,${Buffer.from("dear writer").toString("base64")}`;
 
 export const requests: Request[] = [
@@ -335,5 +336,30 @@ export const requests: Request[] = [
       { op: "await", ref: "run", answer: asJson },
       { op: "exit", answer: {} },
     ],
+  },
+  {
+    id: "O26",
+    title: "names of files that are downloaded",
+    fixture: "desk",
+    services: {
+      files: Object.fromEntries(oddNames.map((path) => [path, { status: 200, body: "# dear" }])),
+    },
+    steps: oddNames.map((path) => post({ task: "name", paper: `{{files}}${path}` })),
+  },
+  {
+    id: "O27",
+    title: "base64 with and without its padding",
+    fixture: "desk",
+    steps: ["ZGVhcg==", "ZGVh%0Acg==", "ZGVhcg%3D%3D", "ZGVhcg", "ZGVhcg=", "ZGVhcmU", "Z"].map((data) =>
+      post({ task: "read", paper: `data:text/plain;base64,${data}` }),
+    ),
+  },
+  {
+    id: "O28",
+    title: "events of webhooks that are none",
+    fixture: "writer",
+    steps: ["[1]", "[null]", "[true]", "[[]]", '["start",1]', '["never",1]', '[1,"never"]', '"start"', "1", "{}"].map(
+      (filter) => raw(`{"webhook_events_filter":${filter}}`, "application/json"),
+    ),
   },
 ];

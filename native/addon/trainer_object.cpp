@@ -7,10 +7,8 @@ namespace llama::addon {
 namespace {
 
 PackedBatch to_batch(const Napi::CallbackInfo& info) {
-  PackedBatch batch{to_int32_vector(info[0], "tokens"), to_int32_vector(info[1], "targets"),
-                    to_int32_vector(info[2], "offsets")};
-  if (batch.targets.size() != batch.tokens.size()) refuse(info.Env(), "targets and tokens differ in length");
-  return batch;
+  return {to_int32_vector(info[0], "batch.tokens"), to_int32_vector(info[1], "batch.targets"),
+          to_int32_vector(info[2], "batch.offsets")};
 }
 
 Dropout to_dropout(const Napi::Value& value) {

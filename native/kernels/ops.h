@@ -48,7 +48,8 @@ class EmbeddingTable {
   MatrixSource source{};
 };
 
-// Keys and values of one sequence, all layers. f32 for f32 models, 16 bits for 16-bit models. Layout is the implementation's.
+// Keys and values of one sequence, all layers, in the type of the weights (on a GPU: of activations), which has the range that
+// the model was made for. Layout is the implementation's.
 class KvCache {
  public:
   virtual ~KvCache() = default;
@@ -268,8 +269,7 @@ void BasicOps<T>::sum_over_ranks(Communicator& ranks, float* x, int64_t n) {
 
 using Ops = BasicOps<float>;
 
-// "reference", "avx2", "avx512", or "auto": the best this processor has. Throws std::invalid_argument for a name it cannot run.
-// LLAMA_ISA=name chooses in "auto".
+// "reference", "avx2" or "avx512". Throws std::invalid_argument for a name that this processor cannot run.
 std::unique_ptr<Ops> make_ops(const std::string& name, int threads);
 // Names usable on this processor, best first.
 std::vector<std::string> available_ops();

@@ -9,6 +9,8 @@
 // share a byte, the even element in the high half; the half that an odd number of elements leaves over stands for zero.
 //
 // Doubly quantised scales: their mean is taken off, and what remains is stored as an 8-bit code times one scale per 256.
+//
+// A row (int8) or block with a weight that is not finite has a scale that is not a number.
 #pragma once
 #include <cstdint>
 

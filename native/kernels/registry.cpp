@@ -1,5 +1,4 @@
 // Chooses an implementation for this processor.
-#include <cstdlib>
 #include <stdexcept>
 
 #include "implementations.h"
@@ -39,11 +38,6 @@ std::vector<std::string> available_ops() {
 }
 
 std::unique_ptr<Ops> make_ops(const std::string& name, int threads) {
-  if (name == "auto") {
-    const char* chosen = std::getenv("LLAMA_ISA");
-    const bool named = chosen != nullptr && *chosen != '\0' && std::string(chosen) != "auto";
-    return make_ops(named ? std::string(chosen) : available_ops().front(), threads);
-  }
   if (name == "reference") return make_reference_ops(threads);
 #if defined(LLAMA_HAS_AVX2)
   if (name == "avx2" && runs_avx2()) return make_avx2_ops(threads);

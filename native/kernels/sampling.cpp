@@ -98,9 +98,9 @@ double draw_uniform(uint64_t seed, uint64_t index) {
 
 int32_t sample(float* logits, int64_t vocab, const std::vector<int32_t>& history, const Sampling& sampling) {
   penalize_repetition(logits, vocab, history, sampling.repetition_penalty);
-  for (const int32_t token : sampling.forbidden) logits[token] = minus_infinity;
   // One infinite score or not-a-number means that the layers overflowed: no token drawn from them means anything.
-  if (!std::all_of(logits, logits + vocab, [](float score) { return score < -minus_infinity; })) return -1;
+  if (!std::all_of(logits, logits + vocab, [](float score) { return std::isfinite(score); })) return -1;
+  for (const int32_t token : sampling.forbidden) logits[token] = minus_infinity;
   if (sampling.temperature == 0) return argmax(logits, vocab);
   for (int64_t i = 0; i < vocab; ++i) logits[i] /= sampling.temperature;
 

@@ -27,8 +27,8 @@ class Model {
   std::unique_ptr<CacheBudget> cache_budget;
 
   AttentionShape attention_shape() const;
-  // Keys and values are kept in 16 bits where the weights are.
-  StorageType cache_type() const { return weights.type == StorageType::f32 ? StorageType::f32 : StorageType::f16; }
+  // Keys and values are kept in the weights' type: a bf16 model may make some past the range of f16.
+  StorageType cache_type() const { return weights.type; }
 
   // Throws EngineError once ModelOptions::stop is set.
   void check_stop() const;

@@ -29,7 +29,7 @@ int64_t PackedBatch::target_count() const {
   return std::count_if(targets.begin(), targets.end(), [](int32_t target) { return target >= 0; });
 }
 
-void PackedBatch::check(const LlamaConfig& config) const {
+void PackedBatch::check(const LlamaConfig& config, bool labelled) const {
   const auto fail = [](const std::string& message) { throw EngineError("ENGINE_ARGUMENT", "batch: " + message); };
   if (tokens.empty()) fail("there are no tokens");
   if (tokens.size() > (1u << 26)) fail("there are more than 2^26 tokens");
@@ -37,15 +37,20 @@ void PackedBatch::check(const LlamaConfig& config) const {
     fail("offsets do not run from 0 to the number of tokens");
   }
   if (!std::is_sorted(offsets.begin(), offsets.end())) fail("offsets decrease");
-  if (longest_row() > config.max_positions) {
-    fail("a row has " + std::to_string(longest_row()) + " tokens, the model has " +
-         std::to_string(config.max_positions) + " positions");
+  for (size_t row = 0; row + 1 < offsets.size(); ++row) {
+    const int64_t length = offsets[row + 1] - offsets[row];
+    if (length > config.max_positions) {
+      fail("row " + std::to_string(row) + " has " + std::to_string(length) + " tokens, the model has " +
+           std::to_string(config.max_positions) + " positions");
+    }
   }
   check_tokens(config, tokens);
-  if (!targets.empty() && targets.size() != tokens.size()) fail("targets and tokens differ in length");
-  for (const int32_t target : targets) {
-    if (target != -100 && (target < 0 || target >= config.vocab)) {
-      fail("target " + std::to_string(target) + " is neither -100 nor in the vocabulary");
+  if (!labelled) return;
+  if (targets.size() != tokens.size()) fail("targets and tokens differ in length");
+  for (size_t i = 0; i < targets.size(); ++i) {
+    if (targets[i] != -100 && (targets[i] < 0 || targets[i] >= config.vocab)) {
+      fail("target " + std::to_string(i) + " is " + std::to_string(targets[i]) +
+           ", neither -100 nor in the vocabulary of " + std::to_string(config.vocab));
     }
   }
 }

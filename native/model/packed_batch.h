@@ -18,8 +18,9 @@ struct PackedBatch {
   std::vector<int32_t> positions() const;
   int64_t longest_row() const;
   int64_t target_count() const;
-  // Throws EngineError ENGINE_ARGUMENT.
-  void check(const LlamaConfig& config) const;
+  // Tokens and offsets; with `labelled` targets as well. The only check of a batch: indices of memory are made of it. Throws
+  // EngineError ENGINE_ARGUMENT naming the row or element.
+  void check(const LlamaConfig& config, bool labelled) const;
 };
 
 // Throws EngineError ENGINE_ARGUMENT naming the first token that is outside the vocabulary.

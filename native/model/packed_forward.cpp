@@ -44,7 +44,7 @@ const float* packed_forward(Model<T>& model, const PackedBatch& batch, const Ada
 
 template <class T>
 std::vector<float> packed_logits(Model<T>& model, const PackedBatch& batch, const Adapter<T>* adapter) {
-  batch.check(model.config);
+  batch.check(model.config, false);
   BasicOps<T>& ops = *model.ops;
   const int64_t tokens = batch.token_count(), vocab = model.config.vocab, chunk = ops.head_rows(vocab);
   require_memory(tokens * vocab * static_cast<int64_t>(sizeof(float)), available_memory(),

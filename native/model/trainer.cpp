@@ -87,7 +87,7 @@ void Trainer<T>::forward(int layer, const LayerRows<T>& rows, const PackedRows& 
 
 template <class T>
 LossSum Trainer<T>::accumulate(const PackedBatch& batch, float gradient_scale, const Dropout& dropout) {
-  batch.check(model_->config);
+  batch.check(model_->config, true);
   const int64_t targets = batch.target_count();
   if (targets == 0) return {};
   Model<T>& model = *model_;
@@ -120,7 +120,7 @@ LossSum Trainer<T>::accumulate(const PackedBatch& batch, float gradient_scale, c
 
 template <class T>
 LossSum Trainer<T>::evaluate(const PackedBatch& batch) {
-  batch.check(model_->config);
+  batch.check(model_->config, true);
   const int64_t targets = batch.target_count();
   if (targets == 0) return {};
   const float* h = packed_forward(*model_, batch, adapter_.get(), evaluation_);

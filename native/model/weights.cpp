@@ -131,7 +131,11 @@ Weights load_weights(BasicOps<T>& ops, const LlamaConfig& config, const TensorSo
     packed.input_norm.hold(ops, checkpoint.vector(prefix + "input_layernorm.weight", config.hidden));
     packed.post_attention_norm.hold(ops,
                                     checkpoint.vector(prefix + "post_attention_layernorm.weight", config.hidden));
-    if (layer == 0) weights.type = linear(Linear::q).type;
+    for (const Linear name : {Linear::q, Linear::k, Linear::v}) {
+      const StorageType type = linear(name).type;
+      if (layer == 0 && name == Linear::q) weights.type = type;
+      if (type != weights.type) weights.type = StorageType::f32;
+    }
     packed.linears[static_cast<int>(LinearGroup::qkv)] =
         pack(ops, {linear(Linear::q), linear(Linear::k), linear(Linear::v)});
     packed.linears[static_cast<int>(LinearGroup::o)] = pack(ops, {linear(Linear::o)});

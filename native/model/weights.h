@@ -34,7 +34,7 @@ struct Weights {
   std::vector<LayerWeights> layers;
   Buffer<float> final_norm;  // [hidden]
   std::unique_ptr<PackedMatrix> head;
-  StorageType type = StorageType::f32;  // of the query projection
+  StorageType type = StorageType::f32;  // of all queries', keys' and values' projections; f32 where they differ
   size_t bytes = 0;
 };
 

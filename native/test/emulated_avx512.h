@@ -73,6 +73,19 @@ inline __m512i cvtepu16_epi32(__m256i v) {
   for (int i = 0; i < 16; ++i) to.at[i] = from.at[i];
   return bits_as<__m512i>(to);
 }
+inline __m256i cvtepi32_epi16(__m512i v) {
+  const auto from = bits_as<Integers>(v);
+  Halves to;
+  for (int i = 0; i < 16; ++i) to.at[i] = static_cast<uint16_t>(from.at[i]);
+  return bits_as<__m256i>(to);
+}
+// Which lanes are not a number on either side: the only comparison that is used.
+inline uint16_t unordered_mask(__m512 a, __m512 b) {
+  const auto first = bits_as<Lanes>(a), second = bits_as<Lanes>(b);
+  uint16_t mask = 0;
+  for (int i = 0; i < 16; ++i) mask = static_cast<uint16_t>(mask | (std::isunordered(first.at[i], second.at[i]) ? 1 << i : 0));
+  return mask;
+}
 // Two quarters of a, then two of b, each chosen by two bits.
 inline __m512 shuffle_f32x4(__m512 a, __m512 b, int choice) {
   const auto first = bits_as<Lanes>(a), second = bits_as<Lanes>(b);
@@ -90,6 +103,8 @@ inline __m512 shuffle_f32x4(__m512 a, __m512 b, int choice) {
 #define _mm512_reduce_add_ps emulated::reduce_add_ps
 #define _mm512_reduce_max_ps emulated::reduce_max_ps
 #define _mm512_cvtepu16_epi32 emulated::cvtepu16_epi32
+#define _mm512_cvtepi32_epi16 emulated::cvtepi32_epi16
+#define _mm512_cmp_ps_mask(a, b, unordered) emulated::unordered_mask(a, b)
 #define _mm512_shuffle_f32x4 emulated::shuffle_f32x4
 #define _mm512_cvtph_ps emulated::cvtph_ps
 #define _mm512_cvtps_ph(v, rounding) emulated::cvtps_ph(v)
@@ -120,11 +135,11 @@ inline __m512 emulated_dpbf16(__m512 c, EmulatedPairs a, EmulatedPairs b) {
 
 // The lower 16 results come from the second operand.
 inline EmulatedPairs emulated_cvtne2(__m512 high, __m512 low) {
-  uint32_t values[32];
+  float values[32];
   uint16_t halves[32];
   std::memcpy(values, &low, 64);
   std::memcpy(values + 16, &high, 64);
-  for (int i = 0; i < 32; ++i) halves[i] = static_cast<uint16_t>((values[i] + 0x7fff + ((values[i] >> 16) & 1)) >> 16);
+  for (int i = 0; i < 32; ++i) halves[i] = llama::bf16_from_f32(values[i]);
   EmulatedPairs pairs;
   std::memcpy(&pairs, halves, 64);
   return pairs;

@@ -46,6 +46,8 @@ struct dim3 {
 namespace emulated {
 
 constexpr int lanes = 32;
+// Of a grid, as on every card; tests lower it, so that a launch beyond it does not need millions of threads.
+inline int64_t most_blocks_y = 65535;
 constexpr size_t stack_bytes = size_t{256} << 10;
 
 enum class Wait { nothing, block, warp, over };
@@ -320,7 +322,7 @@ inline void run(dim3 grid_size, dim3 block_size, size_t shared_bytes, const std:
   const size_t threads = size_t{block_size.x} * block_size.y * block_size.z;
   if (threads == 0 || threads > 1024) fail("a block has " + std::to_string(threads) + " threads");
   if (shared_bytes > (size_t{227} << 10)) fail("a block asks for " + std::to_string(shared_bytes) + " bytes of shared memory");
-  if (grid_size.y > 65535 || grid_size.z > 65535) fail("a grid is too large in y or z");
+  if (grid_size.x > 0x7fffffffu || grid_size.y > most_blocks_y || grid_size.z > 65535) fail("a grid is too large");
   finish_copies();
   grid.body = &body;
   grid.block_size = block_size;
@@ -477,6 +479,11 @@ template <class T>
 T atomicOr(T* to, T value) {
   const T before = *to;
   *to |= value;
+  return before;
+}
+inline float atomicExch(float* to, float value) {
+  const float before = *to;
+  *to = value;
   return before;
 }
 inline unsigned atomicCAS(unsigned* to, unsigned expected, unsigned value) {

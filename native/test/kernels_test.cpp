@@ -240,7 +240,7 @@ Floats turns(int64_t positions, int head_dim, StorageType type) {
 void test_cached_attention(Pair ops) {
   for (int round = 0; round < 24; ++round) {
     const AttentionShape shape = random_shape();
-    const StorageType type = round % 2 == 0 ? StorageType::f32 : StorageType::f16;
+    const StorageType type = kTypes[round % 3];
     const int64_t capacity = random_int(150, 260), query_width = shape.heads * shape.head_dim, key_width = shape.kv_heads * shape.head_dim;
     const int64_t ldq = query_width + 2 * key_width, total = 140;
     std::vector<std::unique_ptr<KvCache>> fast, plain, single;
@@ -373,6 +373,7 @@ void test_storage() {
   expect(f16_from_f32(0x1p-25f) == 0 && f16_from_f32(3 * 0x1p-25f) == 2, "f16 subnormal ties to even");
   expect(f16_from_f32(65519) == 0x7bff && f16_from_f32(65520) == 0x7c00, "f16 overflow");
   expect(bf16_from_f32(1 + 0x1p-8f) == 0x3f80 && bf16_from_f32(1 + 3 * 0x1p-8f) == 0x3f82, "bf16 ties to even");
+  expect(bf16_from_f32(3.4e38f) == 0x7f80, "bf16 overflow");
   expect(std::isnan(f32_from_f16(f16_from_f32(NAN))) && std::isnan(f32_from_bf16(bf16_from_f32(NAN))), "NaN stays NaN");
 }
 

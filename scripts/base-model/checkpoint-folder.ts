@@ -1,5 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { embeddedName } from "../../src/llama/checkpoint/name.ts";
 import { writeSafetensors } from "../../src/llama/checkpoint/safetensors-writer.ts";
 import { ropeTheta, settings } from "./settings.ts";
 
@@ -11,6 +12,7 @@ export async function writeCheckpoint(
   tensors: ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>,
 ): Promise<void> {
   await writeJson(join(folder, "config.json"), {
+    _name_or_path: embeddedName,
     architectures: ["LlamaForCausalLM"],
     model_type: "llama",
     vocab_size: model.vocabSize,

@@ -11,6 +11,13 @@ export interface LogFields {
   [key: string]: unknown;
 }
 
+export interface LogSettings {
+  /** RUST_LOG or COG_LOG_LEVEL: the least that is written. */
+  readonly level: LogLevel | "off";
+  /** LOG_FORMAT */
+  readonly format: "json" | "console";
+}
+
 interface LogOptions {
   /** For a command that runs once: the author's lines as they were printed, and the server's troubles. */
   authorOnly?: boolean;
@@ -22,19 +29,17 @@ export class Log {
   readonly #authorOnly: boolean;
   readonly #line: WriteLine;
 
-  private constructor(env: NodeJS.ProcessEnv, line: WriteLine, authorOnly: boolean) {
+  private constructor(level: LogSettings["level"], line: WriteLine, authorOnly: boolean) {
     this.#authorOnly = authorOnly;
     this.#line = line;
-    const wanted = (env.RUST_LOG || env.COG_LOG_LEVEL || "info").toLowerCase();
-    const index = levels.indexOf((wanted === "warning" ? "warn" : wanted) as LogLevel);
-    this.#threshold = index < 0 ? 1 : index;
+    this.#threshold = level === "off" ? levels.length : levels.indexOf(level);
   }
 
-  static async open(env: NodeJS.ProcessEnv, { authorOnly = false }: LogOptions = {}): Promise<Log> {
-    if (env.LOG_FORMAT === "console") return new Log(env, textLine, authorOnly);
+  static async open({ level, format }: LogSettings, { authorOnly = false }: LogOptions = {}): Promise<Log> {
+    if (format === "console") return new Log(level, textLine, authorOnly);
     // A command's own server never writes JSON, and starts sooner without the library.
     const { jsonLines } = await import("./json-log.ts");
-    return new Log(env, jsonLines(write), authorOnly);
+    return new Log(level, jsonLines(write), authorOnly);
   }
 
   debug(message: string, fields?: LogFields): void {

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import type { ServeOptions } from "./serve.ts";
+import { isWhole } from "./variables.ts";
 
 export type ServeCommand =
   | { readonly action: "serve"; readonly options: ServeOptions }
@@ -10,7 +11,7 @@ export const serveUsage = `usage: server [--host HOST] [-p PORT | --port PORT] [
               [--await-explicit-shutdown VALUE] [--threads N] [-v | --version]
 `;
 
-/** Reads the flags of Cog's server entry point, and PORT; `--port` is ours. */
+/** Reads the flags of Cog's server entry point; `--port` is ours, and wins over PORT. */
 export function parseServeOptions(argv: readonly string[], env: NodeJS.ProcessEnv): ServeCommand {
   let values: Record<string, string | boolean | undefined>;
   try {
@@ -34,14 +35,15 @@ export function parseServeOptions(argv: readonly string[], env: NodeJS.ProcessEn
   if (values.version) return { action: "version" };
   const mode = values["x-mode"] ?? "predict";
   if (mode !== "predict" && mode !== "train") return { action: "usage", message: `--x-mode: ${mode} is no mode` };
-  const portText = (values.port as string | undefined) ?? env.PORT ?? "5000";
-  const port = Number(portText);
-  if (!/^\d+$/.test(portText) || port > 65_535) return { action: "usage", message: `${portText} is no port` };
+  const port = values.port as string | undefined;
+  if (port !== undefined && !isWhole(port, 0, 65_535)) {
+    return { action: "usage", message: `--port must be a whole number from 0 to 65535, not ${JSON.stringify(port)}` };
+  }
   return {
     action: "serve",
     options: {
       mode,
-      port,
+      ...(port === undefined ? {} : { port: Number(port) }),
       host: (values.host as string | undefined) || "0.0.0.0",
       uploadUrl: (values["upload-url"] as string | undefined) || null,
       // As upstream: any value that is not empty, "false" included.

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { parse } from "yaml";
 import { CodedError } from "../errors/index.ts";
+import { isFileName } from "./schema/train-output.ts";
 
 /** Where an author's code lies: the `predict.ts:name` of cog.yaml, resolved. */
 export interface Reference {
@@ -21,6 +22,8 @@ export interface Project {
   readonly train: Reference | null;
   readonly image: string | null;
   readonly gpu: boolean;
+  /** train_output: name of the file that a training writes; null: other clients' names. */
+  readonly trainOutput: string | null;
   /** concurrency.max */
   readonly concurrency: number | null;
   /** `environment`: defaults for the author's process; the real environment wins. */
@@ -71,10 +74,17 @@ export function readProject(dir: string, options: ReadProjectOptions = {}): Proj
   return {
     dir: home,
     configFile,
-    predict: reference(stubs.predict ?? file.text("predict") ?? file.text("run"), home, "predict"),
-    train: reference(stubs.train ?? file.text("train"), home, "train"),
+    predict: reference(stubs.predict ?? file.text("predict") ?? file.text("run"), home, {
+      kind: "predict",
+      source: stubs.predict === null ? "predict" : "COG_PREDICT_TYPE_STUB",
+    }),
+    train: reference(stubs.train ?? file.text("train"), home, {
+      kind: "train",
+      source: stubs.train === null ? "train" : "COG_TRAIN_TYPE_STUB",
+    }),
     image: file.text("image"),
     gpu: file.section("build").gpu === true,
+    trainOutput: file.trainOutput(),
     concurrency: file.concurrency(),
     environment: file.environment(),
     config,
@@ -109,13 +119,18 @@ function parseConfig(path: string): Record<string, unknown> {
 
 const modulePattern = /\.(?:ts|mts|js|mjs)$/;
 
-function reference(text: string | null, dir: string, kind: string): Reference | null {
+/** `source`: the key or the variable that names it. */
+function reference(
+  text: string | null,
+  dir: string,
+  { kind, source }: { kind: string; source: string },
+): Reference | null {
   if (text === null) return null;
   const colon = text.lastIndexOf(":");
   const path = colon < 0 ? text : text.slice(0, colon);
   const name = colon < 0 ? "default" : text.slice(colon + 1);
   if (!modulePattern.test(path) || name === "") {
-    throw new CodedError("PROJECT_CONFIG", `invalid ${kind} ${JSON.stringify(text)}`, {
+    throw new CodedError("PROJECT_CONFIG", `invalid ${source} ${JSON.stringify(text)}`, {
       hint: `write it as '${kind}.ts' or '${kind}.ts:name'`,
     });
   }
@@ -142,6 +157,13 @@ class ConfigReader {
     const value = this.#config[key] ?? {};
     if (typeof value !== "object" || Array.isArray(value)) throw this.#wrong(key, "must hold keys and values");
     return value as Record<string, unknown>;
+  }
+
+  trainOutput(): string | null {
+    const name = this.text("train_output");
+    if (name !== null && !isFileName(name))
+      throw this.#wrong("train_output", "must be the name of a file, without a folder");
+    return name;
   }
 
   concurrency(): number | null {

@@ -1,15 +1,18 @@
 import { readFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import { createServer } from "node:http";
 import { CodedError } from "../errors/index.ts";
+import type { LocalFiles } from "./files/local-files.ts";
 import { createListener } from "./http/app.ts";
+import { Connections } from "./http/connections.ts";
 import { HealthReport } from "./http/health.ts";
+import { listen } from "./http/listen.ts";
 import { answerMalformed } from "./http/malformed.ts";
 import { Log } from "./log.ts";
 import { Predictions } from "./prediction/predictions.ts";
 import { readProject } from "./project.ts";
 import type { OpenApiDocument } from "./schema/openapi.ts";
 import { readSettings } from "./settings.ts";
+import { Shutdown } from "./shutdown.ts";
 
 export { parseServeOptions, type ServeCommand, serveUsage } from "./options.ts";
 
@@ -23,7 +26,7 @@ export interface ServeOptions {
   mode?: "predict" | "train";
   /** Default "0.0.0.0". */
   host?: string;
-  /** 0 takes any free port; default 5000. */
+  /** 0 takes any free port. Default: the variable PORT, else 5000. */
   port?: number;
   /** Where output files are sent with PUT; default: they are answered as data URLs. */
   uploadUrl?: string | null;
@@ -33,6 +36,8 @@ export interface ServeOptions {
   authorLogOnly?: boolean;
   /** Only the declarations are loaded; setup waits for beginSetup(). */
   holdSetup?: boolean;
+  /** Inputs that the caller hands over by reference; no other client can. */
+  localFiles?: LocalFiles;
   /** Settings (COG_*, WEBHOOK_AUTH_TOKEN, LOG_FORMAT, ...) and the environment of the author's process. Default: process.env. */
   env?: NodeJS.ProcessEnv;
 }
@@ -46,6 +51,8 @@ export interface RunningServer {
    * stack, when the declarations cannot be loaded. Later states are told by /health-check.
    */
   readonly document: Promise<OpenApiDocument>;
+  /** Resolves when setup is over: has it succeeded? */
+  readonly ready: Promise<boolean>;
   /** Lets setup begin where it was held. */
   beginSetup(): void;
   /** Resolves when the server has ended, by close(), POST /shutdown or otherwise. */
@@ -55,10 +62,6 @@ export interface RunningServer {
 }
 
 const largestHeaders = 256 * 1024;
-/** When all runs are over: how long a client may take nothing of its answer. */
-const longestStallMs = 5000;
-/** After the runs were aborted: how long answers may take to leave. */
-const abortLimitMs = 6000;
 
 /** The package's version. */
 export function packageVersion(): string {
@@ -68,49 +71,68 @@ export function packageVersion(): string {
 
 /**
  * Binds the port, starts the worker and returns as soon as the port answers; setup goes on (poll /health-check).
- * @throws CodedError PROJECT_CONFIG when there is no project, or no reference for the mode; an Error when the port is taken
+ * @throws CodedError SERVER_SETTINGS; PROJECT_CONFIG when there is no project, or no reference for the mode; LISTEN_FAILED
  */
 export async function startServer(options: ServeOptions): Promise<RunningServer> {
-  const { mode = "predict", host = "0.0.0.0", port = 5000, uploadUrl = null, env = process.env } = options;
-  const log = await Log.open(env, { authorOnly: options.authorLogOnly ?? false });
+  const { mode = "predict", host = "0.0.0.0", uploadUrl = null, env = process.env } = options;
   const project = readProject(options.projectDir ?? process.cwd(), {
     env,
     ...(options.configFile === undefined ? {} : { file: options.configFile }),
   });
+  // As in an image of Cog's, the variables of cog.yaml are the server's too.
+  const variables = { ...Object.fromEntries(project.environment), ...env };
+  // A port that was given wins over PORT, which may then be anything.
+  const settings = readSettings(options.port === undefined ? variables : { ...variables, PORT: undefined });
+  const log = await Log.open(settings.log, { authorOnly: options.authorLogOnly ?? false });
   if (project[mode] === null) {
     throw new CodedError("PROJECT_CONFIG", `cog.yaml names no ${mode} function`, {
       hint: `add a line like '${mode}: ${mode}.ts'`,
     });
   }
-  const settings = readSettings(env, (message) => log.warn(message));
+  for (const warning of settings.warnings) log.warn(warning);
   const version = packageVersion();
   const userAgent = `llama-lora-cog/${version}`;
-  const { holdSetup = false } = options;
-  const predictions = new Predictions({ project, mode, settings, uploadUrl, userAgent, env, log, holdSetup });
+  const { holdSetup = false, localFiles = null } = options;
+  const predictions = new Predictions({
+    project,
+    mode,
+    settings,
+    uploadUrl,
+    userAgent,
+    env,
+    log,
+    holdSetup,
+    localFiles,
+  });
   const health = new HealthReport(predictions.main, { version, isKubernetes: settings.isKubernetes });
   const server = createServer({
     maxHeaderSize: largestHeaders,
     requireHostHeader: false,
-    // The body of a slow client may take its time; the headers may not.
+    headersTimeout: settings.headerTimeoutMs,
+    connectionsCheckingInterval: Math.ceil(settings.headerTimeoutMs / 10),
+    // The body of a slow client may take its time: readBody looks after it.
     requestTimeout: 0,
     noDelay: true,
   });
   answerMalformed(server);
-  const running = new Shutdown(server, predictions, settings.shutdownGraceMs);
-  server.on(
-    "request",
-    createListener({
-      predictions,
-      health,
-      version,
-      log,
-      authToken: settings.authToken,
-      isStopping: () => running.isClosing,
-      onShutdown: () => void running.close(),
-    }),
-  );
-  await listen(server, host, port);
-  const bound = (server.address() as AddressInfo).port;
+  const connections = new Connections(server, settings.maxConnections, log);
+  const running = new Shutdown({ server, connections, predictions, graceMs: settings.shutdownGraceMs });
+  const answer = createListener({
+    predictions,
+    health,
+    version,
+    log,
+    authToken: settings.authToken,
+    clientTimeoutMs: settings.clientTimeoutMs,
+    isStopping: () => running.isClosing,
+    onShutdown: () => void running.close(),
+  });
+  server.on("request", (req, res) => {
+    if (connections.begin(req, res)) answer(req, res);
+  });
+  const bound = await listen(server, host, options.port ?? settings.port);
+  // A connection that cannot be accepted, such as for want of files, is no reason to end.
+  server.on("error", (error) => log.error(`a connection was not accepted: ${error.message}`));
   log.info(`listening on ${host}:${bound}`);
   predictions.main.start();
   const reachable =
@@ -119,72 +141,9 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     url: `http://${reachable}:${bound}`,
     port: bound,
     document: predictions.main.declared,
+    ready: predictions.main.settled().then((state) => state === "ready"),
     beginSetup: () => predictions.main.beginSetup(),
     ended: running.ended,
     close: (how) => running.close(how),
   };
-}
-
-function listen(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ host, port, backlog: 1024 }, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
-}
-
-/** The order of stopping: no new connections, runs to their end, answers out, workers, what is left to deliver. */
-class Shutdown {
-  readonly ended: Promise<void>;
-  readonly #server: Server;
-  readonly #predictions: Predictions;
-  readonly #graceMs: number | null;
-  #resolve: () => void = () => {};
-  readonly #sockets = new Set<Socket>();
-  isClosing = false;
-
-  constructor(server: Server, predictions: Predictions, graceMs: number | null) {
-    this.#server = server;
-    server.on("connection", (socket: Socket) => {
-      this.#sockets.add(socket);
-      socket.on("close", () => this.#sockets.delete(socket));
-    });
-    this.#predictions = predictions;
-    this.#graceMs = graceMs;
-    this.ended = new Promise((resolve) => {
-      this.#resolve = resolve;
-    });
-  }
-
-  close({ abort = false }: { abort?: boolean } = {}): Promise<void> {
-    if (abort) this.#abort();
-    if (!this.isClosing) {
-      this.isClosing = true;
-      void this.#run().finally(this.#resolve);
-    }
-    return this.ended;
-  }
-
-  #abort(): void {
-    this.#predictions.abort();
-    setTimeout(() => this.#server.closeAllConnections(), abortLimitMs).unref();
-  }
-
-  async #run(): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    // Connections that are kept open between requests would hold up the end.
-    this.#server.closeIdleConnections();
-    const sweep = setInterval(() => this.#server.closeIdleConnections(), 50);
-    const grace = this.#graceMs === null ? undefined : setTimeout(() => this.#abort(), this.#graceMs);
-    await this.#predictions.idle();
-    for (const socket of this.#sockets) socket.setTimeout(longestStallMs, () => socket.destroy());
-    await closed;
-    // A request that was still being sent may have started one more.
-    await this.#predictions.idle();
-    clearInterval(sweep);
-    clearTimeout(grace);
-    await this.#predictions.close();
-  }
 }

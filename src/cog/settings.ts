@@ -1,5 +1,13 @@
-/** What the environment says (spec 15); read once at start. */
+import { CodedError } from "../errors/index.ts";
+import { defaultConnections, mostConnections } from "./http/connection-limit.ts";
+import type { LogLevel, LogSettings } from "./log.ts";
+import { isWhole, Variables } from "./variables.ts";
+
+/** What the environment says; read once at start. docs/operate.md and docs/secure.md describe every variable. */
 export interface Settings {
+  /** PORT */
+  readonly port: number;
+  readonly log: LogSettings;
   /** COG_MAX_CONCURRENCY; null: cog.yaml or the predictor decides. */
   readonly maxConcurrency: number | null;
   /** COG_SETUP_TIMEOUT in milliseconds; null: no limit. */
@@ -25,43 +33,91 @@ export interface Settings {
   readonly authToken: string | null;
   /** WEBHOOK_ALLOWED_ORIGINS: where the webhook token may go; null: to every webhook's own origin. */
   readonly webhookOrigins: ReadonlySet<string> | null;
+  /** COG_MAX_CONNECTIONS: connections that clients may have open. */
+  readonly maxConnections: number;
+  /** COG_HEADER_TIMEOUT in milliseconds: until a request's headers are complete. */
+  readonly headerTimeoutMs: number;
+  /** COG_CLIENT_TIMEOUT in milliseconds: of silence while a body is sent or an answer taken. */
+  readonly clientTimeoutMs: number;
+  /** For the log: what was read in Cog's lenient way, and what an operator should know. */
+  readonly warnings: readonly string[];
 }
 
-const longestQueue = 10_000;
-
-/** Values that make no sense fall back to the default, as Cog does; `warn` hears of those that matter. */
-export function readSettings(env: NodeJS.ProcessEnv, warn: (message: string) => void): Settings {
-  return {
-    maxConcurrency: concurrency(env.COG_MAX_CONCURRENCY, warn),
-    setupTimeoutMs: seconds(env.COG_SETUP_TIMEOUT, /^\d+$/) || null,
-    weights: env.COG_WEIGHTS || null,
-    streamHistory: whole(env.COG_STREAM_HISTORY_CAPACITY) ?? 1024,
-    webhookIntervalMs: seconds(env.COG_THROTTLE_RESPONSE_INTERVAL, /^\d*\.?\d+$/) ?? 500,
-    webhookToken: env.WEBHOOK_AUTH_TOKEN || null,
-    userAgent: env.COG_USER_AGENT || null,
-    maxDownloadBytes: whole(env.COG_MAX_DOWNLOAD_BYTES) ?? 64 * 1024 ** 3,
-    allowPrivateNetwork: env.COG_ALLOW_PRIVATE_NETWORK === "1",
-    shutdownGraceMs: seconds(env.COG_SHUTDOWN_GRACE, /^\d*\.?\d+$/),
-    queueLength: Math.min(whole(env.COG_QUEUE_LENGTH) ?? 0, longestQueue),
-    authToken: env.COG_AUTH_TOKEN || null,
-    webhookOrigins: origins(env, warn),
+/** @throws CodedError SERVER_SETTINGS naming every variable that cannot be read */
+export function readSettings(env: NodeJS.ProcessEnv): Settings {
+  const from = new Variables(env);
+  const warnings: string[] = [];
+  const settings: Settings = {
+    port: from.whole("PORT", 0, 65_535) ?? 5000,
+    log: {
+      level: rustLogLevel(from.text("RUST_LOG")) ?? logLevel(from.choice("COG_LOG_LEVEL", levelNames) ?? "info"),
+      format: from.choice("LOG_FORMAT", ["json", "console"]) ?? "json",
+    },
+    maxConcurrency: concurrency(from.text("COG_MAX_CONCURRENCY"), warnings),
+    setupTimeoutMs: setupTimeout(from.text("COG_SETUP_TIMEOUT"), warnings),
+    weights: from.text("COG_WEIGHTS"),
+    streamHistory: from.whole("COG_STREAM_HISTORY_CAPACITY", 0) ?? 1024,
+    webhookIntervalMs: from.seconds("COG_THROTTLE_RESPONSE_INTERVAL") ?? 500,
+    webhookToken: from.headerText("WEBHOOK_AUTH_TOKEN", { isSecret: true }),
+    userAgent: from.headerText("COG_USER_AGENT"),
+    maxDownloadBytes: from.whole("COG_MAX_DOWNLOAD_BYTES", 1) ?? 64 * 1024 ** 3,
+    allowPrivateNetwork: from.flag("COG_ALLOW_PRIVATE_NETWORK"),
+    shutdownGraceMs: from.seconds("COG_SHUTDOWN_GRACE"),
+    queueLength: from.whole("COG_QUEUE_LENGTH", 0, 10_000) ?? 0,
+    authToken: from.headerText("COG_AUTH_TOKEN", { isSecret: true }),
+    webhookOrigins: origins(from),
+    maxConnections:
+      from.whole("COG_MAX_CONNECTIONS", 1, mostConnections(), "`ulimit -n` less 64") ?? defaultConnections(),
+    headerTimeoutMs: from.seconds("COG_HEADER_TIMEOUT", shortestTimeout) ?? 30_000,
+    clientTimeoutMs: from.seconds("COG_CLIENT_TIMEOUT", shortestTimeout) ?? 60_000,
     isKubernetes: env.KUBERNETES_SERVICE_HOST !== undefined,
+    warnings,
   };
+  // Whoever sets it to nothing, such as a secret that is not there, must not get an open server.
+  if (env.COG_AUTH_TOKEN === "") from.problems.push("COG_AUTH_TOKEN is empty: give it a value or unset it");
+  if (settings.webhookToken !== null && settings.webhookOrigins === null) {
+    warnings.push(
+      "WEBHOOK_AUTH_TOKEN goes to every webhook that a client names: limit it with WEBHOOK_ALLOWED_ORIGINS",
+    );
+  }
+  if (from.problems.length > 0) {
+    throw new CodedError("SERVER_SETTINGS", from.problems.join("; "), {
+      hint: "correct or unset what is named; docs/operate.md lists every variable",
+    });
+  }
+  return settings;
 }
 
-function origins(env: NodeJS.ProcessEnv, warn: (message: string) => void): ReadonlySet<string> | null {
-  const list = env.WEBHOOK_ALLOWED_ORIGINS;
-  if (list === undefined || list.trim() === "") {
-    if (env.WEBHOOK_AUTH_TOKEN) {
-      warn("WEBHOOK_AUTH_TOKEN goes to every webhook that a client names: limit it with WEBHOOK_ALLOWED_ORIGINS");
-    }
-    return null;
-  }
+/** Seconds. */
+const shortestTimeout = 0.1;
+const levelNames = ["debug", "info", "warn", "warning", "error"] as const;
+
+function logLevel(name: (typeof levelNames)[number]): LogLevel {
+  return name === "warning" ? "warn" : name;
+}
+
+/** The last level for everything; other items name modules, and those are of other programs. */
+function rustLogLevel(text: string | null): LogLevel | "off" | null {
+  const known = new Map<string, LogLevel | "off">([
+    ["off", "off"],
+    ["trace", "debug"],
+  ]);
+  for (const name of levelNames) known.set(name, logLevel(name));
+  const items = (text ?? "")
+    .toLowerCase()
+    .split(",")
+    .map((item) => known.get(item.trim()));
+  return items.findLast((level) => level !== undefined) ?? null;
+}
+
+function origins(from: Variables): ReadonlySet<string> | null {
+  const text = from.text("WEBHOOK_ALLOWED_ORIGINS");
+  if (text === null || text.trim() === "") return null;
   const known = new Set<string>();
-  for (const item of list.split(",").map((text) => text.trim())) {
-    const url = item === "" ? null : originOf(item);
-    if (url !== null) known.add(url);
-    else if (item !== "") warn(`WEBHOOK_ALLOWED_ORIGINS: ${item} is no origin such as https://example.com`);
+  for (const item of text.split(",").map((part) => part.trim())) {
+    const origin = originOf(item);
+    if (origin !== null && new URL(item).href === `${origin}/`) known.add(origin);
+    else from.problems.push(`WEBHOOK_ALLOWED_ORIGINS: "${item}" must be an origin such as https://example.com`);
   }
   return known;
 }
@@ -72,22 +128,20 @@ export function originOf(text: string): string | null {
   return url?.protocol === "http:" || url?.protocol === "https:" ? url.origin : null;
 }
 
-function concurrency(text: string | undefined, warn: (message: string) => void): number | null {
-  if (text === undefined || text === "") return null;
-  const value = whole(text);
-  if (value !== null && value >= 1) return value;
-  warn(`COG_MAX_CONCURRENCY=${text} is not a positive integer: 1 is used`);
+/** As Cog: one slot where the value is no positive integer. */
+function concurrency(text: string | null, warnings: string[]): number | null {
+  if (text === null) return null;
+  if (isWhole(text, 1, Number.MAX_SAFE_INTEGER)) return Number(text);
+  warnings.push(`COG_MAX_CONCURRENCY=${JSON.stringify(text)} is no positive integer: 1 is used, as by Cog`);
   return 1;
 }
 
-function whole(text: string | undefined): number | null {
-  if (text === undefined || !/^\d+$/.test(text)) return null;
-  const value = Number(text);
-  return Number.isSafeInteger(value) ? value : null;
-}
-
-/** Milliseconds; null where the text is no number of seconds. */
-function seconds(text: string | undefined, pattern: RegExp): number | null {
-  if (text === undefined || !pattern.test(text)) return null;
-  return Math.min(Number(text) * 1000, 2 ** 31 - 1);
+/** As Cog: no limit where the value is 0, or no number of whole seconds. */
+function setupTimeout(text: string | null, warnings: string[]): number | null {
+  if (text === null || text === "0") return null;
+  if (isWhole(text, 1, 2_147_483)) return Number(text) * 1000;
+  warnings.push(
+    `COG_SETUP_TIMEOUT=${JSON.stringify(text)} is no number of whole seconds up to 2147483: there is no limit, as with Cog`,
+  );
+  return null;
 }

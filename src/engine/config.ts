@@ -29,6 +29,12 @@ export interface Rope {
 export const linearNames = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;
 export type LinearName = (typeof linearNames)[number];
 
+/** Path of a layer's linear in Hugging Face's names, "model.layers.0.self_attn.q_proj"; its tensor ends in ".weight". */
+export function linearPath(layer: number, name: LinearName): string {
+  const block = name === "gate_proj" || name === "up_proj" || name === "down_proj" ? "mlp" : "self_attn";
+  return `model.layers.${layer}.${block}.${name}`;
+}
+
 /** [rows (out), columns (in)] of a layer's linear. */
 export function linearShape(config: LlamaConfig, name: LinearName): readonly [out: number, input: number] {
   const { hiddenSize, intermediateSize, heads, kvHeads, headDim } = config;

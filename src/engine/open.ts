@@ -1,28 +1,29 @@
-import { CodedError, isCodedError } from "../errors/index.ts";
+import { isCodedError } from "../errors/index.ts";
 import type { Engine } from "./engine.ts";
+import { nativeFields, readEngineSettings } from "./environment.ts";
 import { openNativeEngine } from "./native/index.ts";
 
 /**
  * The engine that LLAMA_ENGINE (native, tensorflow; default native) and LLAMA_DEVICE (auto, cpu, cuda; default auto) ask
- * for. Without a choice, a native engine that cannot be loaded is replaced by the TensorFlow one; the description says so.
+ * for; of several GPUs the local rank's, where LLAMA_GPU names none. Without a choice, a native engine that cannot be loaded is replaced by the TensorFlow one, unless a setting asks for
+ * what only the native one can do; the description says so.
  * Throws CodedError ENGINE_UNAVAILABLE, and ENGINE_ARGUMENT for a setting of the engine that is not possible.
  */
-export async function openEngine(env: NodeJS.ProcessEnv = process.env): Promise<Engine> {
-  const wanted = env.LLAMA_ENGINE || null;
-  const device = env.LLAMA_DEVICE || "auto";
-  if (wanted !== null && wanted !== "native" && wanted !== "tensorflow") {
-    throw new CodedError("ENGINE_UNAVAILABLE", `LLAMA_ENGINE is "${wanted}", known are native, tensorflow`);
-  }
-  if (device !== "auto" && device !== "cpu" && device !== "cuda") {
-    throw new CodedError("ENGINE_UNAVAILABLE", `LLAMA_DEVICE is "${device}", known are auto, cpu, cuda`);
-  }
-  if (wanted === "tensorflow") return openTensorflow(env);
+export async function openEngine(env: NodeJS.ProcessEnv = process.env, { localRank = 0 } = {}): Promise<Engine> {
+  const settings = readEngineSettings(env);
+  if (settings.engine === "tensorflow") return openTensorflow(env);
   try {
-    return await openNativeEngine(env);
+    return await openNativeEngine(env, localRank);
   } catch (error) {
     const unavailable = isCodedError(error) && error.code === "ENGINE_UNAVAILABLE";
-    if (wanted === "native" || device === "cuda" || !unavailable) throw error;
-    return withWarning(await openTensorflow(env), `${error.message}; ${error.hint ?? ""}`);
+    const replaceable = settings.engine === null && settings.device !== "cuda";
+    if (!unavailable || !replaceable || nativeFields.some((field) => settings[field] !== null)) throw error;
+    const other = await openTensorflow(env).catch(() => null);
+    // Where there is none either, what helps is said of the engine that is meant to run.
+    if (other === null) throw error;
+    const reason = [error.message, error.hint].filter(Boolean).join("; ");
+    console.warn(`${other.description} runs in place of the native engine, many times slower: ${reason}`);
+    return withWarning(other, reason);
   }
 }
 

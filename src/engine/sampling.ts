@@ -39,9 +39,9 @@ export function sampleToken(logits: Float32Array, history: Iterable<number>, sam
 export function distribution(logits: Float32Array, history: Iterable<number>, sampling: Sampling): Candidate[] {
   const scores = Float32Array.from(logits);
   penalizeRepetition(scores, history, sampling.repetitionPenalty);
-  for (const token of sampling.forbidden ?? []) scores[token] = Number.NEGATIVE_INFINITY;
   // One such score means that the layers overflowed: no token drawn from the others means anything.
-  if (!scores.every((score) => score < Number.POSITIVE_INFINITY)) return [];
+  if (!scores.every(Number.isFinite)) return [];
+  for (const token of sampling.forbidden ?? []) scores[token] = Number.NEGATIVE_INFINITY;
   if (scores.every((score) => score === Number.NEGATIVE_INFINITY)) return [];
   if (sampling.temperature < coldestTemperature) return [{ token: argmax(scores), probability: 1 }];
   const temperature = Math.fround(sampling.temperature);

@@ -1,8 +1,8 @@
 import { renderPrompt } from "../llama/prompt/index.ts";
+import { sliced } from "../llama/time-slices.ts";
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
 import type { Row, RowSource } from "./dataset/index.ts";
 import type { TrainingSettings } from "./settings.ts";
-import { sliced } from "./slices.ts";
 
 /** A row as the model sees it. */
 export interface Example {
@@ -15,13 +15,24 @@ export interface Example {
   readonly source: RowSource;
 }
 
+/** An example, and what its row lost at the cutoff. */
+export interface EncodedRow {
+  readonly example: Example;
+  /** Tokens of the whole row, EOS included; context + 1 where it has more than the context holds. */
+  readonly length: number;
+  /** Of its answer: its end (EOS at least), or every token of it. */
+  readonly lost: "nothing" | "end" | "answer";
+}
+
 export interface EncodingOptions extends Pick<TrainingSettings, "train_on_inputs" | "prompt_template_name"> {
   /** Tokens per example. */
   readonly cutoff: number;
+  /** The model's; tokens beyond it are not counted. */
+  readonly context: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** No vocabulary has a piece this long, so no token within the cutoff depends on text further behind. */
+/** No vocabulary has a piece this long, so no token within the context depends on text further behind. */
 const longestPiece = 160;
 
 /**
@@ -31,35 +42,47 @@ const longestPiece = 160;
  * Prompt and output are encoded together, as when the model is asked. Without train_on_inputs the tokens that are the
  * same in the prompt encoded alone are masked: a token that straddles the border is learnt.
  */
-export async function encodeExamples(
+export async function encodeRows(
   rows: readonly Row[],
   tokenizer: Tokenizer,
   options: EncodingOptions,
-): Promise<Example[]> {
-  const examples: Example[] = [];
+): Promise<EncodedRow[]> {
+  const encoded: EncodedRow[] = [];
   const pause = sliced(options.signal);
   for (const row of rows) {
-    examples.push(encodeExample(row, tokenizer, options));
+    encoded.push(encodeRow(row, tokenizer, options));
     await pause();
   }
-  return examples;
+  return encoded;
 }
 
-export function encodeExample(row: Row, tokenizer: Tokenizer, options: Omit<EncodingOptions, "signal">): Example {
-  const { cutoff } = options;
-  const enough = (text: string): string => text.slice(0, cutoff * longestPiece);
+export function encodeRow(row: Row, tokenizer: Tokenizer, options: Omit<EncodingOptions, "signal">): EncodedRow {
+  const { cutoff, context } = options;
+  const enough = (text: string): string => text.slice(0, Math.max(cutoff, context) * longestPiece);
   const prompt = renderPrompt(options.prompt_template_name, row.instruction, row.input);
-  const text = [tokenizer.bosId, ...tokenizer.encode(enough(prompt + row.output)).subarray(0, cutoff - 1)];
-  if (text.length < cutoff && text.at(-1) !== tokenizer.eosId) text.push(tokenizer.eosId);
-  const tokens = Int32Array.from(text);
+  const text = tokenizer.encode(enough(prompt + row.output));
+  const whole = new Int32Array(text.length + 2);
+  whole[0] = tokenizer.bosId;
+  whole.set(text, 1);
+  whole[text.length + 1] = tokenizer.eosId;
+  const length = text.at(-1) === tokenizer.eosId ? text.length + 1 : text.length + 2;
+  const isCut = length > cutoff;
+  const tokens = whole.slice(0, Math.min(length, cutoff));
 
-  let masked = 0;
-  if (!options.train_on_inputs) {
-    const alone = tokenizer.encode(enough(prompt));
-    masked = 1;
-    while (masked < tokens.length && masked <= alone.length && tokens[masked] === alone[masked - 1]) masked++;
-  }
+  const ofPrompt = isCut || !options.train_on_inputs ? sharedLength(tokens, tokenizer.encode(enough(prompt))) : 0;
+  const masked = options.train_on_inputs ? 0 : ofPrompt;
   // The first token is never predicted.
   const targets = tokens.length - Math.max(1, masked);
-  return { tokens, masked, targets, source: row.source };
+  return {
+    example: { tokens, masked, targets, source: row.source },
+    length: Math.min(length, Math.max(cutoff, context) + 1),
+    lost: !isCut ? "nothing" : ofPrompt < tokens.length ? "end" : "answer",
+  };
+}
+
+/** Leading tokens of a row, BOS included, that are those of its prompt encoded alone. */
+function sharedLength(tokens: Int32Array, prompt: Int32Array): number {
+  let shared = 1;
+  while (shared < tokens.length && shared <= prompt.length && tokens[shared] === prompt[shared - 1]) shared++;
+  return shared;
 }

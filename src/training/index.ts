@@ -1,6 +1,8 @@
 export { type LinearName, linearNames } from "../engine/config.ts";
 export { type DatasetOptions, type Row, type RowSource, readDataset } from "./dataset/index.ts";
 export { readRanks } from "./distributed/ranks.ts";
+export { AdapterOutput } from "./output.ts";
+export type { Given, Plan } from "./plan.ts";
 export type { Evaluation, Progress, StepRecord } from "./progress.ts";
 export type { TrainingSettings } from "./settings.ts";
-export { type TrainingResult, type TrainingRun, trainLora } from "./train-lora.ts";
+export { type Base, type TrainingResult, type TrainingRun, trainLora } from "./train-lora.ts";

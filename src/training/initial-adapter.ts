@@ -1,8 +1,8 @@
 import { type LlamaConfig, linearNames, linearShape } from "../engine/config.ts";
 import type { AdapterModule } from "../engine/engine.ts";
+import { sliced } from "../llama/time-slices.ts";
 import { RandomStream } from "./random.ts";
 import type { TrainingSettings } from "./settings.ts";
-import { sliced } from "./slices.ts";
 
 /**
  * A new adapter, as PEFT starts it: A from U(-1/sqrt(in), 1/sqrt(in)) (Kaiming uniform with a = sqrt(5)), B zero, so

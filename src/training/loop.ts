@@ -6,7 +6,6 @@ import { packExamples } from "./packing.ts";
 import { learningRate, type Plan } from "./plan.ts";
 import { type Evaluation, isWorthPrinting, type Progress, progressLine, type StepRecord } from "./progress.ts";
 import { permutation, RandomStream } from "./random.ts";
-import type { TrainingSettings } from "./settings.ts";
 
 /** alpaca-lora's eval_steps; an epoch's end is always evaluated. */
 const stepsBetweenEvaluations = 200;
@@ -23,7 +22,6 @@ export interface TrainingOutcome {
 
 /** What the steps need to know of a run. */
 export interface LoopSettings {
-  readonly settings: TrainingSettings;
   /** The processes that share the work, all given the same run; each gets the same result. Rank 0 alone logs. */
   readonly ranks: Ranks;
   /** "file": rows in the order of the file, every epoch. */
@@ -52,12 +50,13 @@ export class TrainingLoop {
     this.#plan = plan;
     this.#adapter = adapter;
     this.#trainer = trainer;
-    this.#maxTokens = run.settings.micro_batch_size * plan.cutoff;
+    this.#maxTokens = plan.settings.micro_batch_size * plan.settings.cutoff_len;
   }
 
   async run(training: readonly Example[], validation: readonly Example[]): Promise<TrainingOutcome> {
-    const { settings, order } = this.#run;
-    const { batchRows, stepsPerEpoch } = this.#plan;
+    const { order } = this.#run;
+    const { settings, stepsPerEpoch } = this.#plan;
+    const { batch_size: batchRows } = settings;
     for (let epoch = 0; epoch < settings.num_epochs; epoch++) {
       const shuffled = permutation(training.length, new RandomStream(settings.seed, "shuffle", epoch));
       const rows = order === "file" ? training : Array.from(shuffled, (i) => training[i]!);
@@ -73,12 +72,13 @@ export class TrainingLoop {
   }
 
   async #step(examples: readonly Example[]): Promise<void> {
-    const { settings, ranks, signal, log, onProgress } = this.#run;
+    const { ranks, signal, log, onProgress } = this.#run;
+    const { settings } = this.#plan;
     const started = performance.now();
     const done = this.#steps.length;
     const targets = examples.reduce((sum, example) => sum + example.targets, 0);
     const dropout = { probability: settings.lora_dropout, seed: settings.seed };
-    let [lossSum, tokens, gradNorm] = [0, 0, 0];
+    let [lossSum, tokens] = [0, 0];
     for (const batch of packExamples(shareOf(examples, ranks), this.#maxTokens)) {
       signal?.throwIfAborted();
       // No two ranks draw the same mask.
@@ -93,14 +93,12 @@ export class TrainingLoop {
     }
     signal?.throwIfAborted();
     [lossSum, tokens] = await this.#sum(lossSum, tokens);
-    const loss = targets > 0 ? lossSum / targets : 0;
+    const loss = lossSum / targets;
     this.#checkFinite("loss", loss);
-    const rate = learningRate(done, this.#plan, settings.learning_rate);
-    if (targets > 0) {
-      const { weight_decay: weightDecay, max_grad_norm: maxGradNorm } = settings;
-      ({ gradNorm } = await this.#trainer.update({ ...adamW, learningRate: rate, weightDecay, maxGradNorm }));
-      this.#checkFinite("gradient", gradNorm);
-    }
+    const rate = learningRate(done, this.#plan);
+    const { weight_decay: weightDecay, max_grad_norm: maxGradNorm } = settings;
+    const { gradNorm } = await this.#trainer.update({ ...adamW, learningRate: rate, weightDecay, maxGradNorm });
+    this.#checkFinite("gradient", gradNorm);
     const record = { step: done + 1, loss, gradNorm, learningRate: rate, tokens };
     this.#steps.push(record);
     this.#tokens += tokens;
@@ -138,7 +136,6 @@ export class TrainingLoop {
       targets += sum.targets;
     }
     [lossSum, targets] = await this.#sum(lossSum, targets);
-    if (targets === 0) return;
     const evaluation = { step: this.#steps.length, loss: lossSum / targets };
     this.#checkFinite("validation loss", evaluation.loss);
     this.#evaluations.push(evaluation);

@@ -6,13 +6,11 @@ const noTarget = -100;
 
 /**
  * The examples of one optimiser step in as few micro-batches as `maxTokens` each allows (first fit), none cut, none
- * padded. Examples without a target contribute nothing and are left out. The sum of losses does not depend on how
- * they are packed, since rows do not see each other.
+ * padded. The sum of losses does not depend on how they are packed, since rows do not see each other.
  */
 export function packExamples(examples: readonly Example[], maxTokens: number): PackedBatch[] {
   const bins: { examples: Example[]; tokens: number }[] = [];
   for (const example of examples) {
-    if (example.targets === 0) continue;
     const { length } = example.tokens;
     let bin = bins.find(({ tokens }) => tokens + length <= maxTokens);
     if (!bin) {

@@ -53,6 +53,11 @@ describe("a predictor that is a named export", () => {
     });
   });
 
+  it("can tell what a request holds from what it left to the defaults", async () => {
+    const asDefault = { what: "given", amount: 1, anything: null };
+    expect((await predict(asDefault)).output).toEqual(["amount", "what"]);
+  });
+
   it("finds the run it works for anywhere below, also beside another one", async () => {
     const slow = predict({ what: "slow price", goods: ["a"] }, { context: { customer: "Ada" } });
     const fast = await predict({ what: "price", goods: ["a", "b"] }, { context: { customer: "Bob" } });

@@ -1,6 +1,7 @@
 import type { LookupAddress } from "node:dns";
 import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
-import { createFetch, isPublicAddress, RefusedUrl } from "../../src/cog/files/network.ts";
+import { createFetch, RefusedUrl } from "../../src/cog/files/network.ts";
+import { isPublicAddress } from "../../src/cog/files/public-address.ts";
 import { Receiver } from "./receiver.ts";
 
 /** What the name service answers for names under .test, one list of addresses a time. */
@@ -20,7 +21,7 @@ vi.mock("node:dns", async (original) => {
   return { ...real, lookup };
 });
 
-const refusing = createFetch({ isAllowed: isPublicAddress });
+const refusing = createFetch({ isAllowed: isPublicAddress, env: {} });
 afterAll(() => refusing.close());
 
 describe("addresses that a client names", () => {
@@ -44,6 +45,17 @@ describe("addresses that a client names", () => {
     "http://[fd00:ec2::254]/",
     "http://[fec0::1]/",
     "http://[ff02::1]/",
+    "http://[fe00::1]/",
+    "http://[3fff::1]/",
+    "http://[100::1]/",
+    "http://[2001:2::1]/",
+    "http://[2001:10::1]/",
+    "http://[2001:20::1]/",
+    "http://[2001:db8::1]/",
+    "http://[5f00::1]/",
+    "http://[4000::1]/",
+    "http://[8000::1]/",
+    "http://[c000::1]/",
     "http://169.254.169.254/latest/meta-data/",
     "http://2852039166/latest/meta-data/",
     "http://100.64.0.1/",
@@ -62,9 +74,12 @@ describe("addresses that a client names", () => {
     (url) => expect(refusing(url, { method: "GET", headers: {} })).rejects.toThrow(/URLs are not fetched/),
   );
 
-  it.each(["8.8.8.8", "172.32.0.1", "169.253.0.1", "2606:4700::1111"])("%s is public", (address) => {
-    expect(isPublicAddress(address)).toBe(true);
-  });
+  it.each(["8.8.8.8", "172.32.0.1", "169.253.0.1", "2606:4700::1111", "2001:200::1", "2a00::1", "::ffff:8.8.8.8"])(
+    "%s is public",
+    (address) => {
+      expect(isPublicAddress(address)).toBe(true);
+    },
+  );
 });
 
 describe("a name", () => {
@@ -86,7 +101,7 @@ describe("a name", () => {
 const isAllowed = (address: string) => address === "127.0.0.2";
 // Only Linux answers on the whole of 127.0.0.0/8.
 describe.skipIf(process.platform !== "linux")("the way inside", () => {
-  const fetch = createFetch({ isAllowed });
+  const fetch = createFetch({ isAllowed, env: {} });
   const open: Receiver[] = [];
   afterEach(() => open.splice(0).map((receiver) => receiver.close()));
   afterAll(() => fetch.close());

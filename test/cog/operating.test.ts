@@ -95,6 +95,22 @@ describe("the log", () => {
     sink.close();
   });
 
+  it("names inputs that the model does not declare, once, with the run's id; the answer stays Cog's", async () => {
+    const answer = await predict({ steps: 1, stepz: 3, "a\nb": "value of mine" }, { id: "misspelt" });
+    expect(answer).toMatchObject({ status: "succeeded", output: ["s0"], logs: "step 0\n" });
+    await expect
+      .poll(() => lines("misspelt").filter(({ level }) => level === "WARN"))
+      .toEqual([
+        {
+          timestamp: expect.any(String),
+          level: "WARN",
+          target: "cog",
+          fields: { message: 'unknown inputs are ignored: "stepz", "a\\nb"', prediction_id: "misspelt" },
+        },
+      ]);
+    expect(server.log()).not.toContain("value of mine");
+  });
+
   it("tells why a run failed, with the stack that its client does not get", async () => {
     await predict({ steps: 0, end: "throw" }, { id: "thrown" });
     const why = { message: "the run failed: no more steps", prediction_id: "thrown" };

@@ -60,6 +60,12 @@ describe("readProject", () => {
     expect(() => project(text)).toThrow(named);
   });
 
+  it("names the variable whose reference is wrong", () => {
+    for (const name of ["COG_PREDICT_TYPE_STUB", "COG_TRAIN_TYPE_STUB"]) {
+      expect(() => readProject(dir, { env: { [name]: "model.py:train" } })).toThrow(`invalid ${name} "model.py:train"`);
+    }
+  });
+
   it("reads the environment for the author's process", () => {
     expect(project("environment: ['A=1', 'B=x=y', 'C=']").environment).toEqual(
       new Map([

@@ -129,12 +129,12 @@ describe("what is kept of finished runs", () => {
   const run = (id: string, text = "") => ({ id, view: JSON.stringify({ id, output: text }), stream: null });
 
   it("ends after ten minutes", () => {
-    let now = 0;
+    let now = 1;
     const runs = new FinishedRuns(() => now);
     runs.add(run("a"));
-    now = 599_999;
+    now = 600_001;
     expect(runs.find("a")?.view).toBe('{"id":"a","output":""}');
-    now = 600_000;
+    now = 600_002;
     expect(runs.find("a")).toBeUndefined();
     runs.close();
   });

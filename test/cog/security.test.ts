@@ -42,7 +42,9 @@ describe("a server as it comes", () => {
       const file = inside.url.replace("127.0.0.1", host);
       const { json } = await predict(server, { mode: "file", file });
       expect(json.status).toBe("failed");
-      expect(json.error).toMatch(/^\[INPUT_FILE\] input "file": .* is not a public address$/);
+      expect(json.error).toMatch(
+        /^\[INPUT_FILE\] input "file": .* is not a public address; the server reaches it with COG_ALLOW_PRIVATE_NETWORK=1$/,
+      );
       expect(inside.received).toHaveLength(0);
       inside.close();
     },
@@ -222,9 +224,8 @@ describe("the webhook's token", () => {
   });
 
   it("goes to the origins of the list only", async () => {
-    const { seen, log } = await authorizations({ LIST: "https://example.com, ALLOWED, nonsense" });
+    const { seen } = await authorizations({ LIST: "https://example.com, ALLOWED" });
     expect(seen).toEqual([["Bearer t0ken", undefined], [undefined], [undefined]]);
-    expect(log).toContain("nonsense is no origin");
   });
 });
 

@@ -24,7 +24,7 @@ definePredictor({
     is<typeof weights, string | undefined>(true);
     return { name: "model" };
   },
-  async *predict(input, { model, signal, context }) {
+  async *predict(input, { model, given, signal, context }) {
     is<typeof input.prompt, string>(true);
     is<typeof input.count, number>(true);
     is<typeof input.template, "alpaca" | "none">(true);
@@ -38,6 +38,7 @@ definePredictor({
     is<typeof input.options, Record<string, unknown>>(true);
     is<typeof input.anything, unknown>(true);
     is<typeof model, { name: string }>(true);
+    is<typeof given, ReadonlySet<string>>(true);
     is<typeof signal, AbortSignal>(true);
     is<typeof context, Readonly<Record<string, string>>>(true);
     yield "text";

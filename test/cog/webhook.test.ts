@@ -14,7 +14,7 @@ async function failing(status: number, backlog: Backlog) {
     lines.push(String(line));
     return true;
   });
-  const log = await Log.open({ LOG_FORMAT: "console" });
+  const log = await Log.open({ level: "info", format: "console" });
   let posts = 0;
   const fetch = async () => {
     posts += 1;

@@ -251,16 +251,29 @@ for (const isa of ["reference", "auto"]) {
       const trainer = await model.createTrainer(await model.createAdapter(randomAdapter(config, 6)));
       const good = randomBatch(config, 1, [6, 3]);
       const refused = { code: "ENGINE_ARGUMENT" };
-      for (const wrong of [
-        { targets: good.targets.slice(1) },
-        { targets: good.targets.map(() => config.vocabSize) },
-        { targets: good.targets.map(() => -1) },
-        { offsets: Int32Array.of(0, 20, 9) },
-        { offsets: Int32Array.of(0, 6) },
-        { offsets: Int32Array.of() },
-        { tokens: good.tokens.map(() => -5) },
+      const long = new Int32Array(config.maxPositionEmbeddings + 1);
+      for (const [wrong, what] of [
+        [{ targets: good.targets.slice(1) }, "differ in length"],
+        [{ targets: Int32Array.of() }, "differ in length"],
+        [{ targets: good.targets.map(() => config.vocabSize) }, `target 0 is ${config.vocabSize}`],
+        [{ targets: good.targets.map((target, i) => (i === 4 ? -1 : target)) }, "target 4 is -1"],
+        [{ offsets: Int32Array.of(0, 20, 9) }, "offsets decrease"],
+        [{ offsets: Int32Array.of(0, 6) }, "number of tokens"],
+        [{ offsets: Int32Array.of() }, "number of tokens"],
+        [{ tokens: good.tokens.map(() => -5) }, "token 0 is -5"],
+        [{ tokens: long, targets: long, offsets: Int32Array.of(0, long.length) }, `row 0 has ${long.length} tokens`],
+        [{ tokens: new Float32Array(9) as unknown as Int32Array }, "batch.tokens is not an Int32Array"],
+      ] as const) {
+        const rejection = { code: "ENGINE_ARGUMENT", message: expect.stringContaining(what) };
+        await expect(trainer.accumulate({ ...good, ...wrong }, 1)).rejects.toMatchObject(rejection);
+        await expect(trainer.evaluate({ ...good, ...wrong })).rejects.toMatchObject(rejection);
+      }
+      for (const dropout of [
+        { probability: -0.1, seed: 0, step: 0 },
+        { probability: 0.5, seed: -1, step: 0 },
+        { probability: 0.5, seed: 0, step: 2 ** 32 },
       ]) {
-        await expect(trainer.accumulate({ ...good, ...wrong }, 1)).rejects.toMatchObject(refused);
+        await expect(trainer.accumulate(good, 1, dropout)).rejects.toMatchObject(refused);
       }
       await expect(trainer.accumulate(good, Number.NaN)).rejects.toMatchObject(refused);
       await expect(trainer.accumulate(good, 1, { probability: 1, seed: 0, step: 0 })).rejects.toMatchObject(refused);

@@ -14,6 +14,46 @@ describe("openEngine", () => {
     expect((await openEngine({ LLAMA_ENGINE: "tensorflow", LLAMA_TF_BACKEND: "cpu" })).name).toBe("tensorflow");
   });
 
+  it("refuses for the TensorFlow engine what only the native one can do, by name", async () => {
+    for (const [name, value] of Object.entries({
+      LLAMA_QUANTIZATION: "int8",
+      LLAMA_DTYPE: "bfloat16",
+      LLAMA_CACHE_BYTES: "1000000000",
+      LLAMA_CHECKPOINTED_LAYERS: "2",
+      LLAMA_THREADS: "2",
+      LLAMA_ISA: "avx2",
+      LLAMA_GPU: "0",
+    })) {
+      await expect(openEngine({ LLAMA_ENGINE: "tensorflow", [name]: value })).rejects.toMatchObject({
+        code: "ENGINE_ARGUMENT",
+        message: `${name} is "${value}", which is a setting of the native engine; this is the TensorFlow engine`,
+      });
+    }
+    await expect(
+      openEngine({ LLAMA_ENGINE: "tensorflow", LLAMA_DEVICE: "cuda", LLAMA_TF_BACKEND: "wasm" }),
+    ).rejects.toMatchObject({ code: "ENGINE_ARGUMENT", message: expect.stringContaining("LLAMA_TF_BACKEND") });
+  });
+
+  it("refuses a value that means nothing whichever engine is taken", async () => {
+    for (const engine of ["native", "tensorflow"]) {
+      for (const [name, code] of Object.entries({
+        LLAMA_DEVICE: "ENGINE_UNAVAILABLE",
+        LLAMA_TF_BACKEND: "ENGINE_UNAVAILABLE",
+        LLAMA_QUANTIZATION: "ENGINE_ARGUMENT",
+        LLAMA_DTYPE: "ENGINE_ARGUMENT",
+        LLAMA_CACHE_BYTES: "ENGINE_ARGUMENT",
+        LLAMA_CHECKPOINTED_LAYERS: "ENGINE_ARGUMENT",
+        LLAMA_THREADS: "ENGINE_ARGUMENT",
+        LLAMA_GPU: "ENGINE_ARGUMENT",
+      })) {
+        await expect(openEngine({ LLAMA_ENGINE: engine, [name]: "gpu" })).rejects.toMatchObject({
+          code,
+          message: expect.stringContaining(`${name} is "gpu", allowed are`),
+        });
+      }
+    }
+  });
+
   it("refuses engines, devices and settings that are not possible, naming what is", async () => {
     const refusals: [NodeJS.ProcessEnv, string, string][] = [
       [{ LLAMA_ENGINE: "torch" }, "ENGINE_UNAVAILABLE", "native, tensorflow"],

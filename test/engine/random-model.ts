@@ -2,7 +2,7 @@ import { createWriteStream } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { type LinearName, type LlamaConfig, linearNames, linearShape } from "../../src/engine/config.ts";
+import { type LinearName, type LlamaConfig, linearNames, linearPath, linearShape } from "../../src/engine/config.ts";
 import type { AdapterModule, ModelWeights, PackedBatch, TensorSource, WeightType } from "../../src/engine/engine.ts";
 import { philox4x32, split64, unitInterval } from "../../src/engine/philox.ts";
 
@@ -64,8 +64,7 @@ export function tensorShapes(config: LlamaConfig): Map<string, readonly number[]
 }
 
 export function linearTensor(layer: number, name: LinearName): string {
-  const block = ["gate_proj", "up_proj", "down_proj"].includes(name) ? "mlp" : "self_attn";
-  return `model.layers.${layer}.${block}.${name}.weight`;
+  return `${linearPath(layer, name)}.weight`;
 }
 
 /**

@@ -17,7 +17,12 @@ afterEach(() => rmSync(folder, { recursive: true }));
 function unpack(bytes: Buffer, maxBytes = 1 << 20): Promise<string[]> {
   const file = join(folder, "x.tar");
   writeFileSync(file, bytes);
-  return unpackArchive(file, target, { name: "x.tar", corrupt: "ADAPTER_CORRUPT", maxBytes });
+  return unpackArchive(file, target, {
+    name: "x.tar",
+    missing: "ADAPTER_NOT_FOUND",
+    corrupt: "ADAPTER_CORRUPT",
+    maxBytes,
+  });
 }
 
 describe("unpackArchive", () => {
@@ -94,7 +99,7 @@ describe("archiveKind", () => {
   it("goes by the bytes", async () => {
     const kind = (bytes: Buffer) => {
       writeFileSync(join(folder, "f"), bytes);
-      return archiveKind(join(folder, "f"));
+      return archiveKind(join(folder, "f"), { missing: "ADAPTER_NOT_FOUND" });
     };
     expect(await kind(tarball([{ path: "a" }]))).toBe("tar");
     expect(await kind(gzipSync("a"))).toBe("gzip");

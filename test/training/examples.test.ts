@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { sentencePieceTokenizer } from "../../src/llama/tokenizer/index.ts";
-import { encodeExample, encodeExamples } from "../../src/training/examples.ts";
+import { encodeRow, encodeRows } from "../../src/training/examples.ts";
 import type { Row } from "../../src/training/index.ts";
 import { modelFile, usualPieces } from "../llama/tokenizer/sentencepiece-fixture.ts";
 
@@ -9,10 +9,11 @@ const letters = [..."▁ABIRSbcdefhiklmnopqrstuvwxyz.,#:a"];
 const tokenizer = sentencePieceTokenizer(modelFile(usualPieces([":a", ...letters])), "tokenizer.model");
 const source = { file: "data.json", number: 1, unit: "record" } as const;
 const row = (instruction: string, output: string, input = ""): Row => ({ instruction, input, output, source });
-const all = { cutoff: 512, prompt_template_name: "alpaca", train_on_inputs: true };
+const all = { cutoff: 512, context: 1024, prompt_template_name: "alpaca", train_on_inputs: true };
 const { bosId, eosId } = tokenizer;
+const encodeExample = (...words: Parameters<typeof encodeRow>) => encodeRow(...words).example;
 
-describe("encodeExample", () => {
+describe("encodeRow", () => {
   it("is BOS, prompt and output encoded together, EOS", () => {
     const { tokens, masked, targets } = encodeExample(row("name it", "abc"), tokenizer, {
       ...all,
@@ -74,15 +75,15 @@ describe("encodeExample", () => {
   });
 });
 
-describe("encodeExamples", () => {
+describe("encodeRows", () => {
   it("keeps order and source, and stops at an abort", async () => {
     const rows = Array.from({ length: 5000 }, (_, i) => ({
       ...row(`${i}`, "abc"),
       source: { ...source, number: i + 1 },
     }));
-    const examples = await encodeExamples(rows, tokenizer, all);
-    expect(examples.map((example) => example.source.number)).toEqual(rows.map((_, i) => i + 1));
-    await expect(encodeExamples(rows, tokenizer, { ...all, signal: AbortSignal.abort() })).rejects.toMatchObject({
+    const examples = await encodeRows(rows, tokenizer, all);
+    expect(examples.map(({ example }) => example.source.number)).toEqual(rows.map((_, i) => i + 1));
+    await expect(encodeRows(rows, tokenizer, { ...all, signal: AbortSignal.abort() })).rejects.toMatchObject({
       name: "AbortError",
     });
   });

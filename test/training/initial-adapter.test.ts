@@ -2,10 +2,10 @@ import { describe, expect, it } from "vitest";
 import { initialAdapter } from "../../src/training/initial-adapter.ts";
 import { permutation, RandomStream } from "../../src/training/random.ts";
 import { smallModel } from "../llama/adapter/small-model.ts";
-import { alpacaLora } from "./settings.ts";
+import { defaults } from "./default-settings.ts";
 
 describe("initialAdapter", () => {
-  const settings = { ...alpacaLora, lora_r: 64, lora_target_modules: ["down_proj", "q_proj"] as const };
+  const settings = { ...defaults, lora_r: 64, lora_target_modules: ["down_proj", "q_proj"] as const };
 
   it("is uniform in 1/sqrt(in) for A and zero for B, so that the model is unchanged", async () => {
     const modules = await initialAdapter(smallModel, settings);

@@ -1,55 +1,99 @@
 import { describe, expect, it } from "vitest";
-import { learningRate, planRun } from "../../src/training/plan.ts";
-import { alpacaLora } from "./settings.ts";
+import type { LlamaConfig } from "../../src/engine/config.ts";
+import { cutoffFor, learningRate, planRun } from "../../src/training/plan.ts";
+import type { TrainingSettings } from "../../src/training/settings.ts";
+import { smallModel } from "../llama/adapter/small-model.ts";
+import { chosen, defaults } from "./default-settings.ts";
 
-describe("planRun", () => {
-  it("leaves alpaca-lora's defaults as they are on its data set", () => {
+const wide: LlamaConfig = { ...smallModel, hiddenSize: 4096 };
+const planOf = (rows: number, choice: Partial<TrainingSettings> = {}, model = wide) => {
+  const { settings, given } = chosen(choice);
+  return planRun(rows, model, settings, given);
+};
+
+describe("defaults", () => {
+  it("stay as they are on alpaca-lora's data set", () => {
     // 51,760 rows - 2,000: 388 full batches of 128 and a last one with 96 rows, per epoch.
-    expect(planRun(51_760, 2048, alpacaLora)).toEqual({
-      trainingRows: 49_760,
-      validationRows: 2000,
-      batchRows: 128,
-      cutoff: 256,
-      stepsPerEpoch: 389,
-      steps: 1167,
-      warmupSteps: 100,
-      adapted: null,
+    const plan = { settings: defaults, trainingRows: 49_760, stepsPerEpoch: 389, steps: 1167, notes: [] };
+    expect(planOf(51_760)).toEqual(plan);
+    expect(planOf(51_760, {}, { ...wide, hiddenSize: 192 })).toEqual(plan);
+  });
+
+  it("adapt to four rows so that there are enough steps, and one line says how", () => {
+    expect(planOf(4, {}, { ...wide, hiddenSize: 192 })).toMatchObject({
+      settings: { num_epochs: 200, batch_size: 4, val_set_size: 0, warmup_steps: 20, learning_rate: 0.0033 },
+      steps: 200,
+      notes: [
+        "Adapted to 4 rows: val_set_size 0 instead of 2000, batch_size 4 instead of 128, num_epochs 200 instead of 3, " +
+          "warmup_steps 20 instead of 100, learning_rate 0.0033 instead of 0.0003",
+      ],
     });
   });
 
-  it("keeps a tenth for validation, and a tenth of the steps for warm-up", () => {
-    expect(planRun(2000, 2048, { ...alpacaLora, batch_size: 32 })).toMatchObject({
-      validationRows: 200,
-      trainingRows: 1800,
-      stepsPerEpoch: 57,
-      steps: 171,
-      warmupSteps: 17,
-      adapted: "Adapted to 2000 rows: val_set_size 200 instead of 2000, warmup_steps 17 instead of 100",
-    });
+  it.each([
+    [1, { num_epochs: 200, batch_size: 1, val_set_size: 0 }, 200],
+    [49, { num_epochs: 29, batch_size: 8, val_set_size: 0 }, 203],
+    [50, { num_epochs: 34, batch_size: 8, val_set_size: 5 }, 204],
+    [1000, { num_epochs: 3, batch_size: 8, val_set_size: 100 }, 339],
+    [5000, { num_epochs: 3, batch_size: 64, val_set_size: 500 }, 213],
+    [10_000, { num_epochs: 3, batch_size: 128, val_set_size: 1000 }, 213],
+  ])("make at least 200 steps of %i rows", (rows, settings, steps) => {
+    expect(planOf(rows)).toMatchObject({ settings: { ...settings, learning_rate: defaults.learning_rate }, steps });
   });
 
-  it("validates on none of fewer than 50 rows, and makes a batch of the data", () => {
-    expect(planRun(49, 2048, alpacaLora)).toMatchObject({ validationRows: 0, batchRows: 49, steps: 3, warmupSteps: 0 });
-    expect(planRun(50, 2048, alpacaLora)).toMatchObject({ validationRows: 5, batchRows: 45 });
-    expect(planRun(1, 128, alpacaLora)).toMatchObject({ validationRows: 0, batchRows: 1, cutoff: 128 });
+  it("give way to what was chosen", () => {
+    expect(planOf(100, { num_epochs: 1, batch_size: 50 })).toMatchObject({
+      settings: { num_epochs: 1, batch_size: 50, val_set_size: 10, warmup_steps: 0 },
+      steps: 2,
+    });
+    // A large batch is no reason to see many rows more often.
+    expect(planOf(2000, { batch_size: 512 }).settings.num_epochs).toBe(3);
+  });
+});
+
+describe("settings that were chosen", () => {
+  it("are honoured on any number of rows", () => {
+    const choice = { val_set_size: 2, batch_size: 3, num_epochs: 5, warmup_steps: 9, learning_rate: 1e-5 };
+    expect(planOf(8, choice, smallModel)).toMatchObject({ settings: choice, trainingRows: 6, steps: 10, notes: [] });
   });
 
-  it("takes smaller wishes as they are", () => {
-    const wishes = { ...alpacaLora, val_set_size: 3, batch_size: 7, warmup_steps: 2, cutoff_len: 64 };
-    expect(planRun(100, 2048, wishes)).toMatchObject({
-      validationRows: 3,
-      batchRows: 7,
-      warmupSteps: 2,
-      cutoff: 64,
-      adapted: null,
-    });
+  it("may ask for a batch of more rows than there are: every step takes all", () => {
+    const plan = planOf(4, { batch_size: 128, num_epochs: 7 });
+    expect(plan).toMatchObject({ settings: { batch_size: 128 }, steps: 7 });
+    expect(plan.notes).toContain("batch_size 128 holds all 4 rows: a step is an epoch");
+  });
+
+  it.each([
+    [{ val_set_size: 8 }, "val_set_size 8 of 8 rows leaves none to train on"],
+    [{ val_set_size: 9 }, "val_set_size 9 of 8 rows leaves none to train on"],
+    [
+      { warmup_steps: 3, num_epochs: 3, batch_size: 8 },
+      "warmup_steps 3 of 3 steps leaves none at the full learning rate",
+    ],
+  ])("are refused where the rows do not allow them: %j", (choice, message) => {
+    expect(() => planOf(8, choice)).toThrow(expect.objectContaining({ code: "TRAINING_SETTINGS", message }));
+  });
+
+  it("may not have rows longer than the model's context; the default gives way to it", () => {
+    const cutoff = (choice: Partial<TrainingSettings>) => {
+      const { settings, given } = chosen(choice);
+      return cutoffFor(128, settings, given);
+    };
+    expect([cutoff({}), cutoff({ cutoff_len: 64 }), cutoff({ cutoff_len: 128 })]).toEqual([128, 64, 128]);
+    expect(() => cutoff({ cutoff_len: 256 })).toThrow(
+      expect.objectContaining({
+        code: "TRAINING_SETTINGS",
+        message: "cutoff_len 256 is more than the model's context of 128",
+      }),
+    );
   });
 });
 
 describe("learningRate", () => {
   it("starts at zero, rises to the peak, and falls so that the step after the last would have zero", () => {
-    const plan = planRun(400, 2048, { ...alpacaLora, num_epochs: 1, batch_size: 4, val_set_size: 0, warmup_steps: 10 });
-    const rates = Array.from({ length: plan.steps + 1 }, (_, step) => learningRate(step, plan, 1));
+    const choice = { num_epochs: 1, batch_size: 4, val_set_size: 0, warmup_steps: 10, learning_rate: 1 };
+    const plan = planOf(400, choice);
+    const rates = Array.from({ length: plan.steps + 1 }, (_, step) => learningRate(step, plan));
     expect(plan.steps).toBe(100);
     expect(rates.slice(0, 12)).toEqual([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 89 / 90]);
     expect(rates.at(-2)).toBe(1 / 90);
@@ -57,12 +101,8 @@ describe("learningRate", () => {
   });
 
   it("starts at the peak without warm-up", () => {
-    const plan = planRun(8, 2048, { ...alpacaLora, num_epochs: 2, batch_size: 4, val_set_size: 0, warmup_steps: 0 });
-    expect([0, 1, 2, 3].map((step) => learningRate(step, plan, 3e-3))).toEqual([
-      3e-3,
-      3e-3 * 0.75,
-      1.5e-3,
-      3e-3 * 0.25,
-    ]);
+    const choice = { num_epochs: 2, batch_size: 4, val_set_size: 0, warmup_steps: 0, learning_rate: 3e-3 };
+    const plan = planOf(8, choice);
+    expect([0, 1, 2, 3].map((step) => learningRate(step, plan))).toEqual([3e-3, 3e-3 * 0.75, 1.5e-3, 3e-3 * 0.25]);
   });
 });

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { checkSettings } from "../../src/training/settings.ts";
 import train from "../../train.ts";
-import { alpacaLora } from "./settings.ts";
+import { defaults } from "./default-settings.ts";
 
 describe("checkSettings", () => {
-  it("accepts alpaca-lora's defaults", () => {
-    expect(() => checkSettings(alpacaLora)).not.toThrow();
+  it("accepts train.ts's defaults", () => {
+    expect(() => checkSettings(defaults)).not.toThrow();
   });
 
   it.each([
@@ -21,13 +21,13 @@ describe("checkSettings", () => {
     [{ lora_target_modules: ["q_proj", "q_proj"] as const }, "lora_target_modules"],
     [{ lora_target_modules: ["lm_head" as "q_proj"] }, '["lm_head"]'],
   ])("refuses %j", (change, message) => {
-    expect(() => checkSettings({ ...alpacaLora, ...change })).toThrow(
+    expect(() => checkSettings({ ...defaults, ...change })).toThrow(
       expect.objectContaining({ code: "TRAINING_SETTINGS", message: expect.stringContaining(message) }),
     );
   });
 
   it("refuses a template that there is not", () => {
-    expect(() => checkSettings({ ...alpacaLora, prompt_template_name: "chat" })).toThrow(
+    expect(() => checkSettings({ ...defaults, prompt_template_name: "chat" })).toThrow(
       expect.objectContaining({ code: "PROMPT_TEMPLATE_UNKNOWN" }),
     );
   });
@@ -35,10 +35,26 @@ describe("checkSettings", () => {
 
 describe("train.ts", () => {
   it("has alpaca-lora's names and defaults", () => {
-    const { dataset, add_eos_token, ...inputs } = train.inputs;
-    const defaults = Object.entries(inputs).map(([name, field]) => [name, field.spec.options.default]);
-    expect(Object.fromEntries(defaults)).toEqual(alpacaLora);
-    expect(add_eos_token!.spec.options.default).toBe(false);
-    expect(dataset!.spec.options.default).toBeUndefined();
+    // finetune.py's, warm-up and clipping as its Trainer has them.
+    expect(defaults).toEqual({
+      num_epochs: 3,
+      learning_rate: 3e-4,
+      batch_size: 128,
+      micro_batch_size: 4,
+      cutoff_len: 256,
+      val_set_size: 2000,
+      lora_r: 8,
+      lora_alpha: 16,
+      lora_dropout: 0.05,
+      lora_target_modules: ["q_proj", "v_proj"],
+      train_on_inputs: true,
+      prompt_template_name: "alpaca",
+      seed: 42,
+      warmup_steps: 100,
+      weight_decay: 0,
+      max_grad_norm: 1,
+    });
+    expect(train.inputs.add_eos_token!.spec.options.default).toBe(false);
+    expect(train.inputs.dataset!.spec.options.default).toBeUndefined();
   });
 });

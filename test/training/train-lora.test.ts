@@ -12,7 +12,7 @@ import {
 } from "../../src/training/index.ts";
 import { permutation, RandomStream } from "../../src/training/random.ts";
 import { writeTinyCheckpoint } from "../llama/generation/tiny-checkpoint.ts";
-import { alpacaLora } from "./settings.ts";
+import { chosen, defaults } from "./default-settings.ts";
 
 let folder: string;
 let base: Llama;
@@ -44,8 +44,7 @@ const rows: Row[] = answers.map((output, i) => ({
 }));
 const manyRows = Array.from({ length: 60 }, (_, i) => rows[i % rows.length]!);
 
-const quick: TrainingSettings = {
-  ...alpacaLora,
+const quick = {
   num_epochs: 2,
   learning_rate: 1e-2,
   batch_size: 4,
@@ -53,7 +52,7 @@ const quick: TrainingSettings = {
   prompt_template_name: "none",
 };
 const train = (settings: Partial<TrainingSettings> = {}, more: Partial<TrainingRun> = {}) =>
-  trainLora({ base, rows, settings: { ...quick, ...settings }, ...more });
+  trainLora({ base, rows, ...chosen({ ...quick, ...settings }), ...more });
 
 describe("trainLora", () => {
   it("gives an adapter that answers as the rows do, and ends its answers", async () => {
@@ -136,29 +135,18 @@ describe("trainLora", () => {
   it("keeps the adapter that was best on the validation rows", async () => {
     const lines: string[] = [];
     // The rows that the split will keep back want another answer than all others: the more is learnt, the worse.
-    const kept = new Set(permutation(60, new RandomStream(quick.seed, "validation split")).subarray(0, 6));
+    const kept = new Set(permutation(60, new RandomStream(defaults.seed, "validation split")).subarray(0, 6));
     const opposed = manyRows.map((row, i) => ({ ...row, output: kept.has(i) ? " grass" : " sleeps" }));
     const settings = { num_epochs: 4, batch_size: 9, train_on_inputs: false };
     const more = { rows: opposed, log: (line: string) => lines.push(line) };
     const { evaluations, adapter, plan } = await train(settings, more);
-    expect(plan.validationRows).toBe(6);
+    expect(plan.settings.val_set_size).toBe(6);
     expect(evaluations.map(({ step }) => step)).toEqual([6, 12, 18, 24]);
     expect(lines.filter((line) => line.startsWith("validation loss"))).toHaveLength(4);
     const best = Math.min(...evaluations.map(({ loss }) => loss));
     expect(evaluations.at(-1)!.loss).toBeGreaterThan(best);
     const again = await train({ ...settings, learning_rate: 0 }, { rows: opposed, initial: adapter.modules });
     expect(again.evaluations[0]!.loss).toBeCloseTo(best, 5);
-  });
-
-  it("leaves out rows whose prompts fill the cutoff, and says so", async () => {
-    const lines: string[] = [];
-    const long = { ...rows[0]!, instruction: "x".repeat(100) };
-    const settings = { train_on_inputs: false, cutoff_len: 32, num_epochs: 1, batch_size: 1 };
-    const { steps } = await train(settings, { rows: [long, rows[1]!], order: "file", log: (line) => lines.push(line) });
-    expect(lines).toContain("1 of 2 rows teach nothing: their prompts fill cutoff_len");
-    expect(steps[0]).toMatchObject({ loss: 0, tokens: 0 });
-    expect(steps[1]!.loss).toBeGreaterThan(0);
-    await expect(train(settings, { rows: [long] })).rejects.toMatchObject({ code: "DATASET_EMPTY" });
   });
 
   it("reports rows with an empty output", async () => {

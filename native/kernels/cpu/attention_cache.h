@@ -1,7 +1,5 @@
 // Serving: attention over a sequence's cached keys and values, for decode steps and prefills alike.
 #pragma once
-#include <stdexcept>
-
 #include "attention_block.h"
 
 namespace llama {
@@ -24,7 +22,6 @@ class PanelCache final : public KvCache {
 };
 
 inline std::unique_ptr<KvCache> make_panel_cache(int layers, int kv_heads, int head_dim, int64_t capacity, StorageType type) {
-  if (type == StorageType::bf16) throw std::invalid_argument("a cache holds f32 or f16");
   auto cache = std::make_unique<PanelCache>();
   cache->layers = layers;
   cache->kv_heads = kv_heads;
@@ -37,6 +34,9 @@ inline std::unique_ptr<KvCache> make_panel_cache(int layers, int kv_heads, int h
   cache->values = AlignedBuffer(static_cast<size_t>(elements) * bytes_of(type));
   return cache;
 }
+
+inline Vec load_half(StorageType type, const uint16_t* p) { return type == StorageType::f16 ? load_f16(p) : load_bf16(p); }
+inline void store_half(StorageType type, uint16_t* p, Vec v) { type == StorageType::f16 ? store_f16(p, v) : store_bf16(p, v); }
 
 // Writes one position of one head: `from` is head_dim floats.
 inline void cache_row(PanelCache& cache, int layer, int head, int64_t position, const float* k, const float* v) {
@@ -53,9 +53,10 @@ inline void cache_row(PanelCache& cache, int layer, int head, int64_t position, 
   for_lanes(cache.padded, [&](int64_t i, int) {
     const int lanes = static_cast<int>(std::clamp<int64_t>(width - i, 0, kLanes));
     uint16_t halves[kLanes];
-    store_f16(halves, load_lanes(k + i, lanes));
+    store_half(cache.type, halves, load_lanes(k + i, lanes));
+    store_half(cache.type, halves, finite(load_half(cache.type, halves)));  // a key past the type's range: see non_finite.h
     for (int j = 0; j < lanes; ++j) to[key + (i + j) * kPanel] = halves[j];
-    store_f16(to + value + i, load_lanes(v + i, lanes));
+    store_half(cache.type, to + value + i, load_lanes(v + i, lanes));
   });
 }
 
@@ -78,7 +79,11 @@ class CachedHead final : public HeadKeys {
  private:
   const float* widen(int64_t at, int64_t count, float* scratch) const {
     const uint16_t* from = static_cast<const uint16_t*>(cache_.values.data()) + at;
-    for (int64_t i = 0; i < count; i += kLanes) store(scratch + i, load_f16(from + i));
+    if (cache_.type == StorageType::f16) {
+      for (int64_t i = 0; i < count; i += kLanes) store(scratch + i, load_f16(from + i));
+    } else {
+      for (int64_t i = 0; i < count; i += kLanes) store(scratch + i, load_bf16(from + i));
+    }
     return scratch;
   }
 

@@ -9,7 +9,8 @@ namespace {
 
 constexpr int64_t kSpan = 8192;  // elements per chunk of a long array
 
-// Three passes over a row of logits: maximum, sum of exponentials (left in place), gradient.
+// Three passes over a row of logits: maximum, sum of exponentials (left in place), gradient. The sum also takes in 0 times
+// every logit, so that one of -infinity, whose exponential is 0, makes the loss not a number.
 inline double cross_entropy_row(float* z, int64_t vocab, int32_t target, float gradient_scale) {
   Vec most = set1(z[0]);
   for_lanes(vocab, [&](int64_t i, int lanes) {
@@ -27,7 +28,9 @@ inline double cross_entropy_row(float* z, int64_t vocab, int32_t target, float g
     const int64_t count = std::min(kSpan, vocab - begin);
     float* span = z + begin;
     for_lanes(count, [&](int64_t i, int lanes) {
-      store_lanes(span + i, exp(sub(load_lanes(span + i, lanes), shift)), lanes);
+      const Vec logits = load_lanes(span + i, lanes);
+      part = fma(logits, zero(), part);
+      store_lanes(span + i, exp(sub(logits, shift)), lanes);
       if (lanes == kLanes) part = add(part, load(span + i));
       else part = add(part, load_first(span + i, lanes));
     });

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../non_finite.h"
 #include "../ops.h"
 #include "vec.h"
 
@@ -44,7 +45,7 @@ inline void rms_norm_rows(ThreadPool& pool, const float* x, int64_t ldx, const f
       const Vec v = load_lanes(row + i, lanes);
       squares = fma(v, v, squares);
     });
-    const float r = 1.0f / __builtin_sqrtf(sum(squares) / static_cast<float>(width) + eps);
+    const float r = norm_factor(1.0f / __builtin_sqrtf(sum(squares) / static_cast<float>(width) + eps));
     const Vec scale = set1(r);
     for_lanes(width, [&](int64_t i, int lanes) {
       store_lanes(y + t * ldy + i, mul(mul(load_lanes(row + i, lanes), scale), load_lanes(w + i, lanes)), lanes);
@@ -89,8 +90,8 @@ inline void rope_rows(ThreadPool& pool, float* x, int64_t ldx, int64_t tokens, i
         for_lanes(half, [&](int64_t i, int lanes) {
           const Vec a = load_lanes(first + i, lanes), b = load_lanes(second + i, lanes);
           const Vec cos = load_lanes(cosines + i, lanes), sin = load_lanes(sines + i, lanes);
-          store_lanes(first + i, fma_negated(b, sin, mul(a, cos)), lanes);
-          store_lanes(second + i, fma(a, sin, mul(b, cos)), lanes);
+          store_lanes(first + i, finite(fma_negated(b, sin, mul(a, cos))), lanes);
+          store_lanes(second + i, finite(fma(a, sin, mul(b, cos))), lanes);
         });
       }
     }

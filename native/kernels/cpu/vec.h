@@ -19,9 +19,9 @@ constexpr int kPanel = 2 * kLanes;  // columns of a tile, rows of a weight panel
 inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
 // e^x with a relative error under 2^-22 (Cephes' expf: x = n ln 2 + f, a polynomial in f); inputs are held to [-87, 88],
-// so that results stay normal numbers.
+// so that results stay normal numbers. What is not a number stays so.
 inline Vec exp(Vec x) {
-  x = min(max(x, set1(-87.0f)), set1(88.0f));
+  x = min(set1(88.0f), max(set1(-87.0f), x));
   const Vec n = round(mul(x, set1(1.44269504f)));
   Vec f = fma_negated(n, set1(0.693359375f), x);
   f = fma_negated(n, set1(-2.12194440e-4f), f);
@@ -34,6 +34,9 @@ inline Vec exp(Vec x) {
   p = fma(mul(f, f), p, add(f, set1(1.0f)));
   return mul(p, power_of_two(n));
 }
+
+// x, or not a number where x is infinite.
+inline Vec finite(Vec x) { return add(x, sub(x, x)); }
 
 inline Vec sigmoid(Vec x) { return div(set1(1.0f), add(set1(1.0f), exp(sub(zero(), x)))); }
 

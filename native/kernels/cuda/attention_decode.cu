@@ -167,8 +167,7 @@ void attention_decode(cudaStream_t stream, const CachedAttention<T>& a) {
                       : a.head_dim <= 96  ? decode_kernel<T, 96>
                       : a.head_dim <= 128 ? decode_kernel<T, 128>
                                           : decode_kernel<T, 256>;
-  const dim3 blocks(static_cast<unsigned>(a.plan.split_count), static_cast<unsigned>(a.kv_heads));
-  launch(kernel, blocks, dim3(decode_threads), 0, stream, a);
+  launch(kernel, Grid{a.plan.split_count, a.kv_heads}, dim3(decode_threads), 0, stream, a);
 }
 
 template void attention_decode(cudaStream_t, const CachedAttention<Bf16>&);

@@ -114,8 +114,7 @@ void attention_decode(cudaStream_t stream, const CachedAttention<float>& a) {
                       : a.head_dim <= 64  ? decode_f32_kernel<64>
                       : a.head_dim <= 128 ? decode_f32_kernel<128>
                                           : decode_f32_kernel<256>;
-  const dim3 blocks(static_cast<unsigned>(a.plan.split_count), static_cast<unsigned>(a.kv_heads));
-  launch(kernel, blocks, dim3(decode_threads), 0, stream, a);
+  launch(kernel, Grid{a.plan.split_count, a.kv_heads}, dim3(decode_threads), 0, stream, a);
 }
 
 }  // namespace llama::cuda

@@ -223,11 +223,11 @@ void attention_packed_backward(cudaStream_t stream, const AttentionShape& shape,
                       in_chunks(dq, lddq) && in_chunks(dk, lddkv) && in_chunks(dv, lddkv);
   with_tile_width(shape.head_dim, [&](auto width) {
     constexpr int D = width;
-    const int key_blocks = packed_slots(attention, KeysTile<D>::rows) * shape.kv_heads;
-    const int query_blocks = packed_slots(attention, QueriesTile<D>::rows) * shape.heads;
-    launch(packed ? backward_keys<T, D, true> : backward_keys<T, D, false>, dim3(static_cast<unsigned>(key_blocks)),
+    const int64_t key_blocks = packed_slots(attention, KeysTile<D>::rows) * shape.kv_heads;
+    const int64_t query_blocks = packed_slots(attention, QueriesTile<D>::rows) * shape.heads;
+    launch(packed ? backward_keys<T, D, true> : backward_keys<T, D, false>, Grid{key_blocks},
            dim3(tile_threads), KeysTile<D>::bytes, stream, attention, operands);
-    launch(packed ? backward_queries<T, D, true> : backward_queries<T, D, false>, dim3(static_cast<unsigned>(query_blocks)),
+    launch(packed ? backward_queries<T, D, true> : backward_queries<T, D, false>, Grid{query_blocks},
            dim3(tile_threads), QueriesTile<D>::bytes, stream, attention, operands);
   });
 }

@@ -225,8 +225,7 @@ void launch_tiles(cudaStream_t stream, void (*kernel)(PackedAttention, F32Operan
                   const PackedAttention& attention, const F32Operands& operands) {
   const int own = sides * tile_rows<E> * attention.width, other = others * (attention.width + 1);
   const size_t bytes = static_cast<size_t>(own + other + weights * tile_rows<E> * others) * sizeof(float);
-  const dim3 grid(static_cast<unsigned>(packed_slots(attention, tile_rows<E>) * heads));
-  launch(kernel, grid, dim3(threads), bytes, stream, attention, operands);
+  launch(kernel, Grid{packed_slots(attention, tile_rows<E>) * heads}, dim3(threads), bytes, stream, attention, operands);
 }
 
 }  // namespace

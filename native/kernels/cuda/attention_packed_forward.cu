@@ -168,7 +168,7 @@ void attention_packed(cudaStream_t stream, const AttentionShape& shape, const Pa
   with_tile_width(shape.head_dim, [&](auto width) {
     constexpr int D = width;
     using Tile = ForwardTile<D>;
-    const dim3 grid(static_cast<unsigned>(packed_slots(attention, Tile::queries) * shape.heads));
+    const Grid grid{packed_slots(attention, Tile::queries) * shape.heads};
     const auto kernel = packed ? forward<T, D, true> : forward<T, D, false>;
     launch(kernel, grid, dim3(tile_threads), Tile::bytes, stream, attention, operands);
   });

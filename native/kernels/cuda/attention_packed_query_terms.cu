@@ -38,7 +38,7 @@ void attention_query_terms(cudaStream_t stream, const PackedAttention& attention
                            int64_t ldg, const float* lse, QueryTerms* terms) {
   constexpr int N = pack_width<T>;
   const bool packed = packable(o, ldo, attention.width, N) && packable(g, ldg, attention.width, N);
-  const dim3 grid(blocks_for(attention.tokens * attention.heads, term_threads / term_lanes));
+  const Grid grid{blocks_for(attention.tokens * attention.heads, term_threads / term_lanes)};
   const auto kernel = packed ? query_terms<T, true> : query_terms<T, false>;
   launch(kernel, grid, dim3(term_threads), 0, stream, attention, o, ldo, g, ldg, lse, terms);
 }

@@ -34,8 +34,8 @@ struct PackedTile {
 
 // Row r has its tiles in slots offsets[r] / tile + r and following: room for all of them, without a sum over the rows before,
 // in tokens / tile + rows slots.
-inline int packed_slots(const PackedAttention& attention, int tile) {
-  return static_cast<int>(attention.tokens / tile) + attention.rows;
+inline int64_t packed_slots(const PackedAttention& attention, int tile) {
+  return attention.tokens / tile + attention.rows;
 }
 
 // The tile of a slot. Whole warp: 32 rows are looked at together, so that up to 1024 rows take two loads.

@@ -11,12 +11,11 @@ constexpr int64_t most_splits = 16;
 // Blocks (tile, key head, split). A tile is `rows` rows of one span: one for each query and head of a key head's group,
 // query by query. Where tiles are few, each is split over its pages.
 template <class T>
-dim3 prefill_grid(const CachedAttention<T>& a, int rows) {
+Grid prefill_grid(const CachedAttention<T>& a, int rows) {
   constexpr int64_t least_pages = 16;
   const int64_t tiles = (a.plan.prefill_rows * a.group + rows - 1) / rows + a.plan.prefill_span_count;
   const int64_t splits = std::min(prefill_blocks / (tiles * a.kv_heads), a.plan.prefill_pages / least_pages);
-  return dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(a.kv_heads),
-              static_cast<unsigned>(std::clamp<int64_t>(splits, 1, most_splits)));
+  return Grid{tiles, a.kv_heads, std::clamp<int64_t>(splits, 1, most_splits)};
 }
 
 template <class T, int tile_rows>

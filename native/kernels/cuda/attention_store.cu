@@ -45,8 +45,8 @@ __global__ void store_kernel(Store<T> a) {
     }
     for (int i = 0; i < N; ++i) {
       const float x = to_float(low.at[i]), y = to_float(high.at[i]), cosine = angles[2 * i], sine = angles[2 * i + 1];
-      low.at[i] = from_float<T>(x * cosine - y * sine);
-      high.at[i] = from_float<T>(y * cosine + x * sine);
+      low.at[i] = from_float<T>(finite_in<T>(x * cosine - y * sine));
+      high.at[i] = from_float<T>(finite_in<T>(y * cosine + x * sine));
     }
     store_pack<T, N>(at, low);
     store_pack<T, N>(at + half, high);
@@ -82,7 +82,7 @@ void rotate_and_store(cudaStream_t stream, const AttentionShape& shape, int laye
   constexpr int n = pack_width<T>;
   const bool packed = packable(qkv, ldqkv, shape.head_dim / 2, n) && packable(cos_sin, 4, 4, 4);
   const int64_t threads = int64_t{shape.heads + 2 * shape.kv_heads} * (shape.head_dim / 2 / (packed ? n : 1));
-  const dim3 blocks(static_cast<unsigned>(tokens), blocks_for(threads, store_threads));
+  const Grid blocks{tokens, blocks_for(threads, store_threads)};
   launch(packed ? store_kernel<T, n> : store_kernel<T, 1>, blocks, dim3(store_threads), 0, stream, a);
 }
 

@@ -191,7 +191,7 @@ bool batch_linear(cudaStream_t stream, const QuantizedView& w, const T* x, int64
   if (w.cols % span != 0 || !groups_packable(x, ldx)) return false;
   const int splits = splits_of(w, tokens, limits);
   auto* partials = splits == 1 ? nullptr : static_cast<float*>(scratch);
-  const dim3 grid(blocks_for(w.rows, block_rows), static_cast<unsigned>(splits));
+  const Grid grid{blocks_for(w.rows, block_rows), splits};
   const auto run_tiles = [&]<class Fragments, int token_tiles>(const Fragments& fragments, std::integral_constant<int, token_tiles>) {
     const size_t bytes = Fragments::table_words * sizeof(uint32_t) + size_t{2} * token_tiles * 8 * stage_width * sizeof(T);
     launch(batch_tiles<T, Fragments, token_tiles>, grid, dim3(threads), bytes, stream, fragments, static_cast<int>(w.rows), static_cast<int>(w.cols), x, ldx, tokens, output, partials);
@@ -220,7 +220,7 @@ bool batch_linear(cudaStream_t stream, const QuantizedView& w, const T* x, int64
       twice ? run(FourBitFragments<T, Quantization::nf4, true>(w)) : run(FourBitFragments<T, Quantization::nf4, false>(w));
       break;
   }
-  if (partials != nullptr) launch(add_splits<T>, dim3(blocks_for(w.rows, threads), static_cast<unsigned>(tokens)), dim3(threads), 0, stream, partials, splits, tokens, w.rows, output);
+  if (partials != nullptr) launch(add_splits<T>, Grid{blocks_for(w.rows, threads), tokens}, dim3(threads), 0, stream, partials, splits, tokens, w.rows, output);
   return true;
 }
 

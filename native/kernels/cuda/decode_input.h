@@ -149,7 +149,7 @@ __device__ inline void find_inverse_rms(const DecodeInput<T>& input, int64_t col
   if (static_cast<int>(threadIdx.x) < tokens) {
     float sum = 0.0f;
     for (int i = 0; i < warps; ++i) sum += scratch[i * most_decode_tokens + static_cast<int>(threadIdx.x)];
-    const float result = rsqrtf(sum / static_cast<float>(cols) + input.eps);
+    const float result = norm_factor(rsqrtf(sum / static_cast<float>(cols) + input.eps));
     inverse[threadIdx.x] = result;
     if (keeps && input.inverse_rms != nullptr) input.inverse_rms[threadIdx.x] = result;
   }

@@ -112,7 +112,7 @@ bool decode_packs(cudaStream_t stream, const WeightView& w, const DecodeInput<T>
   const auto run = [&](const auto& packs) {
     using Packs = std::decay_t<decltype(packs)>;
     if (w.cols % Packs::each != 0) return false;
-    launch(decode_rows<T, Packs>, dim3(blocks_for(w.rows, warps * rows_per_warp<Packs>)), dim3(threads), 0, stream, packs, static_cast<int>(w.rows), static_cast<int>(w.cols), input, tokens, output);
+    launch(decode_rows<T, Packs>, Grid{blocks_for(w.rows, warps * rows_per_warp<Packs>)}, dim3(threads), 0, stream, packs, static_cast<int>(w.rows), static_cast<int>(w.cols), input, tokens, output);
     return true;
   };
   switch (w.quantized.kind) {
@@ -141,7 +141,7 @@ bool decode_linear(cudaStream_t stream, const WeightView& w, const DecodeInput<T
   } else {
     if (decode_packs(stream, w, rows, tokens, output)) return complete;
   }
-  launch(decode_elements<T>, dim3(blocks_for(w.rows, warps)), dim3(threads), 0, stream, w, rows, tokens, output);
+  launch(decode_elements<T>, Grid{blocks_for(w.rows, warps)}, dim3(threads), 0, stream, w, rows, tokens, output);
   return complete;
 }
 

@@ -214,7 +214,7 @@ bool launch_decode(cudaStream_t stream, const Fragments& fragments, const Weight
   const size_t fixed = Fragments::table_words * sizeof(uint32_t) + 2 * warps * partial_size * sizeof(float);
   const size_t bytes = fixed + static_cast<size_t>(tokens * width) * sizeof(T);
   const int64_t tiles = (w.rows + tile_rows - 1) / tile_rows;
-  const dim3 grid(static_cast<unsigned>(std::min<int64_t>(tiles, limits.multiprocessors)));
+  const Grid grid{std::min<int64_t>(tiles, limits.multiprocessors)};
   constexpr size_t static_bytes = 1024 + sizeof(SharedTerms<T>);  // the kernel's own, and what the driver keeps
   if (bytes + static_bytes <= limits.shared_bytes) {
     launch(decode_tiles<T, Fragments, true>, grid, dim3(threads), bytes, stream, fragments, static_cast<int>(w.rows), cols, static_cast<int>(width), input, terms, tokens, output);
@@ -227,7 +227,7 @@ bool launch_decode(cudaStream_t stream, const Fragments& fragments, const Weight
     made.packed = made.packable(w.cols);
   }
   if (!groups_packable(made.x, made.ld)) return false;
-  if (input.prologue != Prologue::none) launch(make_rows<T>, dim3(static_cast<unsigned>(tokens)), dim3(threads), 0, stream, input, cols);
+  if (input.prologue != Prologue::none) launch(make_rows<T>, Grid{tokens}, dim3(threads), 0, stream, input, cols);
   launch(decode_tiles<T, Fragments, false>, grid, dim3(threads), fixed, stream, fragments, static_cast<int>(w.rows), cols, 0, made, terms, tokens, output);
   return true;
 }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <string>
 #include <utility>
 
 #if defined(LLAMA_CUDA_EMULATED)
@@ -19,6 +20,7 @@
 #endif
 
 #include "../element.h"
+#include "../non_finite.h"
 #include "../storage.h"
 #include "status.h"
 
@@ -80,6 +82,12 @@ template <>
 inline constexpr StorageType storage_of<Bf16> = StorageType::bf16;
 template <>
 inline constexpr StorageType storage_of<Half> = StorageType::f16;
+
+// `value` as T holds it, or not a number where that is infinite (non_finite.h).
+template <class T>
+__host__ __device__ inline float finite_in(float value) {
+  return finite_or_nan(to_float(from_float<T>(value)));
+}
 
 // N elements that are loaded and stored with one instruction (at most 16 bytes); the address is a multiple of its size.
 template <class T, int N>
@@ -151,18 +159,40 @@ inline void allow_shared(const void* kernel, size_t bytes) {
 }
 #endif
 
+// Blocks of a launch, counted in 64 bits so that none is lost before the limits are checked.
+struct Grid {
+  int64_t x, y = 1, z = 1;
+};
+
+// CUDA's limits of a grid, the same for every supported card.
+constexpr int64_t most_blocks_x = 0x7fffffff, most_blocks_z = 65535;
+#if defined(LLAMA_CUDA_EMULATED)
+using ::emulated::most_blocks_y;
+#else
+constexpr int64_t most_blocks_y = 65535;
+#endif
+
+inline dim3 checked(const Grid& grid) {
+  if (grid.x > most_blocks_x || grid.y > most_blocks_y || grid.z > most_blocks_z) {
+    throw EngineError("ENGINE_ARGUMENT", "a kernel would take " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " +
+                                             std::to_string(grid.z) + " blocks, more than a GPU's grid holds: use smaller batches or a lower rank");
+  }
+  return dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z));
+}
+
 // Launches kernel(arguments...) on `stream`. Throws EngineError when it cannot be launched; faults inside a kernel are
 // reported by a later call on the stream.
 template <class... Parameters, class... Arguments>
-inline void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+inline void launch(void (*kernel)(Parameters...), const Grid& grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
                    Arguments... arguments) {
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  const dim3 blocks = checked(grid);
+  if (blocks.x == 0 || blocks.y == 0 || blocks.z == 0) return;
 #if defined(LLAMA_CUDA_EMULATED)
   (void)stream;
-  ::emulated::run(grid, block, shared_bytes, [=] { kernel(static_cast<Parameters>(arguments)...); });
+  ::emulated::run(blocks, block, shared_bytes, [=] { kernel(static_cast<Parameters>(arguments)...); });
 #else
   allow_shared(reinterpret_cast<const void*>(kernel), shared_bytes);
-  kernel<<<grid, block, shared_bytes, stream>>>(static_cast<Parameters>(arguments)...);
+  kernel<<<blocks, block, shared_bytes, stream>>>(static_cast<Parameters>(arguments)...);
   check(cudaGetLastError());
 #if defined(LLAMA_CUDA_SYNCHRONOUS)
   wait_for(reinterpret_cast<const void*>(kernel), stream);
@@ -170,9 +200,7 @@ inline void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
 #endif
 }
 
-inline unsigned blocks_for(int64_t count, int64_t per_block) {
-  return static_cast<unsigned>((count + per_block - 1) / per_block);
-}
+inline int64_t blocks_for(int64_t count, int64_t per_block) { return (count + per_block - 1) / per_block; }
 
 // ---- reductions
 

@@ -261,10 +261,10 @@ void lora_shrink(cudaStream_t stream, const LoraRow<T>* rows, int place, const T
                  int64_t ranks, float* u) {
   const bool packed = packable(x, ldx, pack_width<T>, pack_width<T>);
   if (tokens < shared_from) {
-    launch(shrink<T, 1, 1, 4>, dim3(blocks_for(tokens, 1), blocks_for(ranks, 1)), dim3(shrink_threads), 0, stream, rows, place,
+    launch(shrink<T, 1, 1, 4>, Grid{blocks_for(tokens, 1), blocks_for(ranks, 1)}, dim3(shrink_threads), 0, stream, rows, place,
            x, ldx, packed, tokens, ranks, u);
   } else {
-    launch(shrink<T, 4, 4, 1>, dim3(blocks_for(tokens, 4), blocks_for(ranks, 4)), dim3(shrink_threads), 0, stream, rows, place,
+    launch(shrink<T, 4, 4, 1>, Grid{blocks_for(tokens, 4), blocks_for(ranks, 4)}, dim3(shrink_threads), 0, stream, rows, place,
            x, ldx, packed, tokens, ranks, u);
   }
 }
@@ -272,12 +272,12 @@ void lora_shrink(cudaStream_t stream, const LoraRow<T>* rows, int place, const T
 template <class T, class Y>
 void lora_expand(cudaStream_t stream, const LoraRow<T>* rows, int place, const float* u, int64_t ranks, int64_t tokens,
                  int64_t width, Y* y, int64_t ldy) {
-  const unsigned columns = blocks_for(width, tile_columns);
+  const int64_t columns = blocks_for(width, tile_columns);
   if (tokens < shared_from) {
-    launch(expand<T, Y, 1>, dim3(blocks_for(tokens, 1), columns), dim3(expand_threads), 0, stream, rows, place, u, ranks,
+    launch(expand<T, Y, 1>, Grid{blocks_for(tokens, 1), columns}, dim3(expand_threads), 0, stream, rows, place, u, ranks,
            tokens, y, ldy);
   } else {
-    launch(expand<T, Y, 4>, dim3(blocks_for(tokens, 4), columns), dim3(expand_threads), 0, stream, rows, place, u, ranks,
+    launch(expand<T, Y, 4>, Grid{blocks_for(tokens, 4), columns}, dim3(expand_threads), 0, stream, rows, place, u, ranks,
            tokens, y, ldy);
   }
 }

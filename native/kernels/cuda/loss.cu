@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(threads) cross_entropy_kernel(const float* log
     sum *= expf(greatest - most);
     greatest = most;
     for (int i = 0; i < batch; ++i) {
-      for (int j = 0; j < N; ++j) sum += expf(values[i][j] - most);
+      for (int j = 0; j < N; ++j) sum += expf(values[i][j] - most) + 0.0f * values[i][j];  // see non_finite.h
     }
   }
   const float most = block_max(greatest, scratch);
@@ -69,9 +69,9 @@ void cross_entropy(cudaStream_t stream, float* logits, int64_t ld, int64_t rows,
   if (rows == 0) return;
   const bool packed = packable(logits, ld, vocab, 4) && (gradient == nullptr || packable(gradient, ldg, vocab, 4));
   by_packs<4>(packed, [&](auto n) {
-    launch(cross_entropy_kernel<T, n>, dim3(static_cast<unsigned>(rows)), dim3(threads), 0, stream, logits, ld, vocab, targets, gradient_scale, gradient, ldg, row_losses);
+    launch(cross_entropy_kernel<T, n>, Grid{rows}, dim3(threads), 0, stream, logits, ld, vocab, targets, gradient_scale, gradient, ldg, row_losses);
   });
-  launch(sum_losses_kernel, dim3(1), dim3(threads), 0, stream, row_losses, rows, loss);
+  launch(sum_losses_kernel, Grid{1}, dim3(threads), 0, stream, row_losses, rows, loss);
 }
 
 template void cross_entropy(cudaStream_t, float*, int64_t, int64_t, int64_t, const int32_t*, float, float*, int64_t, double*, float*);

@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(1024) rms_norm_kernel(const float* x, int64_t 
     load_floats(row + pack * N, more);
     for (int j = 0; j < N; ++j) squares += more[j] * more[j];
   }
-  const float r = 1.0f / sqrtf(block_sum(squares, scratch) / static_cast<float>(width) + eps);
+  const float r = norm_factor(1.0f / sqrtf(block_sum(squares, scratch) / static_cast<float>(width) + eps));
   if (threadIdx.x == 0 && inverse_rms != nullptr) inverse_rms[token] = r;
 
   const auto write = [&](int64_t pack, float (&of)[N]) {
@@ -110,7 +110,7 @@ template <class T>
 void rms_norm(cudaStream_t stream, const float* x, int64_t ldx, const float* w, float eps, int64_t tokens, int64_t width, T* y, int64_t ldy, float* inverse_rms) {
   const bool packed = packable(x, ldx, width, 4) && packable(w, width, width, 4) && packable(y, ldy, width, 4);
   by_packs<4>(packed, [&](auto n) {
-    launch(rms_norm_kernel<T, n>, dim3(static_cast<unsigned>(tokens)), dim3(threads_for(width / n)), 0, stream, x, ldx, w, eps, width, y, ldy, inverse_rms);
+    launch(rms_norm_kernel<T, n>, Grid{tokens}, dim3(threads_for(width / n)), 0, stream, x, ldx, w, eps, width, y, ldy, inverse_rms);
   });
 }
 
@@ -118,7 +118,7 @@ template <class T>
 void rms_norm_backward(cudaStream_t stream, const T* g, int64_t ldg, const float* x, int64_t ldx, const float* w, const float* inverse_rms, int64_t tokens, int64_t width, float* dx, int64_t lddx) {
   const bool packed = packable(g, ldg, width, 4) && packable(x, ldx, width, 4) && packable(w, width, width, 4) && packable(dx, lddx, width, 4);
   by_packs<4>(packed, [&](auto n) {
-    launch(rms_norm_backward_kernel<T, n>, dim3(static_cast<unsigned>(tokens)), dim3(threads_for(width / n)), 0, stream, g, ldg, x, ldx, w, inverse_rms, width, dx, lddx);
+    launch(rms_norm_backward_kernel<T, n>, Grid{tokens}, dim3(threads_for(width / n)), 0, stream, g, ldg, x, ldx, w, inverse_rms, width, dx, lddx);
   });
 }
 

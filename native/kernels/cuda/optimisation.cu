@@ -108,9 +108,9 @@ void sum_squares(cudaStream_t stream, const float* x, int64_t n, double* result,
   auto* partial = static_cast<double*>(scratch);
   const int64_t blocks = sum_blocks(n);
   by_packs<4>(aligned(x), [&](auto width) {
-    launch(square_kernel<width>, dim3(static_cast<unsigned>(blocks)), dim3(threads), 0, stream, x, n, partial);
+    launch(square_kernel<width>, Grid{blocks}, dim3(threads), 0, stream, x, n, partial);
   });
-  launch(sum_partials_kernel, dim3(1), dim3(threads), 0, stream, partial, static_cast<int>(blocks), result);
+  launch(sum_partials_kernel, Grid{1}, dim3(threads), 0, stream, partial, static_cast<int>(blocks), result);
 }
 
 template <class T>
@@ -118,7 +118,7 @@ void adamw(cudaStream_t stream, float* parameter, const float* gradient, float* 
   const bool packed = aligned(parameter) && aligned(gradient) && aligned(m) && aligned(v) && aligned(copy);
   by_packs<4>(packed, [&](auto width) {
     const int64_t wanted = n / width + n % width;
-    launch(adamw_kernel<T, width>, dim3(blocks_for(wanted, threads)), dim3(threads), 0, stream, parameter, gradient, m, v, n, update_of(settings), copy);
+    launch(adamw_kernel<T, width>, Grid{blocks_for(wanted, threads)}, dim3(threads), 0, stream, parameter, gradient, m, v, n, update_of(settings), copy);
   });
 }
 

@@ -37,17 +37,19 @@ inline void by_packs(bool packed, Body body) {
   }
 }
 
-// Threads along x share a row, y has the rows of a block. Rows are on the grid's x, the only one without a limit of 65,535.
+// Threads along x share a row, y has the rows of a block. Rows are on the grid's x, the only one without a limit of 65,535;
+// a row's packs are on its y and, where they are more than that holds, on its z.
 struct RowGrid {
-  dim3 grid, block;
+  Grid grid;
+  dim3 block;
 };
 
 inline RowGrid row_grid(int64_t rows, int64_t packs) {
   constexpr int64_t threads = 256;
-  const auto across = static_cast<unsigned>(std::min<int64_t>((packs + warp_size - 1) / warp_size * warp_size, threads));
-  if (across == 0) return {dim3(0), dim3(warp_size)};
-  const unsigned down = static_cast<unsigned>(threads) / across;
-  return {dim3(blocks_for(rows, down), blocks_for(packs, across)), dim3(across, down)};
+  const int64_t across = std::min<int64_t>((packs + warp_size - 1) / warp_size * warp_size, threads);
+  if (across == 0) return {{0}, dim3(warp_size)};
+  const int64_t down = threads / across, blocks = blocks_for(packs, across), layers = blocks_for(blocks, most_blocks_y);
+  return {{blocks_for(rows, down), blocks_for(blocks, layers), layers}, dim3(static_cast<unsigned>(across), static_cast<unsigned>(down))};
 }
 
 struct RowPlace {
@@ -55,7 +57,8 @@ struct RowPlace {
 };
 
 __device__ inline RowPlace row_place() {
-  return {int64_t{blockIdx.x} * blockDim.y + threadIdx.y, int64_t{blockIdx.y} * blockDim.x + threadIdx.x};
+  const int64_t across = int64_t{blockIdx.z} * gridDim.y + blockIdx.y;
+  return {int64_t{blockIdx.x} * blockDim.y + threadIdx.y, across * blockDim.x + threadIdx.x};
 }
 
 }  // namespace llama::cuda

@@ -25,14 +25,14 @@ __global__ void __launch_bounds__(tile* tile) multiply(Gemm::Product p) {
 template <class T, class C>
 void run(cudaStream_t stream, Gemm::Product p) {
   // A grid has fewer rows of blocks than a product may have.
-  constexpr int64_t most_rows = int64_t{65535} * tile;
+  const int64_t most_rows = most_blocks_y * tile;
   const int64_t rows = p.m;
   for (int64_t first = 0; first < rows; first += most_rows) {
     Gemm::Product part = p;
     part.m = first + most_rows < rows ? most_rows : rows - first;
     part.a = static_cast<const T*>(p.a) + (p.transpose_a ? first : first * p.lda);
     part.c = static_cast<C*>(p.c) + first * p.ldc;
-    launch(multiply<T, C>, dim3(blocks_for(p.n, tile), blocks_for(part.m, tile)), dim3(tile, tile), 0, stream, part);
+    launch(multiply<T, C>, Grid{blocks_for(p.n, tile), blocks_for(part.m, tile)}, dim3(tile, tile), 0, stream, part);
   }
 }
 

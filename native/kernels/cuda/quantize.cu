@@ -1,5 +1,7 @@
 #include "quantize.h"
 
+#include <cmath>
+
 #include "groups.h"
 
 namespace llama::cuda {
@@ -16,13 +18,17 @@ __global__ void __launch_bounds__(threads) int8_rows(const S* weights, int64_t c
   __shared__ float scratch[warp_size];
   const int64_t row = blockIdx.x;
   const S* from = weights + row * cols;
-  float largest = 0.0f;
+  float largest = 0.0f, overflow = 0.0f;  // overflow: not a number where a weight is not finite
   for (int64_t k = static_cast<int64_t>(threadIdx.x) * group_width; k < cols; k += threads * group_width) {
     float values[group_width];
     load_group(from + k, cols - k, packed, values);
-    for (const float value : values) largest = fmaxf(largest, fabsf(value));
+    for (const float value : values) {
+      largest = fmaxf(largest, fabsf(value));
+      overflow += 0.0f * value;
+    }
   }
   largest = block_max(largest, scratch);
+  overflow = block_sum(overflow, scratch);
   const float inverse = largest >= least_scaled ? 127.0f / largest : 0.0f;
   for (int64_t k = static_cast<int64_t>(threadIdx.x) * group_width; k < cols; k += threads * group_width) {
     float values[group_width];
@@ -41,7 +47,7 @@ __global__ void __launch_bounds__(threads) int8_rows(const S* weights, int64_t c
       }
     }
   }
-  if (threadIdx.x == 0) scales[row] = largest / 127.0f;
+  if (threadIdx.x == 0) scales[row] = overflow == 0.0f ? largest / 127.0f : NAN;
 }
 
 __device__ inline int nf4_code(float value) {
@@ -62,12 +68,14 @@ __global__ void __launch_bounds__(threads) four_bit_blocks(const S* weights, int
   float values[group_width];
   load_group(weights + first, count - first, packed && first + group_width <= count, values);
   // Compared, not fmaxf: among zeros the sign of the first stays, as in the reference.
-  float highest = 0.0f, lowest = 0.0f;
+  float highest = 0.0f, lowest = 0.0f, overflow = 0.0f;
   for (const float value : values) {
     if (value > highest) highest = value;
     if (value < lowest) lowest = value;
+    overflow += 0.0f * value;
   }
   for (int offset = 1; offset < 8; offset *= 2) {
+    overflow += __shfl_xor_sync(all_lanes, overflow, offset);
     const float high = __shfl_xor_sync(all_lanes, highest, offset), low = __shfl_xor_sync(all_lanes, lowest, offset);
     if (high > highest) highest = high;
     if (low < lowest) lowest = low;
@@ -83,7 +91,7 @@ __global__ void __launch_bounds__(threads) four_bit_blocks(const S* weights, int
     scale = extreme * -0.125f;
   }
   if (first >= count) return;
-  if (first % weights_per_scale == 0) scales[first / weights_per_scale] = scale;
+  if (first % weights_per_scale == 0) scales[first / weights_per_scale] = overflow == 0.0f ? scale : NAN;
   Pack<uint8_t, group_width / 2> group;
   for (int i = 0; i < group_width; i += 2) {
     const float even = values[i] * inverse, odd = values[i + 1] * inverse;
@@ -186,28 +194,28 @@ template <class S>
 void quantize(cudaStream_t stream, const S* weights, const QuantizedView& to, void* scratch) {
   if (to.kind == Quantization::int8) {
     const bool packed = groups_packable(weights, to.cols) && packable(to.codes, to.cols, to.cols, group_width);
-    launch(int8_rows<S>, dim3(static_cast<unsigned>(to.rows)), dim3(threads), 0, stream, weights, to.cols, packed, to.codes, to.scales);
+    launch(int8_rows<S>, Grid{to.rows}, dim3(threads), 0, stream, weights, to.cols, packed, to.codes, to.scales);
     return;
   }
   const int64_t count = to.rows * to.cols;
   const bool twice = to.double_quantized();
   float* scales = twice ? static_cast<float*>(scratch) : to.scales;
   const auto kernel = to.kind == Quantization::nf4 ? four_bit_blocks<S, Quantization::nf4> : four_bit_blocks<S, Quantization::int4>;
-  launch(kernel, dim3(blocks_for(count, threads * group_width)), dim3(threads), 0, stream, weights, count, groups_packable(weights, 8), to.codes, scales);
+  launch(kernel, Grid{blocks_for(count, threads * group_width)}, dim3(threads), 0, stream, weights, count, groups_packable(weights, 8), to.codes, scales);
   if (!twice) return;
-  launch(mean_of, dim3(1), dim3(mean_threads), 0, stream, scales, to.blocks(), to.scale_offset);
-  launch(quantize_scales, dim3(blocks_for(to.blocks(), threads)), dim3(threads), 0, stream, scales, to.blocks(), to.scale_offset, to.scale_codes, to.nested_scales);
+  launch(mean_of, Grid{1}, dim3(mean_threads), 0, stream, scales, to.blocks(), to.scale_offset);
+  launch(quantize_scales, Grid{blocks_for(to.blocks(), threads)}, dim3(threads), 0, stream, scales, to.blocks(), to.scale_offset, to.scale_codes, to.nested_scales);
 }
 
 template <class T>
 void dequantize(cudaStream_t stream, const QuantizedView& matrix, T* weights) {
   if (matrix.kind == Quantization::int8) {
     const bool packed = groups_packable(weights, matrix.cols) && packable(matrix.codes, matrix.cols, matrix.cols, group_width);
-    launch(dequantize_rows<T>, dim3(static_cast<unsigned>(matrix.rows)), dim3(threads), 0, stream, matrix, packed, weights);
+    launch(dequantize_rows<T>, Grid{matrix.rows}, dim3(threads), 0, stream, matrix, packed, weights);
     return;
   }
   const int64_t count = matrix.rows * matrix.cols;
-  launch(dequantize_blocks<T>, dim3(blocks_for(count, threads * group_width)), dim3(threads), 0, stream, matrix, count, groups_packable(weights, 8), weights);
+  launch(dequantize_blocks<T>, Grid{blocks_for(count, threads * group_width)}, dim3(threads), 0, stream, matrix, count, groups_packable(weights, 8), weights);
 }
 
 template void quantize(cudaStream_t, const float*, const QuantizedView&, void*);

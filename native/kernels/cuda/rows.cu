@@ -39,8 +39,8 @@ __global__ void rope_kernel(T* x, int64_t ldx, int heads, int half, const int32_
     load_floats(at + half, b);
     for (int i = 0; i < N; ++i) {
       const float cos = turns[2 * i], sin = sign * turns[2 * i + 1];
-      turned_a[i] = a[i] * cos - b[i] * sin;
-      turned_b[i] = b[i] * cos + a[i] * sin;
+      turned_a[i] = finite_in<T>(a[i] * cos - b[i] * sin);
+      turned_b[i] = finite_in<T>(b[i] * cos + a[i] * sin);
     }
     store_floats(at, turned_a);
     store_floats(at + half, turned_b);
@@ -145,7 +145,7 @@ void rope(cudaStream_t stream, T* x, int64_t ldx, int64_t tokens, int heads, int
     const int across = half / n, most = std::max(1, 256 / across);
     const int rounds = (heads + most - 1) / most, down = (heads + rounds - 1) / rounds;  // as many heads in every round
     const dim3 block(static_cast<unsigned>(across), static_cast<unsigned>(down));
-    launch(rope_kernel<T, n>, dim3(static_cast<unsigned>(tokens)), block, 0, stream, x, ldx, heads, half, positions, cos_sin, inverse ? -1.0f : 1.0f);
+    launch(rope_kernel<T, n>, Grid{tokens}, block, 0, stream, x, ldx, heads, half, positions, cos_sin, inverse ? -1.0f : 1.0f);
   });
 }
 

@@ -12,7 +12,8 @@ namespace {
 constexpr uint64_t bad = ~uint64_t{0};  // above every key
 
 // Penalises every distinct token of the history once, then forbids. Who first sets a token's bit has the token for itself.
-__device__ void apply_lists(float* scores, int64_t vocab, const DrawSettings& settings, uint32_t* bitmap) {
+// Returns how many tokens this thread has forbidden, not counting those whose score was -infinity before.
+__device__ int apply_lists(float* scores, int64_t vocab, const DrawSettings& settings, uint32_t* bitmap) {
   const int64_t stride = blockDim.x;
   const float penalty = settings.repetition_penalty;
   if (penalty != 1) {
@@ -26,8 +27,13 @@ __device__ void apply_lists(float* scores, int64_t vocab, const DrawSettings& se
     }
     __syncthreads();
   }
-  for (int64_t i = threadIdx.x; i < settings.forbidden_count; i += stride) scores[settings.forbidden[i]] = -INFINITY;
+  int forbidden = 0;
+  for (int64_t i = threadIdx.x; i < settings.forbidden_count; i += stride) {
+    const float before = atomicExch(&scores[settings.forbidden[i]], -INFINITY);
+    if (before != -INFINITY) forbidden += before < INFINITY ? 1 : -1;  // of one that is not finite too few are counted
+  }
   __syncthreads();
+  return forbidden;
 }
 
 __device__ uint64_t warp_best(uint64_t rank) {
@@ -35,23 +41,34 @@ __device__ uint64_t warp_best(uint64_t rank) {
   return rank;
 }
 
+__device__ int warp_count(int count) {
+  for (int offset = warp_size / 2; offset > 0; offset /= 2) count += __shfl_xor_sync(all_lanes, count, offset);
+  return count;
+}
+
 // Divides by the temperature and finds the best: its key above, the complement of its token below, so that the lowest token
-// wins a tie; `bad` where a score is infinite or not a number.
-__device__ uint64_t scale_and_find_best(float* scores, int64_t vocab, float temperature) {
+// wins a tie; `bad` where a score is infinite or not a number, which one of -infinity is unless it was forbidden: `forbidden`
+// says of how many this thread knows.
+__device__ uint64_t scale_and_find_best(float* scores, int64_t vocab, float temperature, int forbidden) {
   __shared__ uint64_t warps[warp_size];
+  __shared__ int unexplained[warp_size];
   const bool scaled = temperature != 0 && temperature != 1;
   uint64_t best = 0;
   each_candidate({scores, nullptr, static_cast<int>(vocab)}, [&](int token, float score) {
     const bool fine = score < INFINITY;
+    if (score == -INFINITY) --forbidden;
     if (scaled) scores[token] = score /= temperature;
     const uint64_t rank = (static_cast<uint64_t>(key_of(score)) << 32) | ~static_cast<uint32_t>(token);
     best = max(best, fine ? rank : bad);
   });
   const int lane = static_cast<int>(threadIdx.x) % warp_size, warp = static_cast<int>(threadIdx.x) / warp_size;
   best = warp_best(best);
-  if (lane == 0) warps[warp] = best;
+  forbidden = warp_count(forbidden);
+  if (lane == 0) warps[warp] = best, unexplained[warp] = forbidden;
   __syncthreads();
-  return warp_best(warps[lane < static_cast<int>(blockDim.x) / warp_size ? lane : 0]);
+  const bool any = lane < static_cast<int>(blockDim.x) / warp_size;
+  best = warp_best(any ? warps[lane] : 0);
+  return warp_count(any ? unexplained[lane] : 0) == 0 ? best : bad;
 }
 
 // ---- the list: the best of a large row, few enough for shared memory
@@ -204,8 +221,8 @@ __global__ void __launch_bounds__(1024) sample_kernel(float* logits, int64_t ld,
   LLAMA_SHARED(uint32_t, bitmap);
   const DrawSettings& settings = all_settings[blockIdx.x];
   float* scores = logits + blockIdx.x * ld;
-  apply_lists(scores, vocab, settings, bitmap);
-  const uint64_t best = scale_and_find_best(scores, vocab, settings.temperature);
+  const int forbidden = apply_lists(scores, vocab, settings, bitmap);
+  const uint64_t best = scale_and_find_best(scores, vocab, settings.temperature, forbidden);
   const auto key = static_cast<uint32_t>(best >> 32);
   int32_t token = static_cast<int32_t>(~static_cast<uint32_t>(best));
   if (best == bad || key <= key_of_minus_infinity) {
@@ -221,7 +238,7 @@ __global__ void __launch_bounds__(1024) sample_kernel(float* logits, int64_t ld,
 void sample(cudaStream_t stream, float* logits, int64_t ld, int64_t rows, int64_t vocab, const DrawSettings* settings, int32_t* tokens) {
   const int64_t threads = std::clamp<int64_t>((vocab / 16 + warp_size - 1) / warp_size * warp_size, 128, 1024);
   const size_t bitmap = static_cast<size_t>((vocab + 31) / 32) * sizeof(uint32_t);
-  launch(sample_kernel, dim3(static_cast<unsigned>(rows)), dim3(static_cast<unsigned>(threads)), std::max(bitmap, sizeof(DrawMemory)), stream, logits, ld, vocab, settings, tokens);
+  launch(sample_kernel, Grid{rows}, dim3(static_cast<unsigned>(threads)), std::max(bitmap, sizeof(DrawMemory)), stream, logits, ld, vocab, settings, tokens);
 }
 
 }  // namespace llama::cuda

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "../aligned_buffer.h"
+#include "../non_finite.h"
 #include "../storage.h"
 #include "reference_ops.h"
 
@@ -24,8 +25,10 @@ class PlainCache final : public KvCache {
   void store(int64_t at, float x) {
     if (type == StorageType::f32) {
       static_cast<float*>(values.data())[at] = x;
+    } else if (type == StorageType::f16) {
+      static_cast<uint16_t*>(values.data())[at] = f16_from_f32(finite_or_nan(f32_from_f16(f16_from_f32(x))));
     } else {
-      static_cast<uint16_t*>(values.data())[at] = f16_from_f32(x);
+      static_cast<uint16_t*>(values.data())[at] = bf16_from_f32(finite_or_nan(f32_from_bf16(bf16_from_f32(x))));
     }
   }
 };
@@ -39,7 +42,7 @@ double attend_query(const AttentionShape& shape, const float* q, int64_t first, 
   for (int64_t j = first; j <= last; ++j) {
     double dot = 0;
     for (int i = 0; i < shape.head_dim; ++i) dot += static_cast<double>(q[i]) * key(j, i);
-    scores[j - first] = dot * shape.scale;
+    scores[j - first] = static_cast<float>(dot * shape.scale);  // as wide as elsewhere: past it is infinite
     most = std::max(most, scores[j - first]);
   }
   double total = 0;

@@ -11,7 +11,7 @@ double ReferenceOps::cross_entropy_in_place(float* logits, int64_t ld, int64_t r
     float* z = logits + row * ld;
     const double most = *std::max_element(z, z + vocab);
     double total = 0;
-    for (int64_t i = 0; i < vocab; ++i) total += std::exp(z[i] - most);
+    for (int64_t i = 0; i < vocab; ++i) total += std::exp(z[i] - most) + 0.0 * z[i];  // see non_finite.h
     loss += most + std::log(total) - z[targets[row]];
     for (int64_t i = 0; i < vocab; ++i) {
       const double p = std::exp(z[i] - most) / total;

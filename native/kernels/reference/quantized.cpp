@@ -12,12 +12,13 @@ void quantize_rows(const float* weights, QuantizedMatrix& to) {
     const float* from = weights + row * to.cols;
     float largest = 0;
     for (int64_t k = 0; k < to.cols; ++k) largest = std::fmax(largest, std::fabs(from[k]));
+    const bool is_finite = std::all_of(from, from + to.cols, [](float weight) { return std::isfinite(weight); });
     const float inverse = largest >= least_scaled ? 127.0f / largest : 0.0f;
     for (int64_t k = 0; k < to.cols; ++k) {
       const float code = std::fmin(127.0f, std::fmax(-127.0f, std::rint(from[k] * inverse)));
       to.codes[static_cast<size_t>(row * to.cols + k)] = static_cast<uint8_t>(static_cast<int8_t>(code));
     }
-    to.scales[static_cast<size_t>(row)] = largest / 127.0f;
+    to.scales[static_cast<size_t>(row)] = is_finite ? largest / 127.0f : NAN;
   }
 }
 
@@ -44,6 +45,8 @@ void quantize_block(const float* from, int64_t count, int64_t block, QuantizedMa
     inverse = std::fabs(extreme) >= least_scaled ? -8.0f / extreme : 0.0f;
     to.scales[static_cast<size_t>(block)] = extreme * -0.125f;
   }
+  const bool is_finite = std::all_of(from, from + count, [](float weight) { return std::isfinite(weight); });
+  if (!is_finite) to.scales[static_cast<size_t>(block)] = NAN;
   for (int64_t i = 0; i < (count + 1) / 2 * 2; ++i) {
     const float scaled = i < count ? from[i] * inverse : 0.0f;
     const int code = to.kind == Quantization::nf4 ? code_of(scaled, nf4_midpoints)

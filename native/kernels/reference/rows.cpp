@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "../dropout.h"
+#include "../non_finite.h"
 #include "../storage.h"
 #include "reference_ops.h"
 
@@ -36,9 +37,9 @@ void ReferenceOps::rms_norm(const float* x, int64_t ldx, const float* w, float e
       const float* row = x + t * ldx;
       double squares = 0;
       for (int64_t i = 0; i < width; ++i) squares += static_cast<double>(row[i]) * row[i];
-      const auto r = static_cast<float>(1.0 / std::sqrt(squares / width + eps));
-      for (int64_t i = 0; i < width; ++i) y[t * ldy + i] = row[i] * r * w[i];
-      if (inverse_rms != nullptr) inverse_rms[t] = r;
+      const auto r = static_cast<float>(1.0 / std::sqrt(static_cast<float>(squares) / static_cast<double>(width) + eps));
+      for (int64_t i = 0; i < width; ++i) y[t * ldy + i] = row[i] * norm_factor(r) * w[i];
+      if (inverse_rms != nullptr) inverse_rms[t] = norm_factor(r);
     }
   });
 }
@@ -69,8 +70,8 @@ void ReferenceOps::rope(float* x, int64_t ldx, int64_t tokens, int heads, int he
         for (int i = 0; i < half; ++i) {
           const float cos = angles[2 * i], sin = inverse ? -angles[2 * i + 1] : angles[2 * i + 1];
           const float a = first[i], b = second[i];
-          first[i] = a * cos - b * sin;
-          second[i] = b * cos + a * sin;
+          first[i] = finite_or_nan(a * cos - b * sin);
+          second[i] = finite_or_nan(b * cos + a * sin);
         }
       }
     }

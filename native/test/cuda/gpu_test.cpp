@@ -262,9 +262,9 @@ void test_recordings() {
   const auto body = [&](float amount) {
     return [&, amount] {
       ++runs;
-      launch(add_to, dim3(3), dim3(32), 0, gpu.stream(), values, count, amount);
+      launch(add_to, Grid{3}, dim3(32), 0, gpu.stream(), values, count, amount);
       gpu.copy(copy, values, count * 4);
-      launch(add_to, dim3(3), dim3(32), 0, gpu.stream(), values, count, 100.0f);
+      launch(add_to, Grid{3}, dim3(32), 0, gpu.stream(), values, count, 100.0f);
     };
   };
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../../kernels/engine_error.h"
@@ -103,6 +104,19 @@ class Checkpoint {
     write();
   }
 
+  std::vector<std::string> names() const {
+    std::vector<std::string> all;
+    for (const auto& [tensor, values] : tensors_) all.push_back(tensor);
+    return all;
+  }
+
+  // Returns what was there.
+  float replace(const std::string& tensor, int64_t at, float value) {
+    const float before = std::exchange(tensors_.at(tensor).at(static_cast<size_t>(at)), value);
+    write();
+    return before;
+  }
+
   ModelOptions options() const { return {config_, sources_, -1, nullptr}; }
 
  private:
@@ -191,13 +205,13 @@ AdapterSource random_adapter(const LlamaConfig& config, std::vector<Linear> line
 const std::vector<Linear> all_linears = {Linear::q, Linear::k, Linear::v, Linear::o, Linear::gate, Linear::up, Linear::down};
 const LoadProgress quiet{[](double) {}, [] { return false; }};
 
-std::vector<int32_t> random_tokens(int64_t n) {
+inline std::vector<int32_t> random_tokens(int64_t n) {
   std::vector<int32_t> tokens(static_cast<size_t>(n));
   for (int32_t& token : tokens) token = static_cast<int32_t>(generator() % 97);
   return tokens;
 }
 
-PackedBatch random_batch(const std::vector<int>& lengths) {
+inline PackedBatch random_batch(const std::vector<int>& lengths) {
   PackedBatch batch;
   batch.offsets = {0};
   for (const int length : lengths) {
@@ -210,7 +224,7 @@ PackedBatch random_batch(const std::vector<int>& lengths) {
   return batch;
 }
 
-Floats flat(const std::vector<ModuleTensors>& modules) {
+inline Floats flat(const std::vector<ModuleTensors>& modules) {
   Floats all;
   for (const ModuleTensors& module : modules) {
     all.insert(all.end(), module.a.begin(), module.a.end());

@@ -7,6 +7,7 @@
 
 #include "../../kernels/cuda/dropout.h"
 #include "../../kernels/cuda/norm.h"
+#include "../../kernels/cuda/packs.h"
 #include "../../kernels/cuda/philox.h"
 #include "../../kernels/cuda/rows.h"
 #include "../../kernels/dropout.h"
@@ -316,6 +317,42 @@ void test_all() {
   test_rope<T>(2, 300, 0, false);
 }
 
+// Rows of so many elements that their packs are more blocks than a grid has in y: 70 million, as the parameters of a large
+// adapter are when they are rounded.
+void test_grid_limits() {
+  current = "grid limits";
+  for (const int64_t packs : {int64_t{1}, int64_t{65535} * 256, int64_t{65535} * 256 + 1, int64_t{1} << 30, int64_t{1} << 38}) {
+    for (const int64_t rows : {int64_t{1}, int64_t{1} << 20}) {
+      const auto [grid, block] = cuda::row_grid(rows, packs);
+      const dim3 blocks = cuda::checked(grid);
+      const std::string what = std::to_string(rows) + " x " + std::to_string(packs) + " packs";
+      expect(int64_t{blocks.x} * block.y >= rows && int64_t{blocks.y} * blocks.z * block.x >= packs, what + " have a thread each");
+    }
+  }
+  for (const cuda::Grid& grid : {cuda::Grid{int64_t{1} << 31}, cuda::Grid{1, 65536}, cuda::Grid{1, 1, 65536}, cuda::Grid{(int64_t{1} << 32) + 1}}) {
+    std::string message;
+    try {
+      cuda::checked(grid);
+    } catch (const EngineError& error) {
+      message = error.what();
+    }
+    expect(message.find(std::to_string(grid.x) + " x " + std::to_string(grid.y)) != std::string::npos, "a launch beyond a grid's limits is refused by its size");
+  }
+#if defined(LLAMA_CUDA_EMULATED)
+  // The same with a grid of three blocks in y, so that it takes thousands of threads and not millions.
+  emulated::most_blocks_y = 3;
+  for (const Shape& shape : {Shape{1, 7777, 0, false}, Shape{2, 4097, 1, false}, Shape{3, 8200, 8, true}}) {
+    test_add_and_cast<float>(shape);
+    test_add_and_cast<Bf16>(shape);
+    test_swiglu<Half>(shape);
+    test_dropout<Bf16>(shape);
+    test_embed<float>(shape);
+    test_moved_rows(shape);
+  }
+  emulated::most_blocks_y = 65535;
+#endif
+}
+
 }  // namespace
 
 int main() {
@@ -337,6 +374,7 @@ int main() {
   current = "wide";
   test_rms_norm<Bf16>({1, 16384 + 400, 0, false});
   test_rms_norm<Half>({1, 4096 + 333, 0, false});
+  test_grid_limits();
   // No rows at all.
   test_rms_norm<float>({0, 8, 0, false});
   return report();

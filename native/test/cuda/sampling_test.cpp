@@ -116,13 +116,13 @@ Row random_row(int64_t vocab, Kind kind) {
   Row row;
   const float scale = kind == Kind::flat ? 0.01f : kind == Kind::steep ? 12.0f : 2.5f;
   std::normal_distribution<float> normal(kind == Kind::flat ? 20.0f : 0.0f, scale);
+  const int64_t allowed = random_int(0, vocab - 1);
   for (int64_t i = 0; i < vocab; ++i) {
     float logit = kind == Kind::equal ? -3.25f : normal(generator);
     if (kind == Kind::tied) logit = std::round(logit * 2) / 2;  // both zeros, too
-    if (kind == Kind::holes && random_int(0, 2) > 0) logit = -INFINITY;
+    if (kind == Kind::holes && i != allowed && random_int(0, 2) > 0) row.sampling.forbidden.push_back(static_cast<int32_t>(i));
     row.logits.push_back(logit);
   }
-  if (kind == Kind::holes) row.logits[static_cast<size_t>(random_int(0, vocab - 1))] = 1;
   for (int64_t i = random_int(0, 40); i > 0; --i) row.history.push_back(static_cast<int32_t>(random_int(0, vocab - 1)));
   if (!row.history.empty()) row.history.insert(row.history.end(), 3, row.history.back());
   const float temperatures[] = {0, 0.3f, 0.7f, 1, 1, 1.9f};
@@ -135,7 +135,7 @@ Row random_row(int64_t vocab, Kind kind) {
   s.repetition_penalty = random_int(0, 1) == 0 ? 1 : 1.3f;
   s.seed = (uint64_t{generator()} << 32) | generator();
   s.index = (uint64_t{generator()} << 32) | generator();
-  if (random_int(0, 2) == 0) s.forbidden = {static_cast<int32_t>(vocab - 1), 0, static_cast<int32_t>(vocab - 1)};
+  if (kind != Kind::holes && random_int(0, 2) == 0) s.forbidden = {static_cast<int32_t>(vocab - 1), 0, static_cast<int32_t>(vocab - 1)};
   return row;
 }
 
@@ -188,14 +188,18 @@ void test_no_token() {
     const auto last = static_cast<size_t>(vocab - 1);
     test_rows(with(vocab, [&](Row& row) { row.logits[last] = NAN; }), "not a number");
     test_rows(with(vocab, [&](Row& row) { row.logits[last] = INFINITY; }), "infinite");
-    test_rows(with(vocab, [&](Row& row) { row.logits.assign(row.logits.size(), -INFINITY); }), "nothing allowed");
+    test_rows(with(vocab, [&](Row& row) { row.logits[last] = -INFINITY; }), "minus infinite");
+    test_rows(with(vocab, [&](Row& row) { row.logits.assign(row.logits.size(), -INFINITY); }), "all minus infinite");
     test_rows(with(vocab, [&](Row& row) {
                 row.sampling.forbidden.resize(row.logits.size());
                 std::iota(row.sampling.forbidden.begin(), row.sampling.forbidden.end(), 0);
               }),
               "everything forbidden");
   }
-  test_rows(with(300, [&](Row& row) { row.logits[7] = NAN, row.sampling.forbidden = {7}; }), "not a number, but forbidden");
+  for (const float overflow : {NAN, INFINITY, -INFINITY}) {
+    test_rows(with(300, [&](Row& row) { row.logits[7] = overflow, row.sampling.forbidden = {7}; }), "not finite, and forbidden");
+    test_rows(with(300, [&](Row& row) { row.logits[7] = overflow, row.sampling.forbidden = {8, 9, 8}; }), "not finite, and others forbidden");
+  }
 }
 
 // The tokens of rows that differ in the draw's index only; `wanted` says which random numbers.

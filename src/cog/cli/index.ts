@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { CommanderError } from "commander";
 import { isCodedError } from "../../errors/index.ts";
+import { asCalled } from "./called-as.ts";
 import { Failure } from "./failure.ts";
 import { program } from "./program.ts";
 import { print, say } from "./terminal.ts";
@@ -13,12 +14,17 @@ export async function main(argv: readonly string[]): Promise<number> {
   // A reader that has seen enough (`cog predict … | head`) ends the command; that is no error.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
   try {
-    await program(version).parseAsync(argv, { from: "user" });
+    await program(version).parseAsync(wanted(argv), { from: "user" });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError && error.code === "commander.helpDisplayed") await explainInputs(argv);
     return report(error);
   }
+}
+
+/** A bare `cog` asks what there is: that is help, and no mistake. */
+function wanted(argv: readonly string[]): string[] {
+  return argv.every((word) => word === "--debug" || word === "--no-color") ? [...argv, "--help"] : [...argv];
 }
 
 /** `--help` of a run lists the model's own inputs too. */
@@ -31,13 +37,13 @@ async function explainInputs(argv: readonly string[]): Promise<void> {
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode;
   if (error instanceof Failure) {
-    if (error.message !== "") say(error.message);
-    if (error.hint) say(error.hint);
+    if (error.message !== "") say(asCalled(error.message));
+    if (error.hint) say(asCalled(error.hint));
     return error.exitCode;
   }
   if (isCodedError(error)) {
-    say(`error [${error.code}]: ${error.message}`);
-    if (error.hint) say(error.hint);
+    say(asCalled(`error [${error.code}]: ${error.message}`));
+    if (error.hint) say(asCalled(error.hint));
     return 1;
   }
   say(error instanceof Error ? error.stack : String(error));

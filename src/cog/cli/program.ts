@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { Failure } from "./failure.ts";
 import type { RunOptions } from "./run/run.ts";
+import { quoted } from "./shell.ts";
 
 const configHelp = "The project's configuration (default: cog.yaml here or in a folder above)";
 
@@ -14,10 +15,8 @@ export function program(version: string): Command {
     .exitOverride();
 
   runOptions(cog.command("predict").alias("run"), "Run one prediction")
-    .addOption(new Option("--json <text>", "Inputs as a JSON object: text, @file, or - for standard input"))
     .option("--stream", "Print the output as it comes")
     .option("-o, --output <path>", "Write the output to this file or folder")
-    .option("--setup-timeout <seconds>", "Limit for the model's setup", seconds, 300)
     .option("--use-replicate-token", "Hand REPLICATE_API_TOKEN to the model in the request's context")
     .action((target: string | undefined, options: RunFlags) => run("predict", target, options, cog));
 
@@ -82,6 +81,7 @@ interface RunFlags {
   stream?: boolean;
   useReplicateToken?: boolean;
   setupTimeout?: number;
+  token?: string;
   file?: string;
 }
 
@@ -92,6 +92,9 @@ function runOptions(command: Command, description: string): Command {
     .option("-i, --input <name=value>", "Input; name=@file sends a file (repeatable)", collect)
     .option("-e, --env <NAME=value>", "Variable for the model (repeatable)", collect)
     .option("-f, --file <path>", configHelp)
+    .option("--json <text>", "Inputs as a JSON object: text, @file, or - for standard input")
+    .option("--token <token>", "What the server asks for (default: the variable COG_AUTH_TOKEN)")
+    .option("--setup-timeout <seconds>", "Limit for the model's setup", seconds, 300)
     .addOption(new Option("--gpus <devices>", "Accepted for compatibility; a local model sees all devices").hideHelp());
 }
 
@@ -110,10 +113,15 @@ function buildOptions(command: Command): Command {
 
 async function run(mode: RunOptions["mode"], target: string | undefined, flags: RunFlags, cog: Command): Promise<void> {
   const url = address(target);
+  if (url === undefined && flags.token !== undefined)
+    throw new Failure("--token is for a server at an address; the model of this folder needs none");
+  if (url !== undefined && (flags.env !== undefined || flags.file !== undefined))
+    throw new Failure(`${flags.env ? "--env" : "--file"} is for the model of this folder; ${url} has its own`);
   const { runModel } = await import("./run/run.ts");
   await runModel({
     mode,
     url,
+    token: flags.token ?? (process.env.COG_AUTH_TOKEN || undefined),
     input: flags.input ?? [],
     json: flags.json,
     output: flags.output,
@@ -131,7 +139,7 @@ function address(target: string | undefined): string | undefined {
   if (target === undefined || /^https?:\/\//.test(target)) return target;
   if (target.includes("=")) throw new Failure(`Invalid image name '${target}'. Did you forget \`-i\`?`);
   throw new Failure(`${target}: this command runs the model of the current folder, or one at an address`, {
-    hint: `An image: docker run -d -p 5000:5000 ${target}, then cog predict http://localhost:5000`,
+    hint: `An image: \`docker run -d -p 5000:5000 ${quoted(target)}\`, then \`cog predict http://localhost:5000\``,
   });
 }
 

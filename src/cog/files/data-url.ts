@@ -26,9 +26,12 @@ export function readDataUrl(url: string): DataUrl {
 
 function base64(text: string): Buffer {
   const plain = text.includes("%") ? decoded(text) : text;
-  // Buffer.from skips what is no base64 and would give a damaged file.
+  // Buffer.from takes anything and would give a damaged file.
   if (!/^[A-Za-z0-9+/_\-\s]*={0,2}\s*$/.test(plain)) {
     throw new CodedError("INPUT_FILE", "the data URL holds characters that are not base64");
+  }
+  if (plain.replace(/\s/g, "").length % 4 !== 0) {
+    throw new CodedError("INPUT_FILE", "the base64 of the data URL is cut off, or lacks its padding with =");
   }
   return Buffer.from(plain, "base64");
 }

@@ -5,9 +5,18 @@ import { extname, join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { CodedError } from "../../errors/index.ts";
+import { extensionFor } from "../media-types.ts";
 import { readDataUrl } from "./data-url.ts";
-import { extensionFor } from "./media-types.ts";
+import type { LocalFiles } from "./local-files.ts";
 import type { Fetch } from "./network.ts";
+import { inParallel } from "./parallel.ts";
+
+/** What a server shares with the process that started it. */
+export interface LocalWays {
+  readonly files: LocalFiles;
+  /** For the addresses that it names. */
+  readonly fetch: Fetch;
+}
 
 export interface InputFileOptions {
   /** Made when the first file comes. */
@@ -16,10 +25,11 @@ export interface InputFileOptions {
   readonly userAgent: string | null;
   readonly maxBytes: number;
   readonly signal: AbortSignal;
+  readonly local: LocalWays | null;
 }
 
 /** Downloads at the same time, per prediction. */
-const parallel = 8;
+const mostDownloads = 8;
 /** Of a file's name, in bytes. */
 const longestName = 200;
 
@@ -59,11 +69,7 @@ export async function fetchInputFiles(
       });
     }
   }
-  let next = 0;
-  const work = async () => {
-    while (next < jobs.length) await jobs[next++]!();
-  };
-  await Promise.all(Array.from({ length: Math.min(parallel, jobs.length) }, work));
+  await inParallel(jobs, mostDownloads);
   return { input: result, names };
 }
 
@@ -73,9 +79,11 @@ async function fetchFile(
   options: InputFileOptions,
 ): Promise<{ path: string; name: string }> {
   try {
+    const local = options.local?.files.find(url);
+    if (local?.path !== undefined) return local;
+    if (local !== undefined) return await download(local.url, { ...options, fetch: options.local!.fetch });
     // The scheme's letter case does not matter; the rest of a URL may be megabytes long.
     const scheme = /^(data|https?):/i.exec(url.slice(0, 8))?.[1]?.toLowerCase();
-    await mkdir(options.folder, { recursive: true, mode: 0o700 });
     if (scheme === "data") return await writeDataUrl(url, options);
     if (scheme !== undefined) return await download(url, options);
   } catch (error) {
@@ -86,6 +94,7 @@ async function fetchFile(
 
 async function writeDataUrl(url: string, { folder }: InputFileOptions): Promise<{ path: string; name: string }> {
   const { mediaType, name, bytes } = readDataUrl(url);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   const plain = `file${extensionFor(mediaType)}`;
   const path = join(folder, randomPrefix() + plain);
   await writeFile(path, bytes);
@@ -106,6 +115,7 @@ async function download(url: string, options: InputFileOptions): Promise<{ path:
     throw new Error(`the server answered with status ${answer.status}`);
   }
   const name = nameOf(url);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   const path = join(folder, randomPrefix() + shortened(name));
   let total = 0;
   const meter = new Transform({
@@ -131,8 +141,8 @@ function nameOf(url: string): string {
   } catch {
     // Kept as it is.
   }
-  // A decoded slash or NUL must not become part of a path.
-  name = name.split("/").at(-1)!.replaceAll("\0", "");
+  // As Cog: a decoded slash or NUL must not become part of a path.
+  name = name.replace(/[/\0]/g, "_");
   return name === "" || name === "." || name === ".." ? "file" : name;
 }
 

@@ -1,49 +1,7 @@
 import { lookup as lookupAddress } from "node:dns";
-import { BlockList, isIP, type LookupFunction } from "node:net";
-import { Agent, type Dispatcher, request } from "undici";
-
-/** Loopback, private, link-local (cloud metadata), multicast and other addresses no client of ours may reach through us. */
-const refused = new BlockList();
-for (const [address, prefix] of [
-  ["0.0.0.0", 8],
-  ["10.0.0.0", 8],
-  ["100.64.0.0", 10],
-  ["127.0.0.0", 8],
-  ["169.254.0.0", 16],
-  ["172.16.0.0", 12],
-  ["192.0.0.0", 24],
-  ["192.0.2.0", 24],
-  ["192.88.99.0", 24],
-  ["192.168.0.0", 16],
-  ["198.18.0.0", 15],
-  ["198.51.100.0", 24],
-  ["203.0.113.0", 24],
-  ["224.0.0.0", 3],
-] as const) {
-  refused.addSubnet(address, prefix, "ipv4");
-}
-for (const [address, prefix] of [
-  // Addresses that hold an IPv4 address, which may be any of those above.
-  ["::", 96],
-  ["64:ff9b::", 96],
-  ["64:ff9b:1::", 48],
-  ["2001::", 32],
-  ["2002::", 16],
-  ["2001:db8::", 32],
-  ["fc00::", 7],
-  ["fe80::", 10],
-  ["fec0::", 10],
-  ["ff00::", 8],
-] as const) {
-  refused.addSubnet(address, prefix, "ipv6");
-}
-
-export function isPublicAddress(address: string): boolean {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  const plain = mapped ?? address;
-  if (/^::ffff:/i.test(plain)) return false;
-  return !refused.check(plain, isIP(plain) === 6 ? "ipv6" : "ipv4");
-}
+import { isIP, type LookupFunction } from "node:net";
+import { type Dispatcher, request } from "undici";
+import { connections } from "../../network/proxy.ts";
 
 /** The address that was checked is the one that is connected to: the check is inside the connection's own lookup. */
 function lookupAmong(isAllowed: AddressTest): LookupFunction {
@@ -63,10 +21,12 @@ function lookupAmong(isAllowed: AddressTest): LookupFunction {
 export class RefusedUrl extends Error {}
 
 function refusal(host: string): RefusedUrl {
-  return new RefusedUrl(`${host} is not a public address`);
+  return new RefusedUrl(`${host} is not a public address; the server reaches it with COG_ALLOW_PRIVATE_NETWORK=1`);
 }
 
 export type AddressTest = (address: string) => boolean;
+
+export const anywhere: AddressTest = () => true;
 
 export type Fetch = (url: string, options: FetchOptions) => Promise<FetchResult>;
 
@@ -89,21 +49,35 @@ const mostRedirects = 10;
 /** To the first byte and between bytes. */
 const silenceMs = 10_000;
 
+export interface FetchRules {
+  readonly isAllowed: AddressTest;
+  /** Names the proxies. */
+  readonly env: NodeJS.ProcessEnv;
+  /** The host of the address itself may be anywhere; where it redirects to is checked as ever. */
+  readonly trustsNamed?: boolean;
+  readonly silenceMs?: number;
+}
+
 /**
- * Requests to addresses that a client named. Redirects are followed here, so that each target is checked.
+ * Requests to addresses that a client named. Redirects are followed here, so that each target is checked. A name that a
+ * proxy resolves is left to the proxy; an address in digits is checked in any case.
  * Throws for other schemes, refused addresses and all that goes wrong on the wire.
  */
-export function createFetch(options: { isAllowed: AddressTest; silenceMs?: number }): Fetch & { close(): void } {
-  const { isAllowed } = options;
-  const limit = options.silenceMs ?? silenceMs;
-  const agent = new Agent({
-    connect: { timeout: limit, lookup: lookupAmong(isAllowed) },
-    headersTimeout: limit,
-    bodyTimeout: limit,
-    pipelining: 1,
-  });
+export function createFetch(rules: FetchRules): Fetch & { close(): void } {
+  const { isAllowed, env, trustsNamed = false, silenceMs: limit = silenceMs } = rules;
+  const agentFor = (test: AddressTest) =>
+    connections(env, {
+      connect: { timeout: limit, lookup: lookupAmong(test) },
+      headersTimeout: limit,
+      bodyTimeout: limit,
+      pipelining: 1,
+    });
+  const agent = agentFor(isAllowed);
+  const trusting = trustsNamed ? agentFor(anywhere) : agent;
   const fetch: Fetch = async (address, { method, headers, body, signal }) => {
-    let url = checked(address, isAllowed);
+    const named = checked(address, trustsNamed ? anywhere : isAllowed);
+    const isTrusted = (url: URL) => trustsNamed && url.hostname === named.hostname;
+    let url = named;
     let sent = headers;
     let verb = method;
     let content = body;
@@ -112,7 +86,7 @@ export function createFetch(options: { isAllowed: AddressTest; silenceMs?: numbe
         method: verb,
         headers: sent,
         body: content ?? null,
-        dispatcher: agent,
+        dispatcher: isTrusted(url) ? trusting : agent,
         signal: signal ?? null,
       });
       const location = answer.headers.location;
@@ -121,7 +95,8 @@ export function createFetch(options: { isAllowed: AddressTest; silenceMs?: numbe
       }
       await answer.body.dump();
       if (hop === mostRedirects) throw new Error("too many redirects");
-      const next = checked(new URL(location, url).href, isAllowed);
+      const target = new URL(location, url);
+      const next = checked(target.href, isTrusted(target) ? anywhere : isAllowed);
       // A token is meant for the address that was named, and for no other.
       sent = without(sent, "authorization");
       if (verb === "POST" && answer.statusCode < 307) {
@@ -132,7 +107,10 @@ export function createFetch(options: { isAllowed: AddressTest; silenceMs?: numbe
       url = next;
     }
   };
-  return Object.assign(fetch, { close: () => void agent.destroy().catch(() => {}) });
+  const close = () => {
+    for (const dispatcher of new Set([agent, trusting])) void dispatcher.destroy().catch(() => {});
+  };
+  return Object.assign(fetch, { close });
 }
 
 function checked(address: string, isAllowed: AddressTest): URL {

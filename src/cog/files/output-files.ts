@@ -1,51 +1,80 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { CodedError } from "../../errors/index.ts";
-import { mediaTypeOf } from "./media-types.ts";
+import { mediaTypeOf } from "../media-types.ts";
+import type { LocalFiles } from "./local-files.ts";
 import type { Fetch } from "./network.ts";
+import { inParallel } from "./parallel.ts";
 
 export interface OutputFileOptions {
   readonly uploadUrl: string | null;
   readonly fetch: Fetch;
   readonly predictionId: string;
   readonly signal: AbortSignal;
+  /** Takes files of any size; null: files travel in the answer. */
+  readonly local: LocalFiles | null;
 }
 
-interface Marked {
+/** A value in which the places of files hold null, and those files. */
+export interface Marked {
   readonly value?: unknown;
   readonly files?: readonly { readonly at: readonly (string | number)[]; readonly path: string }[];
 }
 
 const uploadLimitMs = 25_000;
+/** Uploads at the same time, per value. */
+const mostUploads = 8;
+/** A text of Node ends at 2^29 characters: base64 of 380 MB leaves room for the rest of an answer. */
+const largestInAnswer = 380_000_000;
 
 /**
  * Puts what clients can use in place of the files of a value: data URLs, or the URLs they were uploaded to.
- * Files inside objects stay data URLs, as Cog's clients expect of a training's weights.
- * @throws CodedError OUTPUT_INVALID for a file that cannot be read, OUTPUT_UPLOAD
+ * Files inside objects stay data URLs, as Cog's clients expect of a training's weights. One that fails keeps no other from
+ * being uploaded, as with Cog.
+ * @throws CodedError of the first file that failed: OUTPUT_INVALID when it cannot be read, OUTPUT_UPLOAD
  */
 export async function resolveOutputFiles(marked: Marked, options: OutputFileOptions): Promise<unknown> {
   const holder = { value: marked.value ?? null };
-  for (const { at, path } of marked.files ?? []) {
-    const isNested = at.some((part) => typeof part === "string");
-    const bytes = await contentOf(path);
-    const url = options.uploadUrl === null || isNested ? dataUrl(path, bytes) : await upload(path, bytes, options);
-    put(holder, ["value", ...at], url);
-  }
+  const failures: unknown[] = [];
+  const jobs = (marked.files ?? []).map(({ at, path }, index) => async () => {
+    try {
+      options.signal.throwIfAborted();
+      put(holder, ["value", ...at], await publish(path, at, options));
+    } catch (error) {
+      failures[index] = error;
+    }
+  });
+  await inParallel(jobs, mostUploads);
+  for (const index in failures) throw failures[index];
   return holder.value;
 }
 
-async function contentOf(path: string): Promise<Buffer> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code ?? "error";
-    throw new CodedError("OUTPUT_INVALID", `the output file ${basename(path)} cannot be read (${reason})`, {
-      cause: error,
+async function publish(path: string, at: readonly (string | number)[], options: OutputFileOptions): Promise<string> {
+  const { local, uploadUrl } = options;
+  const readable = <T>(work: Promise<T>) =>
+    work.catch((error) => {
+      throw unreadable(path, error);
     });
-  }
+  if (local?.takesOutputs) return readable(local.keep(path));
+  const bytes = await readable(readFile(path));
+  const isNested = at.some((part) => typeof part === "string");
+  return uploadUrl === null || isNested ? dataUrl(path, bytes) : upload(path, bytes, options);
+}
+
+function unreadable(path: string, error: unknown): CodedError {
+  const reason = (error as NodeJS.ErrnoException).code ?? "error";
+  return new CodedError("OUTPUT_INVALID", `the output file ${basename(path)} cannot be read (${reason})`, {
+    cause: error,
+  });
 }
 
 function dataUrl(path: string, bytes: Buffer): string {
+  if (bytes.length > largestInAnswer) {
+    const sizes = `${bytes.length} bytes; an answer holds ${largestInAnswer}`;
+    throw new CodedError("OUTPUT_INVALID", `the output file ${basename(path)} has ${sizes}`, {
+      hint: "Answer the file by itself and start the server with --upload-url, or run the model with `cog` in its folder.",
+    });
+  }
   return `data:${mediaTypeOf(path)};base64,${bytes.toString("base64")}`;
 }
 

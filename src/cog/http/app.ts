@@ -16,6 +16,8 @@ export interface AppOptions {
   readonly log: Log;
   /** COG_AUTH_TOKEN; null: everyone may do everything. */
   readonly authToken: string | null;
+  /** COG_CLIENT_TIMEOUT: of silence, while a body is sent or an answer taken. */
+  readonly clientTimeoutMs: number;
   readonly isStopping: () => boolean;
   /** POST /shutdown: called after the answer. */
   readonly onShutdown: () => void;
@@ -28,10 +30,12 @@ const longestPath = 65_534;
 
 /** All routes. Creating a prediction is looked at before the router, since that is where the time of a request goes. */
 export function createListener(options: AppOptions): RequestListener {
-  const create = new CreateHandler(options.predictions, options.log);
+  const create = new CreateHandler(options);
   const app = createApp(options, create);
   const authorization = options.authToken === null ? null : new Authorization(options.authToken);
   return (req, res) => {
+    // An answer is complete, and its client takes nothing of it.
+    res.once("prefinish", () => res.setTimeout(options.clientTimeoutMs, () => res.destroy()));
     if (authorization !== null && !probes.has(req.url!) && !authorization.allows(req)) {
       req.resume();
       res.setHeader("www-authenticate", "Bearer");
@@ -47,7 +51,7 @@ function createApp(options: AppOptions, create: CreateHandler): Express {
   const { predictions, health, version, log, onShutdown, isStopping } = options;
   let exposition: Exposition | null = null;
   const app = express();
-  const reading = new ReadHandler(predictions);
+  const reading = new ReadHandler(options);
   // Cog's router knows exact paths only, and adds no headers of its own.
   app.enable("strict routing");
   app.enable("case sensitive routing");

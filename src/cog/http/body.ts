@@ -6,22 +6,17 @@ export const largestBody = 104_857_600;
 /** How long the rest of a body that is too large is read and dropped. */
 const drainLimitMs = 10_000;
 
-/** A body of this size may wait for its rest as long as it likes. */
-const smallBody = 65_536;
-/** One that may become larger is given up when nothing has come for so long. */
-const longestSilenceMs = 60_000;
-
 /**
  * The bytes of a request; null when there are more than allowed. That is told once the rest has been sent, too: a client
- * that is still writing would see a broken connection instead of the answer.
+ * that is still writing would see a broken connection instead of the answer. Rejects, with the connection closed, when
+ * nothing has come for `silenceMs`.
  */
 export function readBody(
   req: IncomingMessage,
-  { limit = largestBody, silenceMs = longestSilenceMs } = {},
+  { limit = largestBody, silenceMs }: { limit?: number; silenceMs: number },
 ): Promise<Buffer | null> {
   return new Promise((resolve, reject) => {
-    const isSmall = Number(req.headers["content-length"]) <= smallBody;
-    if (!isSmall) req.setTimeout(silenceMs, () => req.destroy());
+    req.setTimeout(silenceMs, () => req.destroy());
     let chunks: Buffer[] = [];
     let size = 0;
     let drain: NodeJS.Timeout | null = null;
@@ -34,7 +29,7 @@ export function readBody(
       }
     });
     req.on("end", () => {
-      if (!isSmall) req.setTimeout(0);
+      req.setTimeout(0);
       if (drain !== null) {
         clearTimeout(drain);
         resolve(null);

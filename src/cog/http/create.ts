@@ -1,22 +1,34 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Log } from "../log.ts";
+import type { Log, LogFields } from "../log.ts";
+import type { CheckedInput } from "../prediction/input-schema.ts";
+import { logFieldsOf } from "../prediction/log-fields.ts";
 import type { Predictions } from "../prediction/predictions.ts";
-import type { Family, Run } from "../prediction/run.ts";
+import type { Run } from "../prediction/run.ts";
+import type { Family } from "../prediction/run-options.ts";
 import { sendJson, sendJsonText, sendText } from "./answer.ts";
 import { readBody } from "./body.ts";
 import { contentKind, type Envelope, readEnvelope } from "./envelope.ts";
 import { answerWithStream } from "./stream.ts";
 
 type Mode = "stream" | "async" | "sync";
+type ValidInput = Extract<CheckedInput, { readonly input: unknown }>;
+
+interface CreateOptions {
+  readonly predictions: Predictions;
+  readonly log: Log;
+  readonly clientTimeoutMs: number;
+}
 
 /** POST and PUT of predictions and trainings: the checks in Cog's order, then the run, answered as the client asked. */
 export class CreateHandler {
   readonly #predictions: Predictions;
   readonly #log: Log;
+  readonly #clientTimeoutMs: number;
 
-  constructor(predictions: Predictions, log: Log) {
+  constructor({ predictions, log, clientTimeoutMs }: CreateOptions) {
     this.#predictions = predictions;
     this.#log = log;
+    this.#clientTimeoutMs = clientTimeoutMs;
   }
 
   /** `pathId` is the decoded id of a PUT, null for a POST. */
@@ -29,7 +41,7 @@ export class CreateHandler {
     }
     let body: Buffer | null = null;
     if (kind === "json") {
-      body = await readBody(req);
+      body = await readBody(req, { silenceMs: this.#clientTimeoutMs });
       if (body === null) {
         sendText(res, 413, "the body is larger than 100 MiB");
         return;
@@ -72,15 +84,16 @@ export class CreateHandler {
       sendJson(res, 404, { error: "this project has no train function" });
       return;
     }
-    const input = this.#checkedInput(res, family, envelope.input);
-    if (input === null) return;
+    const checked = this.#checkedInput(res, family, envelope.input);
+    if (checked === null) return;
+    const headers = traceHeaders(req);
     const run = this.#predictions.create(family, {
       id: pathId ?? envelope.id,
-      input,
+      input: checked.input,
       context: envelope.context,
       webhook: envelope.webhook,
       webhookEvents: envelope.webhookEvents,
-      traceHeaders: traceHeaders(req),
+      traceHeaders: headers,
     });
     if (run === "notReady") {
       sendJson(res, 503, { error: notReady, status: "failed" });
@@ -95,23 +108,27 @@ export class CreateHandler {
       sendJson(res, 429, { error: "All slots are in use and the queue is full", status: "failed" });
       return;
     }
+    if (checked.unknown.length > 0) this.#warnOfUnknown(checked.unknown, logFieldsOf(run.id, headers.traceparent));
     this.#answer(res, run, mode);
   }
 
-  #checkedInput(res: ServerResponse, family: Family, given: unknown): Record<string, unknown> | null {
+  #checkedInput(res: ServerResponse, family: Family, given: unknown): ValidInput | null {
     const schema = this.#predictions.schema(family);
     // Without a schema there is no worker either: the request ends at the check of readiness.
-    if (schema === null) return {};
+    if (schema === null) return { input: {}, unknown: [] };
     const checked = schema.check(given);
     if ("problems" in checked) {
       sendJson(res, 422, { detail: checked.problems });
       return null;
     }
-    if (checked.unknown.length > 0) {
-      const names = checked.unknown.slice(0, 10).map((name) => JSON.stringify(name.slice(0, 80)));
-      this.#log.warn(`unknown inputs are ignored: ${names.join(", ")}`);
-    }
-    return checked.input;
+    return checked;
+  }
+
+  /** Cog's clients know the answer and the run's logs without it: only the server's log tells. */
+  #warnOfUnknown(unknown: readonly string[], fields: LogFields): void {
+    const names = unknown.slice(0, 10).map((name) => JSON.stringify(name.slice(0, 80)));
+    const more = unknown.length > names.length ? ` and ${unknown.length - names.length} more` : "";
+    this.#log.warn(`unknown inputs are ignored: ${names.join(", ")}${more}`, fields);
   }
 
   #answer(res: ServerResponse, run: Run, mode: Mode): void {
@@ -145,7 +162,10 @@ export class CreateHandler {
   #stream(res: ServerResponse, run: Run, isCreator: boolean): void {
     const stream = run.stream!;
     if (isCreator) stream.isTiedToClients = true;
-    const isTaken = answerWithStream(res, stream, () => run.listenerLeft());
+    const isTaken = answerWithStream(res, stream, {
+      onLeave: () => run.listenerLeft(),
+      timeoutMs: this.#clientTimeoutMs,
+    });
     if (!isTaken) sendJson(res, 429, { error: "too many clients listen to this run" });
   }
 }

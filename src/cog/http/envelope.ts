@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { type WebhookEvent, webhookEvents } from "../prediction/webhook.ts";
-import { JsonError, outermostKeys, parseStrictJson } from "./strict-json.ts";
+import { JsonError, outermostKeys, parseBodyJson } from "./body-json.ts";
 
 /** What a create request says, before its input is looked at. */
 export interface Envelope {
@@ -34,7 +34,7 @@ export function contentKind(req: IncomingMessage): "none" | "json" | "other" {
 export function readEnvelope(body: Buffer | null): Envelope | Refusal {
   if (body === null) return nothing;
   try {
-    const { value, text } = parseStrictJson(body);
+    const { value, text } = parseBodyJson(body);
     return envelopeOf(value, text);
   } catch (error) {
     if (error instanceof JsonError) return { status: 400, text: error.message };
@@ -57,7 +57,7 @@ function envelopeOf(value: unknown, text: string): Envelope | Refusal {
   const context = get("context");
   if (context !== undefined && !isTextMap(context)) return wrong("context must map names to text");
   const filter = get("webhook_events_filter");
-  if (filter !== undefined && !isEventList(filter)) return wrong("webhook_events_filter must list events");
+  if (filter !== undefined && !isEventList(filter)) return wrongFilter(filter);
   return {
     id,
     input: get("input") ?? {},
@@ -87,6 +87,14 @@ function isEventList(value: unknown): value is WebhookEvent[] {
   return (
     Array.isArray(value) && value.length <= mostEvents && value.every((item) => allEvents.has(item as WebhookEvent))
   );
+}
+
+/** To Cog's reader an item that is neither text nor an object is a fault of syntax. */
+function wrongFilter(filter: unknown): Refusal {
+  const first: unknown = Array.isArray(filter) ? filter.find((item) => !allEvents.has(item)) : undefined;
+  const isSyntax = first === null || Array.isArray(first) || typeof first === "number" || typeof first === "boolean";
+  const text = `webhook_events_filter must be a list of ${webhookEvents.join(", ")}`;
+  return { status: isSyntax ? 400 : 422, text };
 }
 
 function wrong(text: string): Refusal {

@@ -9,7 +9,6 @@ export class HealthReport {
   readonly #version: string;
   /** Kubernetes looks for a file once the model is ready. */
   #mustMark: boolean;
-  #check: Promise<string | null> | null = null;
 
   constructor(supervisor: Supervisor, options: { version: string; isKubernetes: boolean }) {
     this.#supervisor = supervisor;
@@ -20,14 +19,14 @@ export class HealthReport {
   /** Why no prediction would be taken now, or the author's healthcheck's complaint; null: the server is ready. */
   async reasonNotReady(): Promise<string | null> {
     const { state, hasHealthcheck, isGivenUp } = this.#supervisor;
-    if (state === "ready") return hasHealthcheck ? await this.#healthcheck() : null;
+    if (state === "ready") return hasHealthcheck ? await this.#supervisor.checkHealth() : null;
     if (state === "defunct" && isGivenUp) return "the process that runs the model has died too often";
     return reasons[state];
   }
 
   async body(): Promise<Record<string, unknown>> {
     const { state, hasHealthcheck, isFree } = this.#supervisor;
-    const problem = state === "ready" && hasHealthcheck ? await this.#healthcheck() : null;
+    const problem = state === "ready" && hasHealthcheck ? await this.#supervisor.checkHealth() : null;
     const status = problem !== null ? "UNHEALTHY" : state === "ready" ? (isFree ? "READY" : "BUSY") : names[state];
     if (status === "READY" && this.#mustMark) {
       this.#mustMark = false;
@@ -41,14 +40,6 @@ export class HealthReport {
       version: { coglet: this.#version, node: process.versions.node },
       ...(problem === null ? {} : { user_healthcheck_error: problem }),
     };
-  }
-
-  /** Polls that overlap share one call of the author's function. */
-  #healthcheck(): Promise<string | null> {
-    this.#check ??= this.#supervisor.checkHealth().finally(() => {
-      this.#check = null;
-    });
-    return this.#check;
   }
 
   #setup(): Record<string, unknown> {

@@ -23,9 +23,14 @@ export function answerMalformed(server: Server): void {
       socket.destroy();
       return;
     }
-    socket.on("error", () => socket.destroy());
-    socket.end(`HTTP/1.1 ${statuses[error.code ?? ""] ?? "400 Bad Request"}\r\nConnection: close\r\n\r\n`);
-    socket.resume();
-    setTimeout(() => socket.destroy(), lingering).unref();
+    refuse(socket, statuses[error.code ?? ""] ?? "400 Bad Request");
   });
+}
+
+/** Answers with a status, and headers after it, on a connection that gets nothing else. */
+export function refuse(socket: Socket, status: string): void {
+  socket.on("error", () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  socket.resume();
+  setTimeout(() => socket.destroy(), lingering).unref();
 }

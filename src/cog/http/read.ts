@@ -6,9 +6,11 @@ import { answerWithStream, streamHeaders } from "./stream.ts";
 /** GET of runs by their id, in flight or over since less than ten minutes; our addition to Cog's routes. */
 export class ReadHandler {
   readonly #predictions: Predictions;
+  readonly #clientTimeoutMs: number;
 
-  constructor(predictions: Predictions) {
+  constructor({ predictions, clientTimeoutMs }: { predictions: Predictions; clientTimeoutMs: number }) {
     this.#predictions = predictions;
+    this.#clientTimeoutMs = clientTimeoutMs;
   }
 
   answer(res: ServerResponse, id: string): void {
@@ -33,9 +35,10 @@ export class ReadHandler {
       res.writeHead(200, streamHeaders).end();
       return;
     }
-    const isTaken = answerWithStream(res, run.stream, () => running?.listenerLeft(), {
-      isNumbered: true,
-      after: lastEvent(req),
+    const isTaken = answerWithStream(res, run.stream, {
+      onLeave: () => running?.listenerLeft(),
+      timeoutMs: this.#clientTimeoutMs,
+      subscription: { isNumbered: true, after: lastEvent(req) },
     });
     if (!isTaken) sendJson(res, 429, { error: "too many clients listen to this run" });
   }

@@ -5,18 +5,20 @@ export const streamHeaders = { "content-type": "text/event-stream", "cache-contr
 const keepAliveMs = 15_000;
 /** A client for whom more than this waits, in UTF-16 units, is cut off. */
 const mostLag = 8 * 1024 * 1024;
-/** And one who has taken nothing for so long, keep-alives included. */
-const longestStallMs = 60_000;
 
-/**
- * Answers with a run's server-sent events. Returns false, with nothing sent, when the run has too many listeners.
- * `onLeave` is called when the client goes, or is cut off, before the end.
- */
+interface StreamOptions {
+  /** Called when the client goes, or is cut off, before the end. */
+  readonly onLeave: () => void;
+  /** A client that takes nothing of what waits for it for so long is cut off. */
+  readonly timeoutMs: number;
+  readonly subscription?: Subscription;
+}
+
+/** Answers with a run's server-sent events. Returns false, with nothing sent, when the run has too many listeners. */
 export function answerWithStream(
   res: ServerResponse,
   stream: EventStream,
-  onLeave: () => void,
-  subscription?: Subscription,
+  { onLeave, timeoutMs, subscription }: StreamOptions,
 ): boolean {
   let waiting = "";
   let isScheduled = false;
@@ -64,7 +66,10 @@ export function answerWithStream(
   }
   res.writeHead(200, streamHeaders);
   res.flushHeaders();
-  res.setTimeout(longestStallMs, () => res.destroy());
+  res.setTimeout(timeoutMs, () => {
+    // A stream may be silent for longer; a client that does not take what was sent may not.
+    if (res.writableLength > 0) res.destroy();
+  });
   res.on("drain", flush);
   res.on("close", leave);
   return true;

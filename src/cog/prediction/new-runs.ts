@@ -1,12 +1,13 @@
-import { randomBytes } from "node:crypto";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { createFetch, isPublicAddress } from "../files/network.ts";
+import { temporaryPath } from "../../temporary/folders.ts";
+import type { LocalFiles } from "../files/local-files.ts";
+import { anywhere, createFetch } from "../files/network.ts";
+import { isPublicAddress } from "../files/public-address.ts";
 import type { Log } from "../log.ts";
 import { originOf, type Settings } from "../settings.ts";
 import { EventStream } from "./event-stream.ts";
 import { logFieldsOf } from "./log-fields.ts";
-import { type Family, Run, type RunOptions } from "./run.ts";
+import { Run } from "./run.ts";
+import type { Family, RunOptions } from "./run-options.ts";
 import { type Backlog, Webhook, type WebhookEvent } from "./webhook.ts";
 
 /** A request that has passed all checks but those of readiness and capacity. */
@@ -24,7 +25,9 @@ interface Options {
   readonly settings: Settings;
   readonly uploadUrl: string | null;
   readonly userAgent: string;
+  readonly env: NodeJS.ProcessEnv;
   readonly log: Log;
+  readonly localFiles: LocalFiles | null;
 }
 
 /** What the model says of its runs. */
@@ -34,21 +37,24 @@ type Declared = Pick<RunOptions, "schema" | "isArrayOutput" | "onEnd"> & { reado
 export class NewRuns {
   readonly #options: Options;
   readonly #inputFetch;
+  readonly #local;
   readonly #outputFetch;
   readonly #webhookFetch;
-  readonly #folders = join(tmpdir(), `cog-${randomBytes(6).toString("hex")}`);
+  readonly #folders = temporaryPath("run");
   readonly #backlog: Backlog = { size: 0 };
   #count = 0;
   #lastId = 0n;
 
   constructor(options: Options) {
     this.#options = options;
-    const anywhere = () => true;
+    const { env, localFiles } = options;
     const isAllowed = options.settings.allowPrivateNetwork ? anywhere : isPublicAddress;
-    this.#inputFetch = createFetch({ isAllowed });
+    this.#inputFetch = createFetch({ isAllowed, env });
+    // Whoever typed an address at this machine is its operator.
+    this.#local = localFiles && { files: localFiles, fetch: createFetch({ isAllowed, env, trustsNamed: true }) };
     // Where outputs go is the operator's choice, so it may well be inside their network.
-    this.#outputFetch = createFetch({ isAllowed: anywhere, silenceMs: 25_000 });
-    this.#webhookFetch = createFetch({ isAllowed, silenceMs: 30_000 });
+    this.#outputFetch = createFetch({ isAllowed: anywhere, env, silenceMs: 25_000 });
+    this.#webhookFetch = createFetch({ isAllowed, env, silenceMs: 30_000 });
   }
 
   make(family: Family, request: RunRequest, declared: Declared): Run {
@@ -69,6 +75,7 @@ export class NewRuns {
       folder: `${this.#folders}-${this.#count}`,
       uploadUrl,
       inputFetch: this.#inputFetch,
+      local: this.#local,
       outputFetch: this.#outputFetch,
       userAgent: settings.userAgent,
       maxDownloadBytes: settings.maxDownloadBytes,
@@ -80,7 +87,7 @@ export class NewRuns {
 
   /** Closes the connections that are kept. */
   close(): void {
-    for (const fetch of [this.#inputFetch, this.#outputFetch, this.#webhookFetch]) fetch.close();
+    for (const fetch of [this.#inputFetch, this.#local?.fetch, this.#outputFetch, this.#webhookFetch]) fetch?.close();
   }
 
   #webhook(url: string, id: string, request: RunRequest): Webhook {

@@ -60,9 +60,15 @@ export class RunRecord {
     this.#output = value;
   }
 
-  end(status: Status, error: string | null): void {
+  /** Seconds since begin(). */
+  get elapsed(): number {
+    return (performance.now() - this.#started) / 1000;
+  }
+
+  /** `predictTime` in seconds: the end may be told later than it came. */
+  end(status: Status, error: string | null, predictTime: number): void {
     this.status = status;
-    this.#predictTime = (performance.now() - this.#started) / 1000;
+    this.#predictTime = predictTime;
     if (status === "failed") this.#error = error || "the prediction failed";
   }
 

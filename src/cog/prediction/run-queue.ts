@@ -23,8 +23,9 @@ export class RunQueue {
     this.#waiting.add(run);
   }
 
-  remove(run: Run): void {
-    this.#waiting.delete(run);
+  /** False where it did not wait. */
+  remove(run: Run): boolean {
+    return this.#waiting.delete(run);
   }
 
   /** Calls back for each that waits at this moment. */

@@ -1,47 +1,29 @@
 import { rm } from "node:fs/promises";
-import { type ErrorCode, errorCodes, isCodedError } from "../../errors/index.ts";
-import { fetchInputFiles } from "../files/input-files.ts";
-import type { Fetch } from "../files/network.ts";
-import { resolveOutputFiles } from "../files/output-files.ts";
-import type { Log, LogFields } from "../log.ts";
+import type { Lease } from "../worker/lease.ts";
 import type { FromWorker, RunEnd } from "../worker/protocol.ts";
-import type { RunListener, Supervisor } from "../worker/supervisor.ts";
+import type { RunListener } from "../worker/supervisor.ts";
+import { Cancellation } from "./cancellation.ts";
+import { Delivery } from "./delivery.ts";
 import type { EventStream } from "./event-stream.ts";
-import type { InputSchema } from "./input-schema.ts";
-import { logFieldsOf } from "./log-fields.ts";
-import { RunRecord, type Status } from "./record.ts";
-import type { Webhook } from "./webhook.ts";
+import { hasFiles, type PreparedInput, preparedInput } from "./prepared-input.ts";
+import type { RunRecord, Status } from "./record.ts";
+import { type Outcome, RunEvents } from "./run-events.ts";
+import type { Family, RunOptions } from "./run-options.ts";
 
-export type Family = "predictions" | "trainings";
+/** Who holds the slot, and what is waited for. */
+type Phase =
+  | { readonly name: "waiting" }
+  /** For the worker's setup, and for input files. */
+  | { readonly name: "preparing"; readonly lease: Lease }
+  /** The author's function was called. */
+  | { readonly name: "running"; readonly lease: Lease }
+  /** It has ended, or is reported without it: outputs are delivered, the folder is removed. `isSettled`: it has returned. */
+  | { readonly name: "delivering"; readonly lease: Lease | null; isSettled: boolean }
+  /** Everyone knows the outcome; after its cancel the author's function goes on, in its slot. */
+  | { readonly name: "lingering"; readonly lease: Lease }
+  | { readonly name: "over" };
 
-/** What a run has to do with the world around it. */
-export interface RunOptions {
-  readonly id: string;
-  /** Unlike the id, chosen by us and unique. */
-  readonly number: number;
-  readonly family: Family;
-  readonly input: Readonly<Record<string, unknown>>;
-  readonly context: Readonly<Record<string, string>>;
-  readonly schema: InputSchema | null;
-  /** The declared output is an array. */
-  readonly isArrayOutput: boolean;
-  readonly stream: EventStream | null;
-  readonly webhook: Webhook | null;
-  /** The run's own folder, made when it is needed. */
-  readonly folder: string;
-  readonly uploadUrl: string | null;
-  readonly inputFetch: Fetch;
-  readonly outputFetch: Fetch;
-  readonly userAgent: string | null;
-  readonly maxDownloadBytes: number;
-  readonly log: Log;
-  /** Of the request, for the log. */
-  readonly traceparent: string | undefined;
-  /** Called once, when the outcome is known and before anyone else hears of it. */
-  readonly onEnd: (run: Run) => void;
-}
-
-/** One prediction or training, from its slot to its outcome. */
+/** One prediction or training, from its request to its outcome. */
 export class Run implements RunListener {
   readonly id: string;
   readonly family: Family;
@@ -50,64 +32,47 @@ export class Run implements RunListener {
   /** Resolves when the terminal webhook has been taken or given up. */
   closed: Promise<void> = Promise.resolve();
   readonly #options: RunOptions;
-  /** Where it runs; null while it waits for a slot. */
-  #supervisor: Supervisor | null = null;
-  #isCanceled = false;
-  /** Made for what can be aborted: most runs have nothing of that kind. */
-  #abort: AbortController | null = null;
-  #logFields: LogFields | null = null;
+  readonly #events: RunEvents;
+  readonly #cancellation = new Cancellation();
+  readonly #delivery: Delivery;
   readonly #waiting: (() => void)[] = [];
-  /** Output files are read one after the other; while that goes on, what follows them waits here. */
-  #fileWork: Promise<void> | null = null;
-  #isDispatched = false;
-  #isSettled = false;
-  #isAnnounced = false;
+  #phase: Phase = { name: "waiting" };
   #hasFolder = false;
 
   constructor(options: RunOptions) {
     this.#options = options;
+    this.#events = new RunEvents(options);
+    this.#delivery = new Delivery(options, this.#events, this.#cancellation);
     this.id = options.id;
     this.family = options.family;
     this.stream = options.stream;
-    this.record = new RunRecord(options.id);
+    this.record = this.#events.record;
   }
 
-  get isOver(): boolean {
-    return this.record.isOver;
-  }
-
-  /** Takes the slot and starts the work. */
-  begin(supervisor: Supervisor): void {
-    const { schema, input } = this.#options;
-    this.#supervisor = supervisor;
-    supervisor.take();
+  /** Starts the work in a slot, which is the run's from now on. */
+  begin(lease: Lease): void {
     this.record.begin();
-    const hasFiles = schema?.fileFields.some((field) => (input[field] ?? null) !== null) ?? false;
-    if (hasFiles || supervisor.state !== "ready") void this.#prepare(hasFiles);
-    else this.#dispatch(input, {});
+    const needsFiles = hasFiles(this.#options);
+    if (needsFiles || lease.supervisor.state !== "ready") void this.#prepare(lease, needsFiles);
+    else this.#call(lease, { input: this.#options.input, names: {} });
   }
 
   /** Calls back when the run is over. */
   onceOver(callback: () => void): void {
-    if (this.#isAnnounced) callback();
+    if (this.#phase.name === "lingering" || this.#phase.name === "over") callback();
     else this.#waiting.push(callback);
   }
 
   cancel(): void {
-    if (this.isOver || this.#isCanceled) return;
-    this.#isCanceled = true;
-    this.#abort?.abort();
-    if (this.#supervisor === null) this.#finish("canceled", null);
-    else if (this.#isDispatched && !this.#isSettled) this.#supervisor.cancel(this.#options.number);
+    if (this.#cancellation.isRequested) return;
+    this.#cancellation.request();
+    if (this.#phase.name === "waiting") this.#decide("canceled");
+    else if (this.#phase.name === "running") this.#phase.lease.supervisor.cancel(this.#options.number);
   }
 
   /** Fails a run that waits for a slot which it will not get. */
   giveUp(reason: string): void {
-    if (this.#supervisor === null) this.#finish("failed", `[WORKER_DIED] ${reason}`);
-  }
-
-  get supervisor(): Supervisor | null {
-    return this.#supervisor;
+    if (this.#phase.name === "waiting") this.#decide("failed", `[WORKER_DIED] ${reason}`);
   }
 
   /** A run that a stream request created is canceled when nobody listens any more. */
@@ -115,226 +80,114 @@ export class Run implements RunListener {
     if (this.stream?.isTiedToClients && !this.stream.isWatched) this.cancel();
   }
 
+  /** What GET answers, as JSON: as a PUT of a run in flight, with the input stripped, completed, its secrets masked. */
+  view(): string {
+    const { schema, input } = this.#options;
+    return `${this.record.text().slice(0, -1)},"input":${JSON.stringify(schema?.masked(input) ?? input)}}`;
+  }
+
   receive(message: FromWorker): void {
     switch (message.type) {
       case "log":
-        this.#log(message.source, message.data);
+        this.#events.printed(message);
         break;
       case "metric":
-        this.record.recordMetric(message.name, message.value, message.mode);
-        this.stream?.publish("metric", { name: message.name, value: message.value, mode: message.mode });
+        this.#events.measured(message);
         break;
       case "chunk":
-        this.#afterFiles(message, (value) => this.#addChunk(value));
+        this.#delivery.item(message);
         break;
       case "stack":
-        this.#logLines("cog::worker", message.data);
+        this.#events.logged("cog::worker", message.data, "error");
         break;
       case "end":
-        this.#hasFolder ||= message.tempDir === true;
-        this.#isSettled ||= message.settled;
-        this.#afterFiles(message, (value) => this.#ended(message, value));
+        this.#ended(message);
         break;
       case "settled":
-        this.#settle();
-        if (message.tempDir) void this.#removeFolder();
+        this.#settled(message.tempDir === true);
         break;
     }
   }
 
   lost(reason: string): void {
-    this.#hasFolder = true;
-    if (this.isOver) {
-      this.#settle();
-      void this.#removeFolder();
-      return;
+    if (this.#phase.name !== "running") this.#settled(true);
+    else {
+      const status = this.#cancellation.isRequested ? "canceled" : "failed";
+      const error = `[WORKER_DIED] ${reason}`;
+      this.#ended({ type: "end", run: this.#options.number, status, error, settled: true, tempDir: true });
     }
-    this.#isSettled = true;
-    const status = this.#isCanceled ? "canceled" : "failed";
-    this.#afterFiles({}, () => this.#finish(status, `[WORKER_DIED] ${reason}`));
   }
 
-  /** The input as it may be shown: stripped, completed, secrets masked. */
-  get #shownInput(): Readonly<Record<string, unknown>> {
-    return this.#options.schema?.masked(this.#options.input) ?? this.#options.input;
-  }
-
-  /** What GET answers, as JSON: as a PUT of a run in flight. */
-  view(): string {
-    return `${this.record.text().slice(0, -1)},"input":${JSON.stringify(this.#shownInput)}}`;
-  }
-
-  get #signal(): AbortSignal {
-    if (this.#abort === null) {
-      this.#abort = new AbortController();
-      if (this.#isCanceled) this.#abort.abort();
-    }
-    return this.#abort.signal;
-  }
-
-  get #fields(): LogFields {
-    this.#logFields ??= logFieldsOf(this.id, this.#options.traceparent);
-    return this.#logFields;
-  }
-
-  async #prepare(hasFiles: boolean): Promise<void> {
-    const { schema, input, folder, inputFetch, userAgent, maxDownloadBytes } = this.#options;
-    const signal = this.#signal;
+  async #prepare(lease: Lease, needsFiles: boolean): Promise<void> {
+    this.#phase = { name: "preparing", lease };
+    this.#hasFolder = needsFiles;
     try {
-      await Promise.race([this.#supervisorReady(), aborted(signal)]);
-      this.#processing();
-      if (!hasFiles) {
-        this.#dispatch(input, {});
-        return;
-      }
-      this.#hasFolder = true;
-      const files = await fetchInputFiles(input, schema!.fileFields, {
-        folder: `${folder}/inputs`,
-        fetch: inputFetch,
-        userAgent,
-        maxBytes: maxDownloadBytes,
-        signal,
-      });
-      if (this.#isCanceled) throw new Error("canceled");
-      if (this.#supervisor!.state !== "ready") throw new Error("the process that runs the model is not there");
-      this.#dispatch(files.input, files.names);
+      this.#call(lease, await preparedInput(this.#options, lease.supervisor, this.#events, this.#cancellation));
     } catch (error) {
-      this.#isSettled = true;
-      this.#finish(this.#isCanceled ? "canceled" : "failed", textOf(error));
+      this.#decide(this.#cancellation.isRequested ? "canceled" : "failed", error);
     }
   }
 
-  async #supervisorReady(): Promise<void> {
-    const state = await this.#supervisor!.settled();
-    if (state !== "ready") throw new Error(`setup failed: ${this.#supervisor!.setup.logs}`);
-  }
-
-  #processing(): void {
-    if (this.record.status !== "starting") return;
-    this.record.status = "processing";
-    this.stream?.publish("start", { id: this.id, status: "processing" });
-    this.#options.webhook?.send("start", this.record.laterBody());
-  }
-
-  #dispatch(input: Readonly<Record<string, unknown>>, names: Readonly<Record<string, string>>): void {
+  /** Calls the author's function. */
+  #call(lease: Lease, given: PreparedInput): void {
     const { number, id, context, folder } = this.#options;
-    const supervisor = this.#supervisor!;
-    this.#processing();
-    this.#isDispatched = true;
-    supervisor.run({ type: "run", run: number, id, input, names, context, tempDir: `${folder}/work` }, this);
-    if (this.#isCanceled) supervisor.cancel(number);
+    this.#events.started();
+    this.#phase = { name: "running", lease };
+    lease.supervisor.run({ type: "run", run: number, id, ...given, context, tempDir: `${folder}/work` }, this);
   }
 
-  #log(source: "stdout" | "stderr", data: string): void {
-    if (this.isOver) return;
-    this.record.addLogs(data);
-    this.#logLines(`cog::${source}`, data);
-    this.stream?.publish("log", { source, data });
-    this.#options.webhook?.send("logs", this.record.laterBody());
-  }
-
-  #logLines(target: string, data: string): void {
-    const fields = this.#fields;
-    for (const line of data.replace(/\n$/, "").split("\n")) this.#options.log.write("info", target, line, fields);
-  }
-
-  #addChunk(value: unknown): void {
-    if (this.isOver) return;
-    const index = this.record.addChunk(value);
-    this.stream?.publish("output", { chunk: value, index });
-    this.#options.webhook?.send("output", this.record.laterBody());
-  }
-
-  /** Runs `step` with the value of a message: at once, or when its files and those before it are there. */
-  #afterFiles(message: Pick<RunEnd, "value" | "files">, step: (value: unknown) => void): void {
-    if (message.files === undefined && this.#fileWork === null) {
-      step(message.value);
-      return;
-    }
-    const { uploadUrl, outputFetch, id } = this.#options;
-    const signal = this.#signal;
-    const work = (this.#fileWork ?? Promise.resolve()).then(async () => {
-      if (this.isOver) return;
-      try {
-        step(await resolveOutputFiles(message, { uploadUrl, fetch: outputFetch, predictionId: id, signal }));
-      } catch (error) {
-        // The author's function may still be running; it has nothing left to deliver to.
-        if (!this.#isSettled) this.#supervisor!.cancel(this.#options.number);
-        this.#finish(signal.aborted ? "canceled" : "failed", textOf(error));
+  #ended(end: RunEnd): void {
+    if (this.#phase.name !== "running") return;
+    this.#phase = { name: "delivering", lease: this.#phase.lease, isSettled: end.settled };
+    this.#hasFolder ||= end.tempDir === true;
+    this.#delivery.last(end, (value, failure) => {
+      if (end.status !== "succeeded") this.#decide(end.status, end.error);
+      else if (failure !== null) this.#decide(this.#cancellation.isRequested ? "canceled" : "failed", failure);
+      else {
+        // A generator returns nothing: its output is what it yielded.
+        if ("value" in end) this.#events.returned(value, this.#options.isArrayOutput);
+        else this.record.outputIsChunks();
+        this.#decide("succeeded");
       }
     });
-    this.#fileWork = work;
-    void work.then(() => {
-      if (this.#fileWork === work) this.#fileWork = null;
-    });
   }
 
-  #ended(message: RunEnd, value: unknown): void {
-    if (message.status !== "succeeded") {
-      this.#finish(message.status, message.error ?? "");
-      return;
+  #decide(status: Status, error?: unknown): void {
+    const phase = this.#phase;
+    if (phase.name !== "delivering") {
+      this.#phase = { name: "delivering", lease: "lease" in phase ? phase.lease : null, isSettled: true };
     }
-    // A generator's output is what it yielded; a list is as if its items had been.
-    const isGenerator = !("value" in message) && message.files === undefined;
-    if (Array.isArray(value)) for (const item of value) this.#addChunk(item);
-    else if (!isGenerator && value !== null) this.#addChunk(value);
-    const asArray = isGenerator || Array.isArray(value) || this.#options.isArrayOutput;
-    if (asArray) this.record.outputIsChunks();
-    else this.record.setOutput(value);
-    this.#finish("succeeded", null);
-  }
-
-  #finish(status: Status, error: string | null): void {
-    if (this.isOver) return;
-    this.record.end(status, error);
-    if (status === "failed") this.#logFailure(error ?? "");
+    const outcome = { status, error, predictTime: this.record.elapsed };
     // Whoever learns of the end finds the run's files gone.
-    if (this.#hasFolder) void this.#removeFolder().then(() => this.#announce());
-    else this.#announce();
+    if (this.#hasFolder) void this.#removeFolder().then(() => this.#announce(outcome));
+    else this.#announce(outcome);
   }
 
-  #logFailure(error: string): void {
-    const code = codeOf(error);
-    const fields = code === null ? this.#fields : { ...this.#fields, code };
-    this.#options.log.info(`the run failed: ${error}`, fields);
-  }
-
-  #announce(): void {
+  #announce(outcome: Outcome): void {
+    if (this.#phase.name !== "delivering") return;
     const { webhook, onEnd } = this.#options;
+    const { lease, isSettled } = this.#phase;
+    this.#phase = lease === null || isSettled ? { name: "over" } : { name: "lingering", lease };
     // The slot is free before anyone learns of the end, so that the next request finds it.
-    this.#isAnnounced = true;
-    if (this.#isSettled) this.#supervisor?.release();
+    if (isSettled) lease?.release();
+    this.#events.ended(outcome);
     if (webhook !== null) this.closed = webhook.complete(() => this.record.text());
     onEnd(this);
-    this.stream?.publishText("completed", this.record.text(), true);
+    this.#events.completed();
     for (const callback of this.#waiting) callback();
   }
 
-  #settle(): void {
-    if (this.#isSettled) return;
-    this.#isSettled = true;
-    if (this.#isAnnounced) this.#supervisor!.release();
+  /** The author's function has returned, or its process is gone. */
+  #settled(mayHaveFolder: boolean): void {
+    const phase = this.#phase;
+    this.#hasFolder ||= mayHaveFolder;
+    if (phase.name === "delivering") phase.isSettled = true;
+    if (phase.name !== "lingering") return;
+    this.#phase = { name: "over" };
+    void this.#removeFolder().then(() => phase.lease.release());
   }
 
   async #removeFolder(): Promise<void> {
     await rm(this.#options.folder, { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
   }
-}
-
-function textOf(error: unknown): string {
-  if (isCodedError(error)) return `[${error.code}] ${error.message}`;
-  return error instanceof Error ? error.message : String(error);
-}
-
-/** The code that the text of an error begins with. */
-function codeOf(text: string): ErrorCode | null {
-  const code = /^\[([A-Z_]+)\] /.exec(text)?.[1];
-  return code !== undefined && Object.hasOwn(errorCodes, code) ? (code as ErrorCode) : null;
-}
-
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
 }

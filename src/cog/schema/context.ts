@@ -8,6 +8,8 @@ export interface PredictionContext<M = unknown> {
   /** What `setup` returned. */
   readonly model: M;
   readonly id: string;
+  /** Names of the inputs that the request holds; the others have their defaults. */
+  readonly given: ReadonlySet<string>;
   /** Aborted on cancel, and at a shutdown that does not wait. */
   readonly signal: AbortSignal;
   /** The request's `context`. */

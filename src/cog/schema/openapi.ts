@@ -14,8 +14,15 @@ export type OpenApiDocument = OpenAPIV3.Document;
 const anyJson = { "application/json": { schema: {} } };
 const ok = { description: "OK", content: anyJson };
 
-/** The document that clients read and the server validates against (OpenAPI 3.0.2, the layout of Cog's own). */
-export function openApiDocument(predictor: Predictor | null, trainer: Predictor | null): OpenApiDocument {
+/**
+ * The document that clients read and the server validates against (OpenAPI 3.0.2, the layout of Cog's own).
+ * `trainOutput`: the name that cog.yaml gives to what a training writes.
+ */
+export function openApiDocument(
+  predictor: Predictor | null,
+  trainer: Predictor | null,
+  trainOutput: string | null = null,
+): OpenApiDocument {
   const paths: Record<string, JsonSchema> = {
     "/": { get: { summary: "Root", operationId: "root__get", responses: { 200: ok } } },
     "/health-check": {
@@ -25,6 +32,8 @@ export function openApiDocument(predictor: Predictor | null, trainer: Predictor 
   const schemas: Record<string, JsonSchema> = {};
   if (predictor !== null) addFamily(paths, schemas, predictor, prediction);
   if (trainer !== null) addFamily(paths, schemas, trainer, training);
+  if (trainer !== null && trainOutput !== null)
+    Object.assign(paths["/trainings"]!.post!, { "x-train-output": trainOutput });
   Object.assign(schemas, sharedSchemas);
   return {
     openapi: "3.0.2",

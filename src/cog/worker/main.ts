@@ -4,6 +4,7 @@ import { contexts } from "../schema/context.ts";
 import { openApiDocument } from "../schema/openapi.ts";
 import type { Predictor } from "../schema/predictor.ts";
 import { errorText, stackText } from "./errors.ts";
+import { healthcheckLimitMs, healthcheckTimedOut } from "./healthcheck.ts";
 import { loadPredictor } from "./load.ts";
 import { captureStandardStreams, LineBuffer } from "./logs.ts";
 import { type FromWorker, MessageWriter, readMessages, type SetupFailure, type ToWorker } from "./protocol.ts";
@@ -15,7 +16,6 @@ const socket = new Socket({ fd: 3, readable: true, writable: true });
 const writer = new MessageWriter<FromWorker>(socket);
 const exit = process.exit.bind(process);
 const runs = new Map<number, WorkerRun>();
-const healthTimeoutMs = 5000;
 let predictor: Predictor | null = null;
 let model: unknown;
 let isSetUp = false;
@@ -73,7 +73,7 @@ function partsOf({ code, message, hint }: CodedError): SetupFailure["coded"] {
 }
 
 async function start(message: Extract<ToWorker, { type: "start" }>): Promise<void> {
-  const { predict, train, role, weights, holdSetup } = message;
+  const { predict, train, trainOutput, role, weights, holdSetup } = message;
   try {
     const declarations = {
       predict: predict && (await loadDeclaration(predict, "predictor", role === "predict")),
@@ -82,7 +82,7 @@ async function start(message: Extract<ToWorker, { type: "start" }>): Promise<voi
     predictor = declarations[role];
     send({
       type: "declared",
-      document: openApiDocument(declarations.predict, declarations.train),
+      document: openApiDocument(declarations.predict, declarations.train, trainOutput),
       concurrency: role === "train" ? 1 : predictor!.concurrency,
       healthcheck: predictor!.healthcheck !== null,
     });
@@ -113,10 +113,11 @@ async function loadDeclaration(
   }
 }
 
-async function checkHealth(check: number): Promise<void> {
+async function checkHealth(): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
+  // The server waits no longer either; a check that never settles must not be the last one.
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("healthcheck timed out after 5.0 seconds")), healthTimeoutMs);
+    timer = setTimeout(() => reject(new Error(healthcheckTimedOut)), healthcheckLimitMs);
   });
   let error: string | null = null;
   try {
@@ -126,7 +127,7 @@ async function checkHealth(check: number): Promise<void> {
     error = errorText(problem);
   }
   clearTimeout(timer);
-  send({ type: "health", check, error });
+  send({ type: "health", error });
 }
 
 async function stop(): Promise<void> {
@@ -168,7 +169,7 @@ readMessages<ToWorker>(socket, (message) => {
       runs.get(message.run)?.cancel();
       break;
     case "health":
-      void checkHealth(message.check);
+      void checkHealth();
       break;
     case "stop":
       void stop();

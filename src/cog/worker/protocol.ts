@@ -14,6 +14,8 @@ export type ToWorker =
       readonly type: "start";
       readonly predict: Reference | null;
       readonly train: Reference | null;
+      /** For the document: what a training's file is called. */
+      readonly trainOutput: string | null;
       /** Which of the two this worker sets up and runs. */
       readonly role: "predict" | "train";
       readonly weights: string | null;
@@ -23,7 +25,7 @@ export type ToWorker =
   | { readonly type: "setup" }
   | RunRequest
   | { readonly type: "cancel"; readonly run: number }
-  | { readonly type: "health"; readonly check: number }
+  | { readonly type: "health" }
   | { readonly type: "stop" };
 
 export interface RunRequest {
@@ -64,7 +66,8 @@ export type FromWorker =
     }
   | RunEnd
   | { readonly type: "settled"; readonly run: number; readonly tempDir?: true }
-  | { readonly type: "health"; readonly check: number; readonly error: string | null };
+  /** Answers the last "health". */
+  | { readonly type: "health"; readonly error: string | null };
 
 export interface SetupFailure {
   readonly type: "setupFailed";

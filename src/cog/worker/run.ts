@@ -131,7 +131,7 @@ export class WorkerRun {
   }
 
   #context(model: unknown): PredictionContext {
-    const { id, context, tempDir, run } = this.#request;
+    const { id, context, tempDir, run, input } = this.#request;
     const send = (name: string, value: unknown, mode: MetricMode) => {
       if (!this.#ended) this.#send({ type: "metric", run, name, value, mode });
     };
@@ -143,6 +143,7 @@ export class WorkerRun {
     return {
       model,
       id,
+      given: new Set(Object.keys(input).filter((name) => input[name] !== null)),
       context,
       signal: this.#abort.signal,
       recordMetric: (name: string, value: MetricValue, mode: MetricMode = "replace") => {

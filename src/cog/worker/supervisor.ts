@@ -2,17 +2,14 @@ import { CodedError, type ErrorCode } from "../../errors/index.ts";
 import type { Log } from "../log.ts";
 import type { Project } from "../project.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
+import { Deaths } from "./deaths.ts";
+import { Healthcheck } from "./healthcheck.ts";
+import { Lease } from "./lease.ts";
 import { WorkerProcess } from "./process.ts";
 import type { FromWorker, RunRequest, SetupFailure } from "./protocol.ts";
+import { SetupRecord } from "./setup-record.ts";
 
 export type WorkerState = "starting" | "ready" | "setupFailed" | "defunct" | "stopped";
-
-export interface SetupRecord {
-  readonly startedAt: Date;
-  readonly completedAt: Date | null;
-  readonly status: "starting" | "succeeded" | "failed";
-  readonly logs: string;
-}
 
 export interface SupervisorOptions {
   readonly project: Project;
@@ -25,8 +22,12 @@ export interface SupervisorOptions {
   readonly log: Log;
   /** The first worker loads the declarations, and waits for beginSetup() before its setup. */
   readonly holdSetup: boolean;
+  /** After a run's cancel: when the process is ended if the author's function goes on. null: never, it has other runs. */
+  readonly cancelLimitMs: number | null;
   /** A slot or the worker may be free, or gone, now. */
   readonly onChange: () => void;
+  /** No slot is in use any more. */
+  readonly onIdle: () => void;
 }
 
 /** What a run hears from its worker. */
@@ -36,31 +37,24 @@ export interface RunListener {
   lost(reason: string): void;
 }
 
-const deathWindowMs = 60_000;
-const deathsAllowed = 5;
-const longestSetupLog = 1024 * 1024;
-
 /** Keeps one worker process alive, knows the state of its setup and hands out its slots. */
 export class Supervisor {
   state: WorkerState = "starting";
-  setup: SetupRecord = { startedAt: new Date(), completedAt: null, status: "starting", logs: "" };
+  setup = new SetupRecord();
   document: OpenApiDocument | null = null;
   /** The document of the first worker, before its setup. Rejected when the declarations cannot be loaded. */
   readonly declared: Promise<OpenApiDocument>;
   slots = 1;
-  /** Slots in use. */
-  taken = 0;
-  deathCount = 0;
   hasHealthcheck = false;
   readonly #options: SupervisorOptions;
   readonly #listeners = new Map<number, RunListener>();
-  readonly #healthChecks = new Map<number, (error: string | null) => void>();
+  readonly #healthcheck = new Healthcheck(() => this.#worker!.send({ type: "health" }));
   readonly #stateWaiters = new Set<() => void>();
-  readonly #deaths: number[] = [];
+  readonly #deaths = new Deaths();
   #worker: WorkerProcess | null = null;
   #setupTimer: NodeJS.Timeout | undefined;
   #restartTimer: NodeJS.Timeout | undefined;
-  #checks = 0;
+  #taken = 0;
   #isHeld: boolean;
 
   #declare: (document: OpenApiDocument) => void = () => {};
@@ -80,7 +74,7 @@ export class Supervisor {
   start(): void {
     const { project, role, weights, env, setupTimeoutMs } = this.#options;
     this.#setState("starting");
-    this.setup = { startedAt: new Date(), completedAt: null, status: "starting", logs: "" };
+    this.setup = new SetupRecord();
     const worker = new WorkerProcess({
       cwd: project.dir,
       // What guards the server is none of the author's business.
@@ -91,8 +85,8 @@ export class Supervisor {
       },
     });
     this.#worker = worker;
-    const { predict, train } = project;
-    worker.send({ type: "start", predict, train, role, weights, holdSetup: this.#isHeld });
+    const { predict, train, trainOutput } = project;
+    worker.send({ type: "start", predict, train, trainOutput, role, weights, holdSetup: this.#isHeld });
     if (setupTimeoutMs !== null) {
       this.#setupTimer = setTimeout(() => {
         this.#setupEnded("failed", `setup took longer than ${setupTimeoutMs / 1000} seconds`);
@@ -106,8 +100,17 @@ export class Supervisor {
     this.#isHeld = false;
   }
 
+  /** Slots in use. */
+  get taken(): number {
+    return this.#taken;
+  }
+
+  get deathCount(): number {
+    return this.#deaths.count;
+  }
+
   get isFree(): boolean {
-    return this.taken < this.slots;
+    return this.#taken < this.slots;
   }
 
   /** No worker will come any more. */
@@ -116,14 +119,19 @@ export class Supervisor {
     return isHopeless || this.state === "setupFailed" || this.state === "stopped";
   }
 
-  take(): void {
-    this.taken += 1;
+  /** A slot that is free; null: there is none. */
+  lease(): Lease | null {
+    if (!this.isFree) return null;
+    this.#taken += 1;
+    return new Lease(this, this.#giveBack);
   }
 
-  release(): void {
-    this.taken -= 1;
+  readonly #giveBack = () => {
+    this.#taken -= 1;
     this.#options.onChange();
-  }
+    // Whoever waited may have it by now.
+    if (this.#taken === 0) this.#options.onIdle();
+  };
 
   /** Hands a run that has a slot to the worker. */
   run(request: RunRequest, listener: RunListener): void {
@@ -132,21 +140,26 @@ export class Supervisor {
   }
 
   cancel(run: number): void {
-    if (this.#listeners.has(run)) this.#worker?.send({ type: "cancel", run });
+    const listener = this.#listeners.get(run);
+    if (listener === undefined) return;
+    this.#worker?.send({ type: "cancel", run });
+    const { cancelLimitMs } = this.#options;
+    if (cancelLimitMs === null) return;
+    setTimeout(() => {
+      if (this.#listeners.get(run) !== listener) return;
+      this.#options.log.warn("a canceled run does not end: its process is ended");
+      void this.stop(0);
+    }, cancelLimitMs).unref();
   }
 
-  /** The author's healthcheck: null is healthy, else the reason. */
+  /** What the author's healthcheck complains about; null: it is healthy. Never takes longer than 5 s. */
   checkHealth(): Promise<string | null> {
-    this.#checks += 1;
-    const check = this.#checks;
-    const answer = new Promise<string | null>((resolve) => this.#healthChecks.set(check, resolve));
-    this.#worker!.send({ type: "health", check });
-    return answer;
+    return this.#healthcheck.ask();
   }
 
   /** Resolves at the next state that is not "starting". */
   async settled(): Promise<WorkerState> {
-    while (this.state === "starting") await new Promise<void>((resolve) => this.#stateWaiters.add(resolve));
+    while (this.state === "starting") await this.#nextState();
     return this.state;
   }
 
@@ -157,11 +170,10 @@ export class Supervisor {
     const wasReady = this.state === "ready";
     this.#setState("stopped");
     if (worker === null) return;
-    const gone = new Promise<void>((resolve) => this.#stateWaiters.add(resolve));
     if (wasReady) worker.send({ type: "stop" });
     else worker.kill();
     const timer = setTimeout(() => worker.kill(), limitMs);
-    await gone;
+    while (this.#worker === worker) await this.#nextState();
     clearTimeout(timer);
   }
 
@@ -192,8 +204,7 @@ export class Supervisor {
         for (const line of linesOf(message.data)) this.#options.log.write("info", "cog::worker", line);
         break;
       case "health":
-        this.#healthChecks.get(message.check)?.(message.error);
-        this.#healthChecks.delete(message.check);
+        this.#healthcheck.answered(message.error);
         break;
       default: {
         const listener = this.#listeners.get(message.run);
@@ -207,14 +218,13 @@ export class Supervisor {
   #addSetupLog(data: string): void {
     const lines = linesOf(data);
     for (const line of lines) this.#options.log.setup(line);
-    if (this.setup.logs.length > longestSetupLog) return;
-    this.setup = { ...this.setup, logs: this.setup.logs + lines.map((line) => `[coglet::setup] ${line}\n`).join("") };
+    this.setup.add(lines);
   }
 
   #setupEnded(status: "succeeded" | "failed", error: string, code?: ErrorCode): void {
     if (this.state !== "starting") return;
     clearTimeout(this.#setupTimer);
-    this.setup = { ...this.setup, status, completedAt: new Date(), logs: this.setup.logs + error };
+    this.setup.end(status, error);
     if (status === "failed") this.#options.log.setupFailed(error, code);
     else this.#options.log.info("setup succeeded");
     this.#setState(status === "succeeded" ? "ready" : "setupFailed");
@@ -231,31 +241,18 @@ export class Supervisor {
     if (!wanted) this.#died(how);
     const listeners = [...this.#listeners.values()];
     this.#listeners.clear();
-    for (const answer of this.#healthChecks.values()) answer("the worker process has ended");
-    this.#healthChecks.clear();
+    this.#healthcheck.answered("the worker process has ended");
     const reason = `the process that runs the model ended unexpectedly (${how})`;
     for (const listener of listeners) listener.lost(reason);
     this.#wake();
   }
 
   #died(how: string): void {
-    const now = Date.now();
-    this.deathCount += 1;
-    this.#deaths.push(now);
-    while (this.#deaths[0]! < now - deathWindowMs) this.#deaths.shift();
-    const isHopeless = this.#deaths.length >= deathsAllowed;
-    if (this.state === "starting") {
-      this.setup = {
-        ...this.setup,
-        status: "failed",
-        completedAt: new Date(),
-        logs: `${this.setup.logs}worker: ${how}`,
-      };
-    }
-    const waitMs = 100 * 2 ** (this.#deaths.length - 1);
-    const next = isHopeless ? "it is not started again" : `it is started again in ${waitMs} ms`;
+    const waitMs = this.#deaths.add();
+    if (this.state === "starting") this.setup.end("failed", `worker: ${how}`);
+    const next = waitMs === null ? "it is not started again" : `it is started again in ${waitMs} ms`;
     this.#options.log.error(`the worker process ended unexpectedly (${how}); ${next}`, { code: "WORKER_DIED" });
-    this.#restartTimer = isHopeless ? undefined : setTimeout(() => this.start(), waitMs);
+    this.#restartTimer = waitMs === null ? undefined : setTimeout(() => this.start(), waitMs);
     this.#setState("defunct");
   }
 
@@ -263,6 +260,10 @@ export class Supervisor {
     this.state = state;
     this.#wake();
     this.#options.onChange();
+  }
+
+  #nextState(): Promise<void> {
+    return new Promise((resolve) => this.#stateWaiters.add(resolve));
   }
 
   #wake(): void {

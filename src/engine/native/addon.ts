@@ -1,11 +1,10 @@
-import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { dirname } from "node:path";
 import { CodedError } from "../../errors/index.ts";
 import type { Dropout, LossSum, MemoryPlan, OptimizerStep, Sampling } from "../engine.ts";
+import { builtAddon } from "./built.ts";
 
-/** The JavaScript face of native/addon: promises, plain arrays, integers for names. Checked there a second time. */
+/** The JavaScript face of native/addon: promises, plain arrays, integers for names. It checks what it is given. */
 export interface Addon {
   /** Best first: "avx512", "avx2", "reference". */
   instructionSets(): string[];
@@ -127,27 +126,19 @@ export interface AddonTrainer {
   close(): void;
 }
 
-/** build/native/`name` of the project that this file belongs to, whether it runs from src/ or from dist/. */
-export function findBuilt(name: string): string | null {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  for (;;) {
-    const file = join(folder, "build", "native", name);
-    if (existsSync(file)) return file;
-    const parent = dirname(folder);
-    if (parent === folder || existsSync(join(folder, "package.json"))) return null;
-    folder = parent;
-  }
-}
-
-/** Throws CodedError ENGINE_UNAVAILABLE with the reason and the command that helps. */
-export function openAddon(): Addon {
-  const hint = "type: npm run build";
-  const file = findBuilt("llama_cpu.node");
-  if (file === null) throw new CodedError("ENGINE_UNAVAILABLE", "the native engine has not been built", { hint });
+/**
+ * The native engine, built first where that has not been done.
+ * @throws CodedError ENGINE_UNAVAILABLE with the reason and what helps
+ */
+export async function openAddon(): Promise<Addon> {
+  const file = await builtAddon();
   try {
     return createRequire(import.meta.url)(file) as Addon;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new CodedError("ENGINE_UNAVAILABLE", `the native engine cannot be loaded: ${reason}`, { hint, cause });
+    throw new CodedError("ENGINE_UNAVAILABLE", `the native engine cannot be loaded: ${reason}`, {
+      hint: `remove ${dirname(file)}; it is built again when it is next needed`,
+      cause,
+    });
   }
 }

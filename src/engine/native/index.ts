@@ -9,9 +9,9 @@ import { chooseDevice, type NativeOptions } from "./settings.ts";
  * LLAMA_ISA (default: the best that the processor has) and what docs/gpu.md lists. Throws CodedError ENGINE_UNAVAILABLE when
  * the addon or the wanted device is missing, ENGINE_ARGUMENT for a value that is not possible here.
  */
-export async function openNativeEngine(env: NodeJS.ProcessEnv): Promise<Engine> {
-  const addon = openAddon();
-  const { options, description } = chooseDevice(env, addon);
+export async function openNativeEngine(env: NodeJS.ProcessEnv, localRank = 0): Promise<Engine> {
+  const addon = await openAddon();
+  const { options, description } = chooseDevice(env, addon, localRank);
   return new NativeEngine(addon, options, description);
 }
 

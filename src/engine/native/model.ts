@@ -12,7 +12,6 @@ import type {
 } from "../engine.ts";
 import { NativeAdapter } from "./adapter.ts";
 import type { AddonModel } from "./addon.ts";
-import { checkModule } from "./arguments.ts";
 import { settle, toCodedError } from "./failure.ts";
 import { toAddonGroup } from "./group.ts";
 import { type Appended, NativeSequence } from "./sequence.ts";
@@ -33,7 +32,6 @@ export class NativeModel implements EngineModel {
   }
 
   async createAdapter(modules: readonly AdapterModule[]): Promise<EngineAdapter> {
-    for (const module of modules) checkModule(module, this.config);
     const native = modules.map((module) => ({ ...module, linear: linearNames.indexOf(module.linear) }));
     const addon = await settle(() => this.#addon.createAdapter(native));
     const places = modules.map(({ layer, linear, rank, scale }) => ({ layer, linear, rank, scale }));
@@ -101,7 +99,7 @@ export class NativeModel implements EngineModel {
   async createTrainer(adapter: EngineAdapter, options: TrainerOptions = {}): Promise<EngineTrainer> {
     const group = toAddonGroup(options);
     const addon = await settle(() => this.#addon.createTrainer(nativeAdapter(adapter)!, group));
-    return new NativeTrainer(addon, this.config);
+    return new NativeTrainer(addon);
   }
 
   /** Waits for what is under way. Closing twice is one close. */

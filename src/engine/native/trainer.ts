@@ -1,29 +1,22 @@
-import { checkInteger, checkNumber } from "../arguments.ts";
-import type { LlamaConfig } from "../config.ts";
 import type { Dropout, EngineTrainer, LossSum, MemoryPlan, OptimizerStep, PackedBatch } from "../engine.ts";
 import type { AddonTrainer } from "./addon.ts";
-import { checkBatch, checkDropout, checkOptimizerStep } from "./arguments.ts";
+import { checkOptimizerStep } from "./arguments.ts";
 import { settle } from "./failure.ts";
 
+/** Batches, dropout and counts are checked by the addon, which makes indices of memory of them. */
 export class NativeTrainer implements EngineTrainer {
   readonly #addon: AddonTrainer;
-  readonly #config: LlamaConfig;
 
-  constructor(addon: AddonTrainer, config: LlamaConfig) {
+  constructor(addon: AddonTrainer) {
     this.#addon = addon;
-    this.#config = config;
   }
 
   async accumulate(batch: PackedBatch, gradientScale: number, dropout: Dropout | null = null): Promise<LossSum> {
-    checkBatch(batch, this.#config);
-    checkNumber("gradientScale", gradientScale, -Number.MAX_VALUE, Number.MAX_VALUE);
-    if (dropout) checkDropout(dropout);
     const { tokens, targets, offsets } = batch;
     return settle(() => this.#addon.accumulate(tokens, targets, offsets, gradientScale, dropout));
   }
 
   async evaluate(batch: PackedBatch): Promise<LossSum> {
-    checkBatch(batch, this.#config);
     return settle(() => this.#addon.evaluate(batch.tokens, batch.targets, batch.offsets));
   }
 
@@ -37,7 +30,6 @@ export class NativeTrainer implements EngineTrainer {
   }
 
   async plan(tokens: number, dropout: boolean): Promise<MemoryPlan> {
-    checkInteger("tokens", tokens, 1, 2 ** 26);
     return settle(() => this.#addon.plan(tokens, dropout));
   }
 

@@ -1,13 +1,12 @@
-import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
 import util from "node:util";
-import * as tf from "@tensorflow/tfjs-core";
 import { CodedError } from "../../errors/index.ts";
+import { readEngineSettings } from "../environment.ts";
+import { requireFromWhereAll } from "./packages.ts";
 import { registerSegmentSum } from "./wasm-segment-sum.ts";
 
 /** TensorFlow.js operations on the chosen backend. tfjs-node brings its own copy of tfjs-core; this is the one to use. */
-export type TensorFlow = typeof tf;
+export type TensorFlow = typeof import("@tensorflow/tfjs-core");
 
 export interface Backend {
   readonly tf: TensorFlow;
@@ -21,17 +20,14 @@ export interface Backend {
  * @throws ENGINE_UNAVAILABLE when the backend asked for does not load.
  */
 export async function openBackend(env: NodeJS.ProcessEnv = process.env): Promise<Backend> {
-  const asked = env.LLAMA_TF_BACKEND;
-  if (asked !== undefined && !["node", "wasm", "cpu"].includes(asked)) {
-    throw new CodedError("ENGINE_UNAVAILABLE", `LLAMA_TF_BACKEND=${asked} is none of node, wasm, cpu`);
-  }
+  const asked = readEngineSettings(env).tensorflowBackend;
   const reasons: string[] = [];
   for (const [name, open] of [
     ["node", openNode],
     ["wasm", openWasm],
     ["cpu", openCpu],
   ] as const) {
-    if (asked !== undefined && asked !== name) continue;
+    if (asked !== null && asked !== name) continue;
     try {
       return await open(env);
     } catch (error) {
@@ -39,9 +35,16 @@ export async function openBackend(env: NodeJS.ProcessEnv = process.env): Promise
     }
   }
   throw new CodedError("ENGINE_UNAVAILABLE", `no TensorFlow.js backend loads (${reasons.join("; ")})`, {
-    hint: "Leave LLAMA_TF_BACKEND unset to take the one that does.",
+    hint: asked === "node" ? nodeHint : portableHint,
   });
 }
+
+const nodeHint =
+  "In this package's folder type npm run tensorflow:install, or where its download is refused npm run tensorflow:build; " +
+  "or leave LLAMA_TF_BACKEND unset to take a backend that does.";
+const portableHint =
+  "In this package's folder type npm run tensorflow:install; in a project of your own " +
+  "npm install @tensorflow/tfjs@4.22.0 @tensorflow/tfjs-backend-wasm@4.22.0.";
 
 async function openNode(env: NodeJS.ProcessEnv): Promise<Backend> {
   // The package calls two functions that Node removed in version 23.
@@ -49,25 +52,15 @@ async function openNode(env: NodeJS.ProcessEnv): Promise<Backend> {
   legacy.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
   legacy.isArray ??= Array.isArray;
 
-  const folder = env.LLAMA_TF_MODULE;
-  const require = createRequire(import.meta.url);
-  const entry = folder ? require.resolve(resolve(folder)) : require.resolve("@tensorflow/tfjs-node-gpu");
-  const loaded = (await import(pathToFileURL(entry).href)) as { default: TensorFlow };
-  return { tf: loaded.default, name: "tensorflow" };
-}
-
-/** tfjs-core's own build holds no gradients; this package registers them all. */
-async function registerGradients(): Promise<void> {
-  await import("@tensorflow/tfjs");
-  // Leaves out the advice to install another backend: the choice was made here.
-  tf.enableProdMode();
+  const name = env.LLAMA_TF_MODULE ? resolve(env.LLAMA_TF_MODULE) : "@tensorflow/tfjs-node-gpu";
+  return { tf: requireFromWhereAll(name)(name) as TensorFlow, name: "tensorflow" };
 }
 
 async function openWasm(): Promise<Backend> {
-  await registerGradients();
-  const { setWasmPaths } = await import("@tensorflow/tfjs-backend-wasm");
-  const entry = createRequire(import.meta.url).resolve("@tensorflow/tfjs-backend-wasm");
-  setWasmPaths(join(dirname(entry), "/"));
+  const require = requireFromWhereAll("@tensorflow/tfjs", "@tensorflow/tfjs-backend-wasm");
+  const tf = portable(require);
+  const { setWasmPaths } = require("@tensorflow/tfjs-backend-wasm") as typeof import("@tensorflow/tfjs-backend-wasm");
+  setWasmPaths(join(dirname(require.resolve("@tensorflow/tfjs-backend-wasm")), "/"));
   registerSegmentSum(tf);
   if (!(await tf.setBackend("wasm"))) throw new Error("the WebAssembly backend did not start");
   await tf.ready();
@@ -75,9 +68,16 @@ async function openWasm(): Promise<Backend> {
 }
 
 async function openCpu(): Promise<Backend> {
-  await registerGradients();
-  await import("@tensorflow/tfjs-backend-cpu");
+  const tf = portable(requireFromWhereAll("@tensorflow/tfjs"));
   await tf.setBackend("cpu");
   await tf.ready();
   return { tf, name: "cpu" };
+}
+
+/** The whole of TensorFlow.js: tfjs-core alone holds no gradients. */
+function portable(require: NodeJS.Require): TensorFlow {
+  const tf = require("@tensorflow/tfjs") as TensorFlow;
+  // Leaves out the advice to install another backend: the choice was made here.
+  tf.enableProdMode();
+  return tf;
 }

@@ -2,7 +2,7 @@ import { freemem } from "node:os";
 import type { Tensor, Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
 import { CodedError } from "../../errors/index.ts";
 import { checkSampling, checkTokens, refuse } from "../arguments.ts";
-import type { LinearName, LlamaConfig } from "../config.ts";
+import { type LlamaConfig, linearPath } from "../config.ts";
 import type {
   AdapterModule,
   Dropout,
@@ -202,13 +202,12 @@ export class TensorflowModel implements EngineModel {
   #parameters(adapter: TensorflowAdapter | null, dropout: Dropout | null = null): Parameters {
     const tf = this.#tf;
     const tensor = (key: string): Tensor => this.#tensors.get(key)!;
-    const block = (name: LinearName): string => (/gate|up|down/.test(name) ? "mlp" : "self_attn");
     return {
       embedding: () => tensor("model.embed_tokens.weight") as Tensor2D,
       norm: (layer, name) =>
         tensor(layer < 0 ? `model.${name}.weight` : `model.layers.${layer}.${name}.weight`) as Tensor1D,
       linear: (layer, name, x) => {
-        const y = tf.matMul(x, tensor(`model.layers.${layer}.${block(name)}.${name}.weight`) as Tensor2D, false, true);
+        const y = tf.matMul(x, tensor(`${linearPath(layer, name)}.weight`) as Tensor2D, false, true);
         const input = (): Tensor2D => {
           if (!dropout || dropout.probability === 0) return x;
           return tf.mul(x, tf.tensor2d(dropoutMask(dropout, layer, name, ...x.shape), x.shape));

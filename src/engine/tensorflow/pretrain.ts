@@ -1,5 +1,5 @@
 import type { Tensor, Tensor1D, Tensor2D, Variable } from "@tensorflow/tfjs-core";
-import { type LinearName, type LlamaConfig, linearNames, linearShape } from "../config.ts";
+import { type LinearName, type LlamaConfig, linearNames, linearPath, linearShape } from "../config.ts";
 import type { OptimizerStep, PackedBatch } from "../engine.ts";
 import { createAdamW } from "./adamw.ts";
 import { openBackend } from "./backend.ts";
@@ -14,8 +14,7 @@ export interface Pretrainer {
   close(): void;
 }
 
-const blockOf = (name: LinearName): string => (/gate|up|down/.test(name) ? "mlp" : "self_attn");
-const linearKey = (layer: number, name: LinearName): string => `model.layers.${layer}.${blockOf(name)}.${name}.weight`;
+const linearKey = (layer: number, name: LinearName): string => `${linearPath(layer, name)}.weight`;
 const normKey = (layer: number, name: string): string =>
   layer < 0 ? `model.${name}.weight` : `model.layers.${layer}.${name}.weight`;
 

@@ -20,8 +20,8 @@ export async function download(url: string, file: string, { name, maxBytes, sign
   };
   try {
     // Loaded here: few adapters come from a URL, and every start would pay for it.
-    const { fetch } = await import("undici");
-    const answer = await fetch(url, { signal: signal ?? null });
+    const [{ fetch }, { connections }] = await Promise.all([import("undici"), import("../../network/proxy.ts")]);
+    const answer = await fetch(url, { signal: signal ?? null, dispatcher: connections(process.env) });
     if (!answer.ok || !answer.body) return fail(`the server answered ${answer.status}`);
     await pipeline(answer.body, limited(maxBytes, fail), createWriteStream(file), { signal: signal as AbortSignal });
   } catch (error) {

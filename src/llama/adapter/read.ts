@@ -1,10 +1,12 @@
 import { existsSync } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type LlamaConfig, linearShape } from "../../engine/config.ts";
 import type { AdapterModule } from "../../engine/engine.ts";
 import { CodedError, isCodedError } from "../../errors/index.ts";
-import { isWeightType, readSafetensorsHeader, readTensor, type SafetensorsEntry } from "../checkpoint/safetensors.ts";
+import { readTensor } from "../checkpoint/read-tensor.ts";
+import { isWeightType, readSafetensorsHeader, type SafetensorsEntry } from "../checkpoint/safetensors.ts";
+import { readRegularFile } from "../regular-file.ts";
+import { namesAnotherBase } from "./base-name.ts";
 import { type PeftConfig, parsePeftConfig } from "./peft-config.ts";
 import { findTargets, type Target } from "./targets.ts";
 import { parseTensorName, tensorName } from "./tensor-name.ts";
@@ -16,6 +18,11 @@ export interface Adapter {
   readonly warnings: readonly string[];
 }
 
+export interface ReadAdapterOptions {
+  readonly name?: string;
+  readonly base?: string | null | undefined;
+}
+
 export const configName = "adapter_config.json";
 export const tensorsName = "adapter_model.safetensors";
 
@@ -24,12 +31,18 @@ const errors = { missing: "ADAPTER_NOT_FOUND", corrupt: "ADAPTER_CORRUPT" } as c
 
 /**
  * Reads an adapter folder of PEFT, stricter than PEFT: whatever would be left out or left random there is refused here.
- * @param name the folder's name in messages
+ * @param model shape of the loaded base
+ * @param options.name the folder's name in messages
+ * @param options.base the loaded base's published name: an adapter that names another gets a warning
  * @throws ADAPTER_NOT_FOUND, ADAPTER_CONFIG, ADAPTER_UNSUPPORTED, ADAPTER_CORRUPT, ADAPTER_MISMATCH
  */
-export async function readAdapter(folder: string, model: LlamaConfig, name = folder): Promise<Adapter> {
+export async function readAdapter(
+  folder: string,
+  model: LlamaConfig,
+  { name = folder, base = null }: ReadAdapterOptions = {},
+): Promise<Adapter> {
   try {
-    return await read(folder, model, name);
+    return await read(folder, model, name, base);
   } catch (error) {
     // The reader of tensors names files by their path, which for an unpacked archive says nothing to anybody.
     if (!isCodedError(error) || folder === name || !error.message.includes(folder)) throw error;
@@ -37,7 +50,7 @@ export async function readAdapter(folder: string, model: LlamaConfig, name = fol
   }
 }
 
-async function read(folder: string, model: LlamaConfig, name: string): Promise<Adapter> {
+async function read(folder: string, model: LlamaConfig, name: string, base: string | null): Promise<Adapter> {
   const config = await readConfig(folder, name);
   const targets = findTargets(config, model, `${name}/${configName}`);
   const file = join(folder, tensorsName);
@@ -62,18 +75,32 @@ async function read(folder: string, model: LlamaConfig, name: string): Promise<A
     modules.push({ layer: target.layer, linear: target.linear, rank: target.rank, scale: target.scale, a, b });
   }
   const warnings = [...config.warnings];
+  if (namesAnotherBase(config.baseModel, base)) {
+    const named = JSON.stringify(config.baseModel?.slice(0, 200));
+    warnings.push(`${name}/${configName}: base_model_name_or_path is ${named}, the loaded model is "${base}"`);
+  }
+  if (modules.every(changesNothing)) {
+    warnings.push(`${name}/${tensorsName}: every A or B is zero, so that the adapter changes nothing: was it trained?`);
+  }
   if (bare) warnings.push(`${name}/${tensorsName}: names lack "base_model.model."; PEFT would load none of them`);
   return { config, modules, warnings };
 }
 
+function changesNothing({ a, b, scale }: AdapterModule): boolean {
+  const isZero = (value: number) => value === 0;
+  return scale === 0 || b.every(isZero) || a.every(isZero);
+}
+
 async function readConfig(folder: string, name: string): Promise<PeftConfig> {
-  const file = join(folder, configName);
-  const found = await stat(file).catch(() => null);
-  if (!found?.isFile()) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: there is no ${configName}`);
-  if (found.size > maxConfigBytes) {
-    throw new CodedError("ADAPTER_CONFIG", `${name}/${configName}: is larger than ${maxConfigBytes} bytes`);
-  }
-  return parsePeftConfig(await readFile(file, "utf8"), `${name}/${configName}`);
+  const file = `${name}/${configName}`;
+  const bytes = await readRegularFile(join(folder, configName), {
+    name: file,
+    missing: "ADAPTER_NOT_FOUND",
+    corrupt: "ADAPTER_CONFIG",
+    maxBytes: maxConfigBytes,
+  });
+  if (bytes === null) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: there is no ${configName}`);
+  return parsePeftConfig(bytes.toString("utf8"), file);
 }
 
 type Found = ReadonlyMap<string, SafetensorsEntry>;

@@ -1,5 +1,5 @@
 import { runInNewContext } from "node:vm";
-import { type LinearName, type LlamaConfig, linearNames } from "../../engine/config.ts";
+import { type LinearName, type LlamaConfig, linearNames, linearPath } from "../../engine/config.ts";
 import { CodedError } from "../../errors/index.ts";
 import type { PeftConfig } from "./peft-config.ts";
 
@@ -15,11 +15,6 @@ export interface Target {
   readonly scale: number;
 }
 
-export function modulePath(layer: number, linear: LinearName): string {
-  const block = linear === "gate_proj" || linear === "up_proj" || linear === "down_proj" ? "mlp" : "self_attn";
-  return `model.layers.${layer}.${block}.${linear}`;
-}
-
 /**
  * The linears that an adapter_config.json means on this model, by PEFT's rules of matching, layer by layer.
  * @param file the config's name in messages
@@ -27,7 +22,7 @@ export function modulePath(layer: number, linear: LinearName): string {
  */
 export function findTargets(peft: PeftConfig, model: LlamaConfig, file: string): Target[] {
   const modules = Array.from({ length: model.layers }, (_, layer) =>
-    linearNames.map((linear) => ({ layer, linear, path: modulePath(layer, linear) })),
+    linearNames.map((linear) => ({ layer, linear, path: linearPath(layer, linear) })),
   ).flat();
   const match = matcher(
     modules.map(({ path }) => path),

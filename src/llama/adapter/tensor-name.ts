@@ -1,6 +1,5 @@
-import { type LinearName, linearNames } from "../../engine/config.ts";
+import { type LinearName, linearNames, linearPath } from "../../engine/config.ts";
 import { CodedError } from "../../errors/index.ts";
-import { modulePath } from "./targets.ts";
 
 /** A tensor of an adapter file: the A or B of one linear. */
 export interface AdapterTensorName {
@@ -25,7 +24,7 @@ const features: [RegExp, string][] = [
 ];
 
 export function tensorName(layer: number, linear: LinearName, side: "A" | "B"): string {
-  return `base_model.model.${modulePath(layer, linear)}.lora_${side}.weight`;
+  return `base_model.model.${linearPath(layer, linear)}.lora_${side}.weight`;
 }
 
 /** @throws ADAPTER_UNSUPPORTED naming the file, the tensor, and where known the feature it belongs to. */
@@ -33,7 +32,7 @@ export function parseTensorName(name: string, file: string): AdapterTensorName {
   const [, prefix, layer, , linear, side] = pattern.exec(name) ?? [];
   const known = linearNames.find((candidate) => candidate === linear);
   const parsed = known && { layer: Number(layer), linear: known, side: side as "A" | "B", bare: prefix === undefined };
-  if (parsed && name.includes(modulePath(parsed.layer, parsed.linear))) return parsed;
+  if (parsed && name.includes(linearPath(parsed.layer, parsed.linear))) return parsed;
   const feature = features.find(([sign]) => sign.test(name))?.[1];
   const what = feature ? `belongs to ${feature}, which are not supported` : "is not part of a LoRA pair of this model";
   throw new CodedError("ADAPTER_UNSUPPORTED", `${file}: tensor ${JSON.stringify(name.slice(0, 200))} ${what}`);

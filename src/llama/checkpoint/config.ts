@@ -8,8 +8,8 @@ export interface CheckpointConfig {
   readonly config: LlamaConfig;
   readonly bosTokenIds: readonly number[];
   readonly eosTokenIds: readonly number[];
-  /** `_name_or_path` where it is a name and not a path. */
-  readonly publishedName: string | null;
+  /** `_name_or_path`: a published name, or a path of the machine that wrote the file. */
+  readonly nameOrPath: string | null;
 }
 
 /** Far above every published model; products of two of them stay exact. */
@@ -55,15 +55,21 @@ export function parseConfig(text: string, file: string): CheckpointConfig {
   const name = fields.raw("_name_or_path");
   return {
     config,
-    bosTokenIds: fields.tokenIds("bos_token_id"),
-    eosTokenIds: fields.tokenIds("eos_token_id"),
-    publishedName: typeof name === "string" && /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(name) ? name : null,
+    ...specialIdsOf(fields),
+    nameOrPath: typeof name === "string" ? name : null,
   };
 }
 
-/** The `eos_token_id` of generation_config.json, one or several. */
-export function parseGenerationConfig(text: string, file: string): readonly number[] {
-  return new Fields(parseObject(text, file), file).tokenIds("eos_token_id");
+/** The `bos_token_id` and `eos_token_id` of generation_config.json, each one or several. */
+export function parseGenerationConfig(
+  text: string,
+  file: string,
+): Pick<CheckpointConfig, "bosTokenIds" | "eosTokenIds"> {
+  return specialIdsOf(new Fields(parseObject(text, file), file));
+}
+
+function specialIdsOf(fields: Fields) {
+  return { bosTokenIds: fields.tokenIds("bos_token_id"), eosTokenIds: fields.tokenIds("eos_token_id") };
 }
 
 function parseObject(text: string, file: string): object {

@@ -1,10 +1,13 @@
+export { describeCheckpoint } from "./describe.ts";
 export { type Checkpoint, openCheckpoint } from "./huggingface.ts";
+export { chooseCheckpoint } from "./locate.ts";
+export { publishedName } from "./name.ts";
+export { readTensor } from "./read-tensor.ts";
 export {
   checkpointErrors,
   type FileErrors,
   isWeightType,
   readSafetensorsHeader,
-  readTensor,
   type SafetensorsEntry,
   type SafetensorsHeader,
 } from "./safetensors.ts";

@@ -1,57 +1,60 @@
-import { readdir, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { stat } from "node:fs/promises";
+import { join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { CodedError } from "../../errors/index.ts";
+import { isModelFile, isSideFile, modelFolders } from "./model-folders.ts";
 
-export interface CheckpointFolders {
-  /** Has config.json. */
-  readonly model: string;
-  /** Where the tokenizer may be, in order. */
-  readonly tokenizer: readonly string[];
+const projectWeights = fileURLToPath(new URL("../../../weights", import.meta.url));
+const embeddedFolder = "tiny";
+
+/**
+ * Folder of the base model: the one that LLAMA_WEIGHTS names, else the only one in `weights`, else the embedded one.
+ * Anything in `weights` that looks like a model goes before the embedded one, whether or not it can be opened.
+ * @throws CHECKPOINT_NOT_FOUND, CHECKPOINT_AMBIGUOUS listing the folders there are to choose from
+ */
+export async function chooseCheckpoint(env = process.env, weights = projectWeights): Promise<string> {
+  if (env.LLAMA_WEIGHTS) return locateCheckpoint(env.LLAMA_WEIGHTS);
+  if (!(await isFolder(weights))) throw nothingIn(weights, "there is no such folder");
+  const embedded = join(weights, embeddedFolder);
+  const others = (await modelFolders(weights, isModelFile)).filter((folder) => folder !== embedded);
+  if (others.length > 0) return only(others, weights);
+  const parts = (await modelFolders(weights, isSideFile)).filter((folder) => folder !== embedded);
+  if (parts.length > 0) throw nothingIn(parts[0]!, "holds files of a model, but neither config.json nor weights");
+  if (!(await isFolder(embedded))) throw nothingIn(weights, "holds no model");
+  return embedded;
+}
+
+/** Whether the folder is where the project's embedded model lies. */
+export function isEmbedded(folder: string): boolean {
+  return folder === join(projectWeights, embeddedFolder);
 }
 
 /**
- * Finds the model in `folder`, or in the only folder inside it that has a config.json.
- * Throws CHECKPOINT_NOT_FOUND saying what is in the folder instead, or which folders there are to choose from.
+ * The model's folder: `folder` itself where files of a model lie in it, else the only one below it that looks like a model's.
+ * @throws CHECKPOINT_NOT_FOUND, CHECKPOINT_AMBIGUOUS listing the folders there are to choose from
  */
-export async function locateCheckpoint(folder: string): Promise<CheckpointFolders> {
-  if (!(await isFolder(folder))) throw new CodedError("CHECKPOINT_NOT_FOUND", `${folder}: there is no such folder`);
-  if (await isFile(join(folder, "config.json"))) {
-    return { model: folder, tokenizer: [folder, join(dirname(folder), "tokenizer")] };
+export async function locateCheckpoint(folder: string): Promise<string> {
+  const root = resolve(folder);
+  if (!(await isFolder(root))) {
+    const found = await stat(root).catch(() => null);
+    throw nothingIn(root, found === null ? "there is no such folder" : "is a file; name the folder it lies in");
   }
-  const models: string[] = [];
-  for (const entry of await readdir(folder)) {
-    if (await isFile(join(folder, entry, "config.json"))) models.push(join(folder, entry));
-  }
-  if (models.length > 1) {
-    throw new CodedError("CHECKPOINT_NOT_FOUND", `${folder}: holds several models: ${names(models)}`, {
-      hint: "Name one of these folders",
-    });
-  }
-  const [model] = models;
-  if (model !== undefined) return { model, tokenizer: [model, join(folder, "tokenizer"), folder] };
-  throw new CodedError("CHECKPOINT_NOT_FOUND", `${folder}: has no config.json`, {
-    hint: await advice(folder),
+  const folders = await modelFolders(root, isModelFile);
+  return folders.length === 0 || folders[0] === root ? root : only(folders, root);
+}
+
+function only(folders: readonly string[], root: string): string {
+  if (folders.length === 1) return folders[0]!;
+  const names = folders.map((folder) => relative(root, folder) || "the folder itself");
+  throw new CodedError("CHECKPOINT_AMBIGUOUS", `${root}: holds several models: ${names.join(", ")}`, {
+    hint: "Name the folder of one of them in LLAMA_WEIGHTS, or move the others away",
   });
 }
 
-async function advice(folder: string): Promise<string> {
-  const entries = await readdir(folder);
-  if (entries.includes("params.json") || entries.some((name) => name.endsWith(".pth"))) {
-    return "These are Meta's original files; convert them to the Hugging Face layout first";
-  }
-  if (entries.some((name) => name.endsWith(".gguf"))) return "GGUF files cannot be read; use safetensors";
-  return "A checkpoint folder holds config.json, model.safetensors and tokenizer.model";
-}
-
-function names(paths: readonly string[]): string {
-  return paths.map((path) => basename(path)).join(", ");
-}
-
-function isFile(path: string): Promise<boolean> {
-  return stat(path).then(
-    (found) => found.isFile(),
-    () => false,
-  );
+function nothingIn(folder: string, what: string): CodedError {
+  return new CodedError("CHECKPOINT_NOT_FOUND", `${folder}: ${what}`, {
+    hint: "Name a folder with config.json, model.safetensors and tokenizer.model in LLAMA_WEIGHTS, or put it into weights/",
+  });
 }
 
 function isFolder(path: string): Promise<boolean> {

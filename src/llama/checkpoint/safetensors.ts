@@ -1,8 +1,8 @@
-import { type FileHandle, open } from "node:fs/promises";
-import type { TensorSource, WeightType } from "../../engine/engine.ts";
+import type { WeightType } from "../../engine/engine.ts";
 import { CodedError, type ErrorCode } from "../../errors/index.ts";
+import { openRegularFile, readBytes } from "../regular-file.ts";
 import { refuseImpostor } from "../tokenizer/impostor.ts";
-import { parseStrictJson, type StrictJson } from "./strict-json.ts";
+import { parseUniqueKeyJson, type UniqueKeyJson } from "./unique-key-json.ts";
 
 /** A tensor of any safetensors type; TensorSource is one that the engine can load. */
 export interface SafetensorsEntry {
@@ -45,10 +45,10 @@ const dtypeBits = new Map(
  * https://huggingface.co/docs/safetensors, with the checks of its reference implementation, and names given twice refused.
  */
 export async function readSafetensorsHeader(file: string, errors = checkpointErrors): Promise<SafetensorsHeader> {
-  const handle = await openFile(file, errors);
+  const handle = await openRegularFile(file, errors);
   try {
     const { size } = await handle.stat();
-    const start = await readBytes(handle, file, 0, Math.min(size, 512), errors);
+    const start = await readBytes(handle, file, 0, Math.min(size, 512), errors.corrupt);
     refuseImpostor(start, file, errors.corrupt);
     const fail = (what: string, cause?: unknown): never => {
       throw new CodedError(errors.corrupt, `${file}: ${what}`, { hint: "Download or copy the file again", cause });
@@ -60,7 +60,7 @@ export async function readSafetensorsHeader(file: string, errors = checkpointErr
     }
     const headerBytes = Number(length);
     if (headerBytes > size - 8) return fail(`is truncated: the header has ${headerBytes} bytes, the file ${size}`);
-    const header = await readBytes(handle, file, 8, headerBytes, errors);
+    const header = await readBytes(handle, file, 8, headerBytes, errors.corrupt);
     return parseHeader(header, file, size, fail);
   } finally {
     await handle.close();
@@ -70,10 +70,10 @@ export async function readSafetensorsHeader(file: string, errors = checkpointErr
 type Fail = (what: string, cause?: unknown) => never;
 
 function parseHeader(bytes: Uint8Array, file: string, size: number, fail: Fail): SafetensorsHeader {
-  let json: StrictJson;
+  let json: UniqueKeyJson;
   try {
     if (bytes[0] !== 0x7b) throw new SyntaxError('it does not begin with "{"');
-    json = parseStrictJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
+    json = parseUniqueKeyJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (error) {
     return fail(`the header is not valid: ${(error as Error).message}`, error);
   }
@@ -98,7 +98,7 @@ function parseHeader(bytes: Uint8Array, file: string, size: number, fail: Fail):
 
 function parseEntry(
   name: string,
-  entry: Map<string, StrictJson>,
+  entry: Map<string, UniqueKeyJson>,
   file: string,
   dataStart: number,
   fail: Fail,
@@ -149,78 +149,13 @@ function checkRanges(tensors: ReadonlyMap<string, SafetensorsEntry>, dataStart: 
   if (end < size) fail(`is longer than its header says: ${end} bytes are described, the file has ${size}`);
 }
 
-function isCounts(value: StrictJson | undefined): value is number[] {
+function isCounts(value: UniqueKeyJson | undefined): value is number[] {
   return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && (item as number) >= 0);
-}
-
-/** Reads one tensor as float32; float16 and bfloat16 are widened exactly. Meant for adapters: the copy is in JavaScript. */
-export async function readTensor(source: TensorSource, errors = checkpointErrors): Promise<Float32Array> {
-  const count = source.shape.reduce((product, size) => product * size, 1);
-  const handle = await openFile(source.file, errors);
-  try {
-    const width = source.dtype === "F32" ? 4 : 2;
-    const bytes = await readBytes(handle, source.file, source.offset, count * width, errors);
-    if (source.dtype === "F32") return new Float32Array(bytes.buffer, bytes.byteOffset, count);
-    const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, count);
-    return source.dtype === "BF16" ? widenBfloat16(halves) : widenFloat16(halves);
-  } finally {
-    await handle.close();
-  }
 }
 
 /** Whether the engine can load a tensor of this type. */
 export function isWeightType(dtype: string): dtype is WeightType {
   return dtype === "F32" || dtype === "F16" || dtype === "BF16";
-}
-
-function widenBfloat16(halves: Uint16Array): Float32Array {
-  const bits = new Uint32Array(halves.length);
-  for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16;
-  return new Float32Array(bits.buffer);
-}
-
-/** IEEE 754 binary16 */
-function widenFloat16(halves: Uint16Array): Float32Array {
-  const values = new Float32Array(halves.length);
-  for (let i = 0; i < halves.length; i++) {
-    const half = halves[i]!;
-    const sign = half & 0x8000 ? -1 : 1;
-    const exponent = (half >> 10) & 31;
-    const fraction = half & 1023;
-    if (exponent === 31) values[i] = fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-    else if (exponent === 0) values[i] = sign * fraction * 2 ** -24;
-    else values[i] = sign * (1024 + fraction) * 2 ** (exponent - 25);
-  }
-  return values;
-}
-
-async function openFile(file: string, errors: FileErrors): Promise<FileHandle> {
-  try {
-    const handle = await open(file, "r");
-    if ((await handle.stat()).isFile()) return handle;
-    await handle.close();
-  } catch (error) {
-    throw new CodedError(errors.missing, `${file}: cannot be read: ${(error as NodeJS.ErrnoException).code}`, {
-      cause: error,
-    });
-  }
-  throw new CodedError(errors.missing, `${file}: is not a file`);
-}
-
-/** A read may give less than was asked for, and no single one may ask for 2 GiB. */
-const readSlice = 2 ** 28;
-
-async function readBytes(handle: FileHandle, file: string, position: number, length: number, errors: FileErrors) {
-  const bytes = new Uint8Array(length);
-  for (let done = 0; done < length; ) {
-    const wanted = Math.min(readSlice, length - done);
-    const { bytesRead } = await handle.read(bytes, done, wanted, position + done);
-    if (bytesRead === 0) {
-      throw new CodedError(errors.corrupt, `${file}: ends at byte ${position + done}, before ${position + length}`);
-    }
-    done += bytesRead;
-  }
-  return bytes;
 }
 
 function quote(name: string): string {

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { type LlamaConfig, linearNames, linearShape } from "../../engine/config.ts";
+import { type LlamaConfig, linearNames, linearPath, linearShape } from "../../engine/config.ts";
 import type { TensorSource } from "../../engine/engine.ts";
 import { CodedError } from "../../errors/index.ts";
 import { isWeightType, type SafetensorsEntry } from "./safetensors.ts";
@@ -23,8 +23,7 @@ export function* expectedTensors(config: LlamaConfig): Generator<[name: string, 
     yield [`${prefix}.input_layernorm.weight`, [hiddenSize]];
     yield [`${prefix}.post_attention_layernorm.weight`, [hiddenSize]];
     for (const linear of linearNames) {
-      const block = linear === "gate_proj" || linear === "up_proj" || linear === "down_proj" ? "mlp" : "self_attn";
-      yield [`${prefix}.${block}.${linear}.weight`, linearShape(config, linear)];
+      yield [`${linearPath(layer, linear)}.weight`, linearShape(config, linear)];
     }
   }
   yield ["model.norm.weight", [hiddenSize]];

@@ -1,9 +1,11 @@
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { CodedError } from "../../errors/index.ts";
+import { readRegularFile } from "../regular-file.ts";
+import { refuseOtherFormats } from "./other-formats.ts";
 import { checkpointErrors, readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
-import { parseStrictJson, type StrictJson } from "./strict-json.ts";
 import { shardPath, type TensorFinder } from "./tensors.ts";
+import { parseUniqueKeyJson, type UniqueKeyJson } from "./unique-key-json.ts";
 
 const singleFile = "model.safetensors";
 const indexFile = "model.safetensors.index.json";
@@ -11,25 +13,58 @@ const indexFile = "model.safetensors.index.json";
 /** An index is a few megabytes for the largest models. */
 const maxIndexBytes = 64 * 2 ** 20;
 
-/**
- * The tensors in a checkpoint folder: model.safetensors, else the shards that model.safetensors.index.json lists.
- * Throws CHECKPOINT_NOT_FOUND when there is neither, CHECKPOINT_UNSUPPORTED when there are weights of another format,
- * CHECKPOINT_CORRUPT when a file is damaged or contradicts the index.
- */
-export async function findWeights(folder: string): Promise<TensorFinder> {
-  const names = new Set(await readdir(folder));
-  if (names.has(singleFile)) {
-    const file = join(folder, singleFile);
-    const { tensors } = await readSafetensorsHeader(file);
-    return { names: [...tensors.keys()], find: (name) => tensors.get(name), file };
-  }
-  if (names.has(indexFile)) return findShards(folder);
-  return refuseOtherFormats(folder, [...names]);
+const shardName = /^model-\d+-of-\d+\.safetensors$/;
+
+/** The tensors of a checkpoint folder, and what was left aside. */
+export interface FoundWeights extends TensorFinder {
+  readonly warnings: readonly string[];
 }
 
-async function findShards(folder: string): Promise<TensorFinder> {
+/**
+ * The tensors in a checkpoint folder: model.safetensors, or the shards that model.safetensors.index.json lists.
+ * Throws CHECKPOINT_AMBIGUOUS when both are there, CHECKPOINT_NOT_FOUND when there is neither, CHECKPOINT_UNSUPPORTED
+ * when there are weights of another format, CHECKPOINT_CORRUPT when a file is damaged or contradicts the index.
+ */
+export async function findWeights(folder: string): Promise<FoundWeights> {
+  const names = await readdir(folder);
+  const single = names.includes(singleFile);
+  if (!names.includes(indexFile)) {
+    if (!single) return refuseMissing(folder, names);
+    refuseSecond(
+      folder,
+      names.filter((name) => shardName.test(name)),
+    );
+    return { ...(await readSingle(folder)), warnings: [] };
+  }
+  const weightMap = await readIndex(join(folder, indexFile));
+  const listed = new Set(weightMap.values());
+  if (!single || listed.has(singleFile)) return { ...(await readShards(folder, weightMap)), warnings: [] };
+  refuseSecond(
+    folder,
+    names.filter((name) => listed.has(name)),
+  );
+  const warning = `${join(folder, indexFile)}: ignored, none of the shards that it lists is there`;
+  return { ...(await readSingle(folder)), warnings: [warning] };
+}
+
+/** A file left from another download must not win over shards, nor they over it: only the user knows which is meant. */
+function refuseSecond(folder: string, shards: readonly string[]): void {
+  if (shards.length === 0) return;
+  const [first] = shards.toSorted();
+  const others = `${first}${shards.length > 1 ? ` and ${shards.length - 1} more` : ""}`;
+  throw new CodedError("CHECKPOINT_AMBIGUOUS", `${folder}: holds two sets of weights: ${singleFile}, and ${others}`, {
+    hint: `Move away ${singleFile}, or the shards and ${indexFile}`,
+  });
+}
+
+async function readSingle(folder: string): Promise<TensorFinder> {
+  const file = join(folder, singleFile);
+  const { tensors } = await readSafetensorsHeader(file);
+  return { names: [...tensors.keys()], find: (name) => tensors.get(name), file };
+}
+
+async function readShards(folder: string, weightMap: ReadonlyMap<string, UniqueKeyJson>): Promise<TensorFinder> {
   const file = join(folder, indexFile);
-  const weightMap = await readIndex(file);
   const headers = new Map<string, SafetensorsHeader>();
   for (const [tensor, shard] of weightMap) {
     const path = shardPath(folder, shard, file);
@@ -58,13 +93,12 @@ function readShard(path: string, index: string): Promise<SafetensorsHeader> {
   });
 }
 
-async function readIndex(file: string): Promise<Map<string, StrictJson>> {
-  const { size } = await stat(file);
+async function readIndex(file: string): Promise<Map<string, UniqueKeyJson>> {
   const corrupt = (what: string) => new CodedError("CHECKPOINT_CORRUPT", `${file}: ${what}`);
-  if (size > maxIndexBytes) throw corrupt(`has ${size} bytes, ${maxIndexBytes} at most are read`);
-  let index: StrictJson;
+  const bytes = await readRegularFile(file, { ...checkpointErrors, maxBytes: maxIndexBytes });
+  let index: UniqueKeyJson;
   try {
-    index = parseStrictJson(await readFile(file, "utf8"));
+    index = parseUniqueKeyJson(bytes?.toString("utf8") ?? "");
   } catch (error) {
     throw corrupt(`not valid JSON: ${(error as Error).message}`);
   }
@@ -73,12 +107,18 @@ async function readIndex(file: string): Promise<Map<string, StrictJson>> {
   return weightMap;
 }
 
-function refuseOtherFormats(folder: string, names: readonly string[]): never {
-  const other = names.find((name) => /\.(bin|pth|pt|gguf|ckpt)$/.test(name) && !name.startsWith("training_args"));
-  if (other === undefined) {
-    throw new CodedError("CHECKPOINT_NOT_FOUND", `${folder}: holds neither ${singleFile} nor ${indexFile}`);
+function refuseMissing(folder: string, names: readonly string[]): never {
+  const missing = (what: string, hint: string) =>
+    new CodedError("CHECKPOINT_NOT_FOUND", `${folder}: ${what}`, { hint });
+  const safetensors = names.filter(
+    (name) => name.endsWith(".safetensors") && !/^(adapter_model|consolidated)/.test(name),
+  );
+  if (safetensors.some((name) => shardName.test(name))) {
+    throw missing(`holds shards, but no ${indexFile}`, `Download ${indexFile} of the same model into it`);
   }
-  throw new CodedError("CHECKPOINT_UNSUPPORTED", `${join(folder, other)}: only safetensors weights can be read`, {
-    hint: "Save the checkpoint as safetensors, with transformers: model.save_pretrained(folder, safe_serialization=True)",
-  });
+  if (safetensors.length > 0) {
+    throw missing(`holds ${safetensors[0]}, but no ${singleFile}`, `Rename the file to ${singleFile}`);
+  }
+  refuseOtherFormats(folder, names);
+  throw missing(`holds neither ${singleFile} nor ${indexFile}`, "Download the model's *.safetensors files into it");
 }

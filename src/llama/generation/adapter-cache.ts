@@ -23,12 +23,15 @@ const maxEntries = 10;
 /** Adapters by what they hold, the least recently used given up first. Many requests with one adapter load it once. */
 export class AdapterCache {
   readonly #model: EngineModel;
+  /** The model's published name. */
+  readonly #base: string | null;
   readonly #warn: (line: string) => void;
   /** In order of use. */
   readonly #entries = new Map<string, Entry>();
 
-  constructor(model: EngineModel, warn: (line: string) => void) {
+  constructor(model: EngineModel, base: string | null, warn: (line: string) => void) {
     this.#model = model;
+    this.#base = base;
     this.#warn = warn;
   }
 
@@ -50,7 +53,7 @@ export class AdapterCache {
   }
 
   async #load(source: string, name: string | undefined): Promise<EngineAdapter> {
-    const { modules, warnings } = await openAdapter(source, this.#model.config, { name });
+    const { modules, warnings } = await openAdapter(source, this.#model.config, { name, base: this.#base });
     for (const line of warnings) this.#warn(line);
     return this.#model.createAdapter(modules);
   }

@@ -1,7 +1,6 @@
-import { fileURLToPath } from "node:url";
 import type { Engine, EngineAdapter, EngineModel } from "../../engine/engine.ts";
 import { openEngine } from "../../engine/open.ts";
-import { type Checkpoint, openCheckpoint } from "../checkpoint/index.ts";
+import { type Checkpoint, chooseCheckpoint, describeCheckpoint, openCheckpoint } from "../checkpoint/index.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { AdapterCache, type AdapterLease } from "./adapter-cache.ts";
 import { type Admitted, CacheAdmission } from "./admission.ts";
@@ -11,17 +10,19 @@ import { PromptEncoder } from "./prompt-encoder.ts";
 import { Scheduler } from "./scheduler.ts";
 
 export interface LlamaOptions {
-  /** Checkpoint folder. LLAMA_WEIGHTS by default, else the model in the project's weights/. */
+  /** Checkpoint folder. The one that chooseCheckpoint finds by default: LLAMA_WEIGHTS, weights/, the embedded model. */
   readonly weights?: string | undefined;
   /** Archive, PEFT folder or URL of the adapter that is used where a request names none. */
   readonly adapter?: FileLike | null | undefined;
   /** LLAMA_ENGINE and LLAMA_DEVICE by default. */
   readonly engine?: Engine | undefined;
+  /** Where the line about the model goes; console.log by default. */
+  readonly log?: ((line: string) => void) | undefined;
+  /** Of a training on several GPUs of this machine: which of them is its own. */
+  readonly localRank?: number | undefined;
   /** Where warnings go; console.warn by default. */
   readonly warn?: ((line: string) => void) | undefined;
 }
-
-const embeddedWeights = fileURLToPath(new URL("../../../weights/tiny", import.meta.url));
 
 /** A base model on an engine, with its tokenizer, that continues texts. Any number of generations run at once. */
 export class Llama {
@@ -41,9 +42,10 @@ export class Llama {
    * @throws CHECKPOINT_*, TOKENIZER_*, ADAPTER_*, ENGINE_UNAVAILABLE, OUT_OF_MEMORY
    */
   static async load(options: LlamaOptions = {}): Promise<Llama> {
-    const { warn = console.warn } = options;
-    const engine = options.engine ?? (await openEngine(process.env));
-    const checkpoint = await openCheckpoint(options.weights ?? (process.env.LLAMA_WEIGHTS || embeddedWeights));
+    const { log = console.log, warn = console.warn } = options;
+    const engine = options.engine ?? (await openEngine(process.env, { localRank: options.localRank }));
+    const checkpoint = await openCheckpoint(options.weights ?? (await chooseCheckpoint()));
+    log(describeCheckpoint(checkpoint));
     for (const line of checkpoint.warnings) warn(line);
     const llama = new Llama(engine, checkpoint, await engine.load(checkpoint.weights), warn);
     if (options.adapter) llama.#adapter = (await llama.#lease(options.adapter)).adapter;
@@ -54,7 +56,7 @@ export class Llama {
     this.engine = engine;
     this.checkpoint = checkpoint;
     this.model = model;
-    this.#adapters = new AdapterCache(model, warn);
+    this.#adapters = new AdapterCache(model, checkpoint.publishedName, warn);
     this.#encoder = new PromptEncoder(checkpoint.tokenizer, model.config.maxPositionEmbeddings);
     this.#admission = new CacheAdmission(model.cache);
     this.#scheduler = new Scheduler(model);

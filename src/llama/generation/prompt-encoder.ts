@@ -1,5 +1,5 @@
 import { CodedError } from "../../errors/index.ts";
-import { runInSlices } from "../tokenizer/slices.ts";
+import { runInSlices } from "../time-slices.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
 /** No vocabulary has a longer piece: a text with more characters than this per token of context cannot fit. */

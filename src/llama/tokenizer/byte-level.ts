@@ -1,10 +1,10 @@
+import { runNow, type Steps, wordsPerStep } from "../time-slices.ts";
 import { AddedTokens } from "./added-tokens.ts";
 import { type Detokenization, decodeAll, streamDecoder } from "./detokenizer.ts";
 import { IdBuffer } from "./id-buffer.ts";
 import { llama3Words } from "./llama3-words.ts";
 import { Merger, shortWord } from "./merger.ts";
 import type { PairTable } from "./pair-table.ts";
-import { runNow, type Steps, wordsPerStep } from "./slices.ts";
 import type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
 import type { AddedToken } from "./tokenizer-json.ts";
 

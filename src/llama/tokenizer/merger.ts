@@ -1,5 +1,5 @@
+import type { Steps } from "../time-slices.ts";
 import type { PairTable } from "./pair-table.ts";
-import type { Steps } from "./slices.ts";
 
 /** Lists of at most this many symbols are merged without a pause, in buffers that are kept. */
 export const shortWord = 4096;

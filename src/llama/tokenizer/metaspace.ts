@@ -1,9 +1,9 @@
+import { runNow, type Steps, wordsPerStep } from "../time-slices.ts";
 import { AddedTokens } from "./added-tokens.ts";
 import { type Detokenization, decodeAll, type Surface, streamDecoder } from "./detokenizer.ts";
 import { IdBuffer } from "./id-buffer.ts";
 import { Merger, shortWord } from "./merger.ts";
 import { characterLength } from "./pair-table.ts";
-import { runNow, type Steps, wordsPerStep } from "./slices.ts";
 import { isSpace, SpaceFinder, spaceMark } from "./space-marks.ts";
 import type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
 import { partsOf, type TokenizerJson, unsupported } from "./tokenizer-json.ts";

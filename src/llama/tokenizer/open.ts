@@ -1,22 +1,22 @@
-import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { CodedError } from "../../errors/index.ts";
+import { readRegularFile } from "../regular-file.ts";
+import { runInSlices } from "../time-slices.ts";
 import { jsonTokenizer, type SpecialTexts } from "./huggingface-json.ts";
 import { refuseImpostor } from "./impostor.ts";
 import { openingSentencePiece } from "./sentencepiece.ts";
-import { runInSlices } from "./slices.ts";
 import { isTiktoken, openingTiktoken } from "./tiktoken.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Published files reach 17 MB. */
 const maxTokenizerBytes = 64 * 2 ** 20;
 
-/** A tokenizer, and whether its file alone decides which ids begin and end a text. */
 export interface OpenedTokenizer {
   readonly tokenizer: Tokenizer;
   readonly file: string;
-  /** A `tokenizer.model` was trained with the model; what other files say against it is wrong. */
-  readonly specialIdsAreCertain: boolean;
+  readonly kind: "SentencePiece" | "tiktoken" | "tokenizer.json";
+  /** Ids that a SentencePiece model has for the beginning of a text and for the unknown: none of them ends a text. */
+  readonly neverEos: readonly number[];
 }
 
 /**
@@ -30,10 +30,12 @@ export async function openTokenizer(folders: readonly string[]): Promise<OpenedT
     const bytes = await readTokenizerFile(file);
     if (bytes !== null) {
       refuseImpostor(bytes, file, "TOKENIZER_CORRUPT");
-      const tokenizer = await runInSlices<Tokenizer>(
-        isTiktoken(bytes) ? openingTiktoken(bytes, file) : openingSentencePiece(bytes, file),
-      );
-      return { tokenizer, file, specialIdsAreCertain: !isTiktoken(bytes) };
+      if (isTiktoken(bytes)) {
+        const tokenizer = await runInSlices(openingTiktoken(bytes, file));
+        return { tokenizer, file, kind: "tiktoken", neverEos: [] };
+      }
+      const tokenizer = await runInSlices(openingSentencePiece(bytes, file));
+      return { tokenizer, file, kind: "SentencePiece", neverEos: [tokenizer.bosId, tokenizer.unkId] };
     }
     const opened = await openJson(folder);
     if (opened !== null) return opened;
@@ -50,7 +52,7 @@ async function openJson(folder: string): Promise<OpenedTokenizer | null> {
   refuseImpostor(bytes, file, "TOKENIZER_CORRUPT");
   const special = await specialTexts(join(folder, "tokenizer_config.json"));
   const tokenizer = jsonTokenizer(new TextDecoder().decode(bytes), file, special);
-  return { tokenizer, file, specialIdsAreCertain: false };
+  return { tokenizer, file, kind: "tokenizer.json", neverEos: [] };
 }
 
 /** bos_token and eos_token, each a text or an object with the text as `content`. */
@@ -73,14 +75,10 @@ async function specialTexts(file: string): Promise<SpecialTexts> {
 }
 
 /** null: there is no such file. */
-async function readTokenizerFile(file: string): Promise<Uint8Array | null> {
-  const size = await stat(file).then(
-    (found) => (found.isFile() ? found.size : null),
-    () => null,
-  );
-  if (size === null) return null;
-  if (size > maxTokenizerBytes) {
-    throw new CodedError("TOKENIZER_CORRUPT", `${file}: has ${size} bytes, at most ${maxTokenizerBytes} are read`);
-  }
-  return readFile(file);
+function readTokenizerFile(file: string): Promise<Uint8Array | null> {
+  return readRegularFile(file, {
+    missing: "TOKENIZER_NOT_FOUND",
+    corrupt: "TOKENIZER_CORRUPT",
+    maxBytes: maxTokenizerBytes,
+  });
 }

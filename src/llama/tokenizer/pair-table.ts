@@ -1,4 +1,4 @@
-import type { Steps } from "./slices.ts";
+import type { Steps } from "../time-slices.ts";
 
 /**
  * Which two neighbouring symbols merge: (left, right) -> rank and resulting symbol. Open addressing over typed arrays,

@@ -1,5 +1,5 @@
 import { CodedError } from "../../errors/index.ts";
-import type { Steps } from "./slices.ts";
+import type { Steps } from "../time-slices.ts";
 import { type WireField, wireFields } from "./wire-reader.ts";
 
 /** sentencepiece_model.proto, ModelProto.SentencePiece.Type. */

@@ -1,11 +1,11 @@
 import { CodedError } from "../../errors/index.ts";
+import { runNow, type Steps, wordsPerStep } from "../time-slices.ts";
 import { longestFirst } from "./added-tokens.ts";
 import { type Detokenization, decodeAll, type Surface, streamDecoder } from "./detokenizer.ts";
 import { IdBuffer } from "./id-buffer.ts";
 import { Merger, shortWord } from "./merger.ts";
 import { characterLength, mergesOfPieces, type PieceMerges } from "./pair-table.ts";
 import { pieceTypes, readSentencePieceModel, type SentencePieceModel } from "./sentencepiece-model.ts";
-import { runNow, type Steps, wordsPerStep } from "./slices.ts";
 import { isSpace, SpaceFinder, spaceMark } from "./space-marks.ts";
 import type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
 
@@ -23,6 +23,7 @@ export class SentencePieceTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly bosId: number;
   readonly eosId: number;
+  readonly unkId: number;
   readonly #model: SentencePieceModel;
   readonly #merges: PieceMerges;
   readonly #merger: Merger;
@@ -45,6 +46,7 @@ export class SentencePieceTokenizer implements Tokenizer {
     }
     this.bosId = model.bosId;
     this.eosId = model.eosId;
+    this.unkId = model.unkId;
     this.#userDefinedIds = index.userDefined;
     this.#wordsAreApart = index.wordsAreApart;
     this.#merges = merges;

@@ -1,7 +1,7 @@
 import { CodedError } from "../../errors/index.ts";
+import type { Steps } from "../time-slices.ts";
 import { ByteLevelTokenizer, byteCharacters, spell } from "./byte-level.ts";
 import { mergesOfPieces } from "./pair-table.ts";
-import type { Steps } from "./slices.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import type { AddedToken } from "./tokenizer-json.ts";
 

@@ -1,4 +1,4 @@
-import type { Steps } from "./slices.ts";
+import type { Steps } from "../time-slices.ts";
 
 /** Text <-> token ids, for one vocabulary. Ids are 0 .. vocabSize - 1. */
 export interface Tokenizer {

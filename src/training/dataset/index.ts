@@ -1,10 +1,10 @@
-import { createReadStream } from "node:fs";
-import { mkdtemp, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm } from "node:fs/promises";
 import { basename, join, posix } from "node:path";
 import { CodedError } from "../../errors/index.ts";
 import { archiveKind, unpackArchive } from "../../llama/archive.ts";
-import { sliced } from "../slices.ts";
+import { openRegularFile } from "../../llama/regular-file.ts";
+import { sliced } from "../../llama/time-slices.ts";
+import { temporaryFolder } from "../../temporary/folders.ts";
 import { type RawRecord, RecordSplitter } from "./records.ts";
 import { checkRow, describeSource, type Row } from "./row.ts";
 
@@ -17,6 +17,7 @@ export interface DatasetOptions {
 }
 
 const maxArchiveBytes = 4 * 1024 ** 3;
+const missing = "DATASET_NOT_FOUND";
 
 /**
  * Reads an Alpaca data set: a JSON array or JSONL, alone or the only one inside a .tar or .tar.gz. What a file is, its
@@ -25,11 +26,7 @@ const maxArchiveBytes = 4 * 1024 ** 3;
  */
 export async function readDataset(file: string, options: DatasetOptions = {}): Promise<Row[]> {
   const name = options.name ?? basename(file);
-  const found = await stat(file).catch(() => null);
-  if (!found?.isFile()) {
-    throw new CodedError("DATASET_NOT_FOUND", `${name}: ${found ? "is not a file" : "no such file"}`);
-  }
-  const kind = await archiveKind(file);
+  const kind = await archiveKind(file, { missing, name });
   if (kind === "zip") {
     throw new CodedError("DATASET_FORMAT", `${name}: is a zip archive`, { hint: "Pack it with tar -czf instead." });
   }
@@ -39,10 +36,11 @@ export async function readDataset(file: string, options: DatasetOptions = {}): P
 }
 
 async function readArchive(file: string, name: string, options: DatasetOptions): Promise<Row[]> {
-  const folder = await mkdtemp(join(tmpdir(), "llama-dataset-"));
+  const folder = await temporaryFolder("dataset");
   try {
     const unpacked = await unpackArchive(file, folder, {
       name,
+      missing,
       corrupt: "DATASET_FORMAT",
       maxBytes: maxArchiveBytes,
       signal: options.signal,
@@ -77,7 +75,8 @@ async function readRows(file: string, name: string, options: DatasetOptions): Pr
       await pause();
     }
   };
-  const stream = createReadStream(file, { highWaterMark: 256 * 1024, signal: options.signal });
+  const handle = await openRegularFile(file, { missing, name });
+  const stream = handle.createReadStream({ highWaterMark: 256 * 1024, signal: options.signal });
   for await (const chunk of stream) await take(splitter.push(chunk));
   await take(splitter.end());
   return rows;

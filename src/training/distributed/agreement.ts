@@ -8,6 +8,7 @@ import type { TrainingSettings } from "../settings.ts";
 export interface Common {
   readonly training: readonly Example[];
   readonly validation: readonly Example[];
+  /** As the run uses them. */
   readonly settings: TrainingSettings;
   /** The base's shape. */
   readonly config: LlamaConfig;

@@ -61,6 +61,12 @@ describe("cog schema", () => {
 });
 
 describe("the command line", () => {
+  it.each([[[]], [["--debug"]]])("prints the help on standard output and ends with 0 for %j alone", async (words) => {
+    const result = await open(undefined).run(words);
+    expect([result.exit, result.stderr]).toEqual([0, ""]);
+    expect(result.stdout).toMatch(/^Usage: cog .*\n[\s\S]*predict\|run /);
+  });
+
   it("lists the model's inputs in the help of a run", async () => {
     const result = await open("tuned").run(["train", "--help"]);
     expect(result.exit).toBe(0);

@@ -49,6 +49,18 @@ const differences: Record<string, Difference> = {
     reason: "a process on this machine has its caller's environment, as in LLAMA_WEIGHTS=… cog predict",
     expected: { stdout: "fromhost\n" },
   },
+  K18b: {
+    reason: "a folder is sent as a tar",
+    expected: { exit: 0, stdout: expect.stringContaining('"base": "<name>.tar"'), lastLine: "Running prediction..." },
+  },
+  K8: {
+    reason: "a wrong choice says what was found",
+    expected: { lastLine: 'invalid input "size": must be one of: small, large; found "huge"' },
+  },
+  K8b: {
+    reason: "a wrong choice says what was found",
+    expected: { lastLine: 'invalid input "steps": must be one of: 3, 4; found 5' },
+  },
   K16: {
     reason: "integers are read as doubles, not as 32 bits",
     expected: { exit: 0, stdout: kitAnswer({ seed: 3000000000 }), lastLine: "Running prediction..." },

@@ -1,6 +1,10 @@
-import { type ChildProcess, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { Receiver } from "../receiver.ts";
 import { addressOf, buildCommand, lastLine, ProjectFolder, resultOf } from "./command.ts";
 
 beforeAll(buildCommand);
@@ -112,10 +116,89 @@ describe("cog train", () => {
     const project = open("tuned", { ...dataset, "weights/base.bin": "base" });
     const result = await project.run(["train", "-i", "dataset=@d.json", "-i", "epochs=3"]);
     expect(result.stderr).toContain("\nRunning training...\n\ntraining on d.json\nWritten output to: adapter.tar.gz\n");
-    expect(lastLine(result.stderr)).toBe('cog predict -i adapter=@adapter.tar.gz -i prompt="..."');
+    expect(lastLine(result.stderr)).toBe(`node ${project.script} predict -i adapter=@adapter.tar.gz -i prompt="..."`);
     expect({ ...result, stderr: "" }).toEqual({ exit: 0, stdout: "", stderr: "" });
     expect(project.written()).toEqual(["adapter.tar.gz"]);
     expect(project.read("adapter.tar.gz").toString()).toBe("xxx");
+  });
+
+  it("prints a next command that a shell takes as it is, with what the training was given", async () => {
+    const project = open("tuned", {
+      ...dataset,
+      "it's ours.yaml": "predict: predict.ts\ntrain: train.ts\ntrain_output: adapter.tar.gz\n",
+      "predict.ts": `import { definePredictor, Input, Output } from "llama-lora-cog/cog";
+        export default definePredictor({
+          inputs: { prompt: Input.string(), adapter: Input.path() },
+          output: Output.string(),
+          predict: async ({ prompt, adapter }) => [process.env.GREETING, adapter.name, prompt].join("|"),
+        });`,
+    });
+    rmSync(join(project.path, "cog.yaml"));
+    const words = ["-f", "it's ours.yaml", "-e", 'GREETING=$HOME `hi` "you"', "-i", "dataset=@d.json"];
+    const result = await project.run(["train", ...words, "-o", "my own; adapter"]);
+    const { stdout } = spawnSync("sh", ["-c", lastLine(result.stderr)], { cwd: project.path, encoding: "utf8" });
+    expect(stdout).toBe('$HOME `hi` "you"|my own; adapter.tar.gz|...\n');
+  });
+
+  it("prints commands as it was called: by npx, by a script of package.json, through the PATH", async () => {
+    const project = open("tuned", {
+      ...dataset,
+      "package.json": '{"scripts":{"teach":"cog train -i dataset=@d.json"}}',
+    });
+    const bin = join(project.path, "node_modules", ".bin");
+    mkdirSync(bin, { recursive: true });
+    symlinkSync(project.script, join(bin, "cog"));
+    const env = { ...process.env, npm_config_offline: "true" };
+    const printed = (command: string, path = process.env.PATH!) => {
+      const options = { cwd: project.path, env: { ...env, PATH: path }, encoding: "utf8" } as const;
+      const { status, stderr } = spawnSync("sh", ["-c", command], options);
+      expect(status, stderr).toBe(0);
+      return lastLine(stderr);
+    };
+    const words = 'predict -i adapter=@adapter.tar.gz -i prompt="..."';
+    expect(printed("npx cog train -i dataset=@d.json")).toBe(`npx cog ${words}`);
+    expect(printed("npm run teach")).toBe(`npx cog ${words}`);
+    symlinkSync(project.script, join(project.path, "cog"));
+    expect(printed("cog train -i dataset=@d.json", `${project.path}:${process.env.PATH}`)).toBe(`cog ${words}`);
+    expect(printed("./cog train -i dataset=@d.json")).toBe(`./cog ${words}`);
+    const asked = spawnSync("sh", ["-c", "npx cog predict http://127.0.0.1:9"], { cwd: project.path, env });
+    expect(lastLine(asked.stderr.toString())).toBe("Is the server running there? `npx cog serve` starts one.");
+  });
+
+  it("answers --json with the whole answer on standard output; the archive keeps its name", async () => {
+    const project = open("tuned", dataset);
+    const result = await project.run(["train", "--json", '{"dataset":"@d.json","epochs":2}']);
+    expect(result.exit, result.stderr).toBe(0);
+    expect(JSON.parse(result.stdout)).toMatchObject({ status: "succeeded", output: { weights: "adapter.tar.gz" } });
+    expect(project.written()).toEqual(["adapter.tar.gz"]);
+    const plain = open("train", dataset);
+    const answer = await plain.run(["train", "--json", '{"dataset":"@d.json"}']);
+    expect(JSON.parse(answer.stdout)).toMatchObject({ status: "succeeded", output: { weights: "weights.bin" } });
+    expect(plain.written()).toEqual(["weights.bin"]);
+  });
+
+  it("says that an adapter will be overwritten before the training begins", async () => {
+    const project = open("tuned", { ...dataset, "adapter.tar.gz": "the old one" });
+    const { stderr } = await project.run(["train", "-i", "dataset=@d.json"]);
+    expect(stderr).toContain(
+      "adapter.tar.gz is there already and will be overwritten; -o gives another name\nRunning training...\n",
+    );
+  });
+
+  it("at an address gives files the names that they get here, and prints a command for that address", async () => {
+    const trainer = open("tuned").start(["serve", "--host", "127.0.0.1", "-p", "0", "--x-mode", "train"]);
+    const trainerEnded = resultOf(trainer);
+    const address = await addressOf(trainer);
+    const there = open("none", dataset);
+    const result = await there.run(["train", address, "-i", "dataset=@d.json"]);
+    expect(there.written()).toEqual(["adapter.tar.gz"]);
+    expect(lastLine(result.stderr)).toBe(
+      `node ${there.script} predict ${address} -i adapter=@adapter.tar.gz -i prompt="..."`,
+    );
+    const again = await there.run(["train", address, "-i", "dataset=@d.json"]);
+    expect([again.exit, again.stderr]).toEqual([1, expect.stringContaining("adapter.tar.gz is there already\n")]);
+    trainer.kill("SIGTERM");
+    expect((await trainerEnded).stderr).toContain("training on d.json");
   });
 
   it("names no next command where a training answers nothing", async () => {
@@ -162,6 +245,105 @@ describe("cog serve", () => {
     expect([gone.exit, gone.stderr]).toEqual([1, expect.stringContaining(`Cannot reach ${url}: connection refused`)]);
   });
 
+  it.skipIf(spawnSync("script", ["--version"]).status !== 0)(
+    "logs lines for a person on a terminal and ends with the address once ready (needs util-linux's script for one)",
+    async () => {
+      const setup = 'setup() { console.log("loading the weights"); },';
+      const project = open("echo", {
+        "predict.ts": `import { definePredictor, Input, Output } from "llama-lora-cog/cog";
+          export default definePredictor({ inputs: {}, output: Output.string(), ${setup} predict: () => "" });`,
+      });
+      const command = `exec '${process.execPath}' '${project.script}' serve --host 127.0.0.1 -p 0`;
+      const terminal = spawn("script", ["-qec", command, "/dev/null"], { cwd: project.path });
+      const ended = resultOf(terminal);
+      await said(terminal, "Stop with Ctrl-C");
+      terminal.stdin.write("\x03");
+      const text = (await ended).stdout.replaceAll("\r", "");
+      expect(text).toMatch(
+        /^listening on 127.0.0.1:(\d+)\nloading the weights\nsetup succeeded\nReady: http:\/\/127.0.0.1:\1\nStop with Ctrl-C\n/,
+      );
+    },
+  );
+
+  it("is waited for while it starts: before its port is open, and during its setup", async () => {
+    const slow = `import { definePredictor, Input, Output } from "llama-lora-cog/cog";
+      export default definePredictor({
+        inputs: { s: Input.string() },
+        output: Output.string(),
+        setup: () => new Promise((resolve) => setTimeout(resolve, 1500)),
+        predict: ({ s }) => s,
+      });`;
+    const project = open("echo", { "predict.ts": slow });
+    const port = await freePort();
+    const words = ["predict", `http://127.0.0.1:${port}`, "-i", "s=hi"];
+    const early = project.run(words);
+    const server = project.start(["serve", "--host", "127.0.0.1", "-p", String(port)]);
+    const ended = resultOf(server);
+    expect(await early).toEqual({
+      exit: 0,
+      stdout: "hi\n",
+      stderr: `Waiting for http://127.0.0.1:${port}, which is starting...\nRunning prediction...\n\n`,
+    });
+    server.kill("SIGTERM");
+    await ended;
+  });
+
+  it("is waited for as long as --setup-timeout says", async () => {
+    const starting = await Receiver.start(() => ({ body: '{"status":"STARTING"}' }));
+    const there = open("none");
+    const result = await there.run(["predict", starting.url, "--setup-timeout", "1"]);
+    expect([result.exit, lastLine(result.stderr)]).toEqual([
+      1,
+      `Timed out: ${starting.url} was not ready after 1 seconds`,
+    ]);
+    await starting.close();
+  });
+
+  it("that is no Cog server is not waited for", async () => {
+    const other = await Receiver.start(() => ({ status: 404 }));
+    const result = await open("none").run(["predict", other.url]);
+    expect([result.exit, lastLine(result.stderr)]).toEqual([
+      1,
+      `${other.url} is no Cog server: /health-check answered with status 404`,
+    ]);
+    await other.close();
+  });
+
+  it("that asks for a token gets --token, or COG_AUTH_TOKEN", async () => {
+    const project = open("echo");
+    const server = project.start(["serve", "--host", "127.0.0.1", "-p", "0"], { COG_AUTH_TOKEN: "t0ken" });
+    const ended = resultOf(server);
+    const url = await addressOf(server);
+    const there = open("none");
+    const words = ["predict", url, "-i", "s=you"];
+    const none = { env: { COG_AUTH_TOKEN: "" } };
+    expect(await there.run([...words, "--token", "t0ken"], none)).toMatchObject({ exit: 0, stdout: "hello you\n" });
+    expect(await there.run(words, { env: { COG_AUTH_TOKEN: "t0ken" } })).toMatchObject({ exit: 0 });
+    const hint = "Give it with --token, or in the variable COG_AUTH_TOKEN.\n";
+    expect(await there.run(words, none)).toMatchObject({ exit: 1, stderr: `${url} asks for a token\n${hint}` });
+    expect(await there.run([...words, "--token", "other"], none)).toMatchObject({
+      exit: 1,
+      stderr: `${url} does not take this token\n${hint}`,
+    });
+    server.kill("SIGTERM");
+    await ended;
+    // The model of the folder needs none, whatever the variable says.
+    expect(await project.run(["predict", "-i", "s=me"], { env: { COG_AUTH_TOKEN: "t0ken" } })).toMatchObject({
+      exit: 0,
+    });
+  });
+
+  it("has its own variables and configuration: -e and -f are refused with an address, --token without", async () => {
+    const project = open("echo");
+    const url = "http://127.0.0.1:9";
+    for (const [words, message] of [
+      [["predict", url, "-e", "A=b"], `--env is for the model of this folder; ${url} has its own`],
+      [["train", url, "-f", "cog.yaml"], `--file is for the model of this folder; ${url} has its own`],
+      [["predict", "--token", "t"], "--token is for a server at an address; the model of this folder needs none"],
+    ] as const)
+      expect(await project.run(words)).toEqual({ exit: 1, stdout: "", stderr: `${message}\n` });
+  });
+
   it("is what the images' `python -m cog.server.http` starts", async () => {
     const project = open("train");
     const server = project.startShim(["-m", "cog.server.http", "--x-mode", "train"], { PORT: "0" });
@@ -172,6 +354,15 @@ describe("cog serve", () => {
     expect((await ended).exit).toBe(0);
   });
 });
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
 
 /** Resolves when standard output holds the text. */
 function said(child: ChildProcess, text: string): Promise<void> {

@@ -198,6 +198,107 @@ describe("scale and targets", () => {
   });
 });
 
+/** Every field that PEFT writes for plain LoRA, with the values it writes: of its current version and those of 2023. */
+const asPeftWrites = {
+  ...{ alpha_pattern: {}, auto_mapping: null, base_model_name_or_path: "org/base", bias: "none", corda_config: null },
+  ...{ eva_config: null, exclude_modules: null, fan_in_fan_out: false, inference_mode: true, init_lora_weights: true },
+  ...{ layer_replication: null, layers_pattern: null, layers_to_transform: null, loftq_config: {}, lora_bias: false },
+  ...{ lora_dropout: 0.05, megatron_config: null, megatron_core: "megatron.core", modules_to_save: null },
+  ...{ peft_type: "LORA", qalora_group_size: 16, rank_pattern: {}, revision: null, target_parameters: null },
+  ...{ task_type: "CAUSAL_LM", trainable_token_indices: null, use_dora: false, use_qalora: false, use_rslora: false },
+  ...{ enable_lora: null, merge_weights: false, peft_version: "0.17.0", ensure_weight_tying: false, use_bdlora: null },
+  ...{ arrow_config: null, alora_invocation_tokens: null, runtime_config: { ephemeral_gpu_offload: false } },
+};
+
+describe("the types of adapter_config.json's fields", () => {
+  it("are those that PEFT writes, null where it writes null", async () => {
+    changeConfig(asPeftWrites);
+    expect(await openAdapter(adapter, smallModel)).toMatchObject({ modules: written.modules, warnings: [] });
+  });
+
+  it.each([...Object.keys(asPeftWrites), "r", "lora_alpha", "target_modules", "use_later_feature"])(
+    "are checked, whatever the field is for: %s",
+    async (field) => {
+      const takesText = /^(layers_pattern|target_modules|exclude_modules|modules_to_save)$/.test(field);
+      changeConfig({ [field]: takesText ? { a: 1 } : [[null]] });
+      await expect(openAdapter(adapter, smallModel)).rejects.toMatchObject({
+        code: "ADAPTER_CONFIG",
+        message: expect.stringContaining(`adapter/adapter_config.json: ${field} must be `),
+        hint: expect.any(String),
+      });
+    },
+  );
+
+  it.each([
+    [{ use_rslora: "true" }, 'use_rslora must be true or false, found "true"'],
+    [{ use_rslora: 1 }, "use_rslora must be true or false, found 1"],
+    [{ use_dora: "false" }, 'use_dora must be true or false, found "false"'],
+    [{ use_later_feature: 0 }, "use_later_feature must be true, false or an object, found 0"],
+    [{ fan_in_fan_out: "no" }, 'fan_in_fan_out must be true or false, found "no"'],
+    [{ lora_alpha: null }, "lora_alpha must be a number, found null"],
+    [{ lora_alpha: true }, "lora_alpha must be a number, found true"],
+    [{ r: 3.5 }, "r must be a positive integer, found 3.5"],
+    [{ bias: "some" }, 'bias must be "none", "all" or "lora_only", found "some"'],
+    [{ layers_to_transform: [-1] }, "layers_to_transform must be a layer's number or a list of them, found [-1]"],
+    [{ base_model_name_or_path: 7 }, "base_model_name_or_path must be a text, found 7"],
+    [{ peft_type: null }, "peft_type must be a text, found null"],
+  ])("that are wrong are refused with field and value: %j", async (change, message) => {
+    changeConfig(change);
+    await expect(openAdapter(adapter, smallModel)).rejects.toMatchObject({
+      code: "ADAPTER_CONFIG",
+      message: `adapter/adapter_config.json: ${message}`,
+    });
+  });
+});
+
+describe("an adapter that loads with a warning", () => {
+  const warnings = async (base: string | null = null) => (await openAdapter(adapter, smallModel, { base })).warnings;
+
+  it("changes nothing: every B is zero, or every A, or alpha", async () => {
+    const zero = (side: string) => (t: TensorToWrite) =>
+      t.name.includes(`lora_${side}`) ? { ...t, data: t.data.map(() => 0) } : t;
+    for (const side of ["A", "B"]) {
+      await writeTensors(tensors().map(zero(side)));
+      expect(await warnings()).toEqual([
+        expect.stringMatching(/^adapter\/adapter_model\.safetensors: every A or B is zero/),
+      ]);
+    }
+    await writeTensors(tensors().map((t, i) => (i === 1 ? t : zero("B")(t))));
+    expect(await warnings()).toEqual([]);
+    changeConfig({ lora_alpha: 0 });
+    expect(await warnings()).toHaveLength(1);
+  });
+
+  it.each([
+    ["meta-llama/Llama-2-7b-hf", "meta-llama/Llama-2-7b-chat-hf"],
+    ["meta-llama/Llama-2-7b-hf", "llama-lora-cog/tiny"],
+    ["mistralai/Mistral-7B-v0.1", "mistralai/Mistral-7B-v0.3"],
+    ["/home/someone/models/Llama-2-7b-hf/", "huggyllama/llama-7b"],
+    ["/cache/models--a--Llama-2-7b-hf/snapshots/main", "huggyllama/llama-7b"],
+  ])("names another base: %s on %s", async (named, loaded) => {
+    changeConfig({ base_model_name_or_path: named });
+    expect(await warnings(loaded)).toEqual([
+      `adapter/adapter_config.json: base_model_name_or_path is "${named}", the loaded model is "${loaded}"`,
+    ]);
+  });
+
+  it.each([
+    ["decapoda-research/llama-7b-hf", "huggyllama/llama-7b"],
+    ["baffo32/decapoda-research-llama-7B-hf", "llama-7b"],
+    ["unsloth/llama-3-8b-bnb-4bit", "meta-llama/Meta-Llama-3-8B"],
+    ["meta-llama/Llama-2-7b-hf", null],
+    ["weights", "llama-lora-cog/tiny"],
+    ["tiny", "llama-lora-cog/tiny"],
+    ["./out/checkpoint-500", "meta-llama/Llama-2-7b-hf"],
+    ["/src/weights", "meta-llama/Llama-2-7b-hf"],
+    ["", "meta-llama/Llama-2-7b-hf"],
+    [null, "meta-llama/Llama-2-7b-hf"],
+  ])("is not one that names the same base in other words, or none: %s on %s", async (named, loaded) => {
+    changeConfig({ base_model_name_or_path: named });
+    expect(await warnings(loaded)).toEqual([]);
+  });
+});
+
 describe("an adapter that is refused", () => {
   it.each([
     [{ use_dora: true }, "ADAPTER_UNSUPPORTED", "use_dora is not supported"],

@@ -89,6 +89,16 @@ describe("opening a checkpoint folder", () => {
     expect(warnings).toEqual([]);
   });
 
+  it("ignores an index none of whose shards is there, with a warning, and follows one that names the single file", async () => {
+    await writeTiny(folder);
+    const index = (file: string) =>
+      JSON.stringify({ weight_map: Object.fromEntries(tinyTensors().map(({ name }) => [name, file])) });
+    await writeFile(join(folder, "model.safetensors.index.json"), index("model-00001-of-00001.safetensors"));
+    expect((await openCheckpoint(folder)).warnings).toEqual([expect.stringContaining("index.json: ignored")]);
+    await writeFile(join(folder, "model.safetensors.index.json"), index("model.safetensors"));
+    expect((await openCheckpoint(folder)).warnings).toEqual([]);
+  });
+
   it("reads shards by their index", async () => {
     await writeShards();
     const { weights } = await openCheckpoint(folder);
@@ -120,12 +130,34 @@ describe("opening a checkpoint folder", () => {
     ]);
   });
 
+  it("keeps every eos_token_id that config.json and generation_config.json list, beside a tokenizer.model too", async () => {
+    await writeTiny(folder, { eos_token_id: [2, 260] });
+    await writeFile(join(folder, "generation_config.json"), '{"eos_token_id": [261, 2]}');
+    expect(await openCheckpoint(folder)).toMatchObject({ eosTokenIds: [2, 260, 261], warnings: [] });
+  });
+
+  it("drops the unknown piece, the beginning of a text and ids below zero from what ends a text", async () => {
+    await writeTiny(folder, { eos_token_id: [0, 1, -1, 260] });
+    await writeFile(
+      join(folder, "generation_config.json"),
+      '{"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}',
+    );
+    const { eosTokenIds, warnings } = await openCheckpoint(folder);
+    expect(eosTokenIds).toEqual([2, 260]);
+    expect(warnings).toEqual([
+      expect.stringContaining('/config.json: "eos_token_id" 0 ignored'),
+      expect.stringContaining('/config.json: "eos_token_id" 1 ignored'),
+      expect.stringContaining('generation_config.json: "eos_token_id" 1 ignored'),
+      expect.stringContaining('generation_config.json: "bos_token_id" 0 ignored'),
+    ]);
+  });
+
   it("ends a text at ids past the tokenizer's too, from generation_config.json as well", async () => {
     await writeTiny(folder, { eos_token_id: [2, 262] }, tinyTensors({ vocabSize: 264 }));
     await writeFile(join(folder, "generation_config.json"), '{"eos_token_id": [263, 999]}');
     const { eosTokenIds, warnings } = await openCheckpoint(folder);
     expect(eosTokenIds).toEqual([2, 262, 263]);
-    expect(warnings).toEqual([expect.stringContaining("999")]);
+    expect(warnings).toEqual([expect.stringContaining('generation_config.json: "eos_token_id" 999 ignored')]);
   });
 
   it("names tensors that it does not use, but not the frequencies of old conversions", async () => {
@@ -144,10 +176,43 @@ describe("a checkpoint folder that cannot be used", () => {
     expect(await refusal()).toMatchObject({ code: "CHECKPOINT_NOT_FOUND", message: `${folder}: has no config.json` });
   });
 
-  it("is refused when it holds several models", async () => {
-    await writeTiny(join(folder, "one"));
-    await writeTiny(join(folder, "two"));
-    expect((await refusal()).message).toContain("several models: one, two");
+  it("is refused without weights, and without config.json, saying which is missing", async () => {
+    await writeTiny(folder);
+    await rename(join(folder, "config.json"), join(folder, "moved.json"));
+    expect(await refusal()).toMatchObject({
+      code: "CHECKPOINT_NOT_FOUND",
+      message: `${folder}: has model.safetensors, but no config.json`,
+      hint: expect.stringContaining("config.json of the same model"),
+    });
+    await rename(join(folder, "moved.json"), join(folder, "config.json"));
+    await rm(join(folder, "model.safetensors"));
+    expect(await refusal()).toMatchObject({
+      code: "CHECKPOINT_NOT_FOUND",
+      message: expect.stringContaining("holds neither model.safetensors nor model.safetensors.index.json"),
+    });
+  });
+
+  it("is refused when it holds two sets of weights, naming both, and never opened with either", async () => {
+    await writeShards();
+    await writeSafetensors(join(folder, "model.safetensors"), tinyTensors());
+    const both = {
+      code: "CHECKPOINT_AMBIGUOUS",
+      message: `${folder}: holds two sets of weights: model.safetensors, and model-00001-of-00002.safetensors and 1 more`,
+    };
+    expect(await refusal()).toMatchObject(both);
+    // Without the index they are as much there.
+    await rm(join(folder, "model.safetensors.index.json"));
+    expect(await refusal()).toMatchObject(both);
+  });
+
+  it("is refused when it has shards without their index, and a file of another name", async () => {
+    await writeShards();
+    await rm(join(folder, "model.safetensors.index.json"));
+    expect((await refusal()).message).toBe(`${folder}: holds shards, but no model.safetensors.index.json`);
+    await rm(folder, { recursive: true });
+    await writeTiny(folder);
+    await rename(join(folder, "model.safetensors"), join(folder, "llama.safetensors"));
+    expect(await refusal()).toMatchObject({ hint: "Rename the file to model.safetensors" });
   });
 
   it("is refused with advice when its weights are of another format", async () => {

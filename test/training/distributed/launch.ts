@@ -5,22 +5,23 @@ import { join } from "node:path";
 import { openAddon } from "../../../src/engine/native/addon.ts";
 import type { TrainingResult, TrainingSettings } from "../../../src/training/index.ts";
 import { root } from "../../weights/embedded-base.ts";
-import { alpacaLora } from "../settings.ts";
+import { defaults } from "../default-settings.ts";
 
 /** Kernels in float32 throughout: others may round activations to bf16, where 1e-7 more or less becomes 1e-3. */
-export const isa = openAddon().instructionSets().includes("avx2") ? "avx2" : "reference";
+export const isa = (await openAddon()).instructionSets().includes("avx2") ? "avx2" : "reference";
 export const environment = { ...process.env, LLAMA_ISA: isa, LLAMA_THREADS: "1" };
 
 export const dataset = join(root, "examples", "alpacas.json");
 
 /** Ten steps over the 36 rows of examples/alpacas.json. */
 export const settings: TrainingSettings = {
-  ...alpacaLora,
+  ...defaults,
   num_epochs: 2,
   learning_rate: 3e-3,
   batch_size: 8,
   lora_dropout: 0,
   warmup_steps: 0,
+  val_set_size: 0,
 };
 
 /** Largest distances of losses, and of the adapters' elements. */

@@ -1,3 +1,4 @@
+import { asCalled } from "../called-as.ts";
 import type { Finding } from "../doctor/finding.ts";
 import { memory, nodeVersion, port, temporaryFiles } from "../doctor/machine.ts";
 import { declaration, found, setup, weights } from "../doctor/model.ts";
@@ -16,8 +17,8 @@ export async function doctor(flags: DoctorFlags): Promise<void> {
   let errors = 0;
   const tell = async (finding: Finding) => {
     if (finding.level === "error") errors += 1;
-    await print(`${finding.level.padEnd(5)}  ${finding.text}\n`);
-    if (finding.hint) await print(`       ${finding.hint}\n`);
+    await print(asCalled(`${finding.level.padEnd(5)}  ${indented(finding.text)}\n`));
+    if (finding.hint) await print(asCalled(`       ${indented(finding.hint)}\n`));
   };
   await interruptible(async (signal) => {
     await tell(nodeVersion());
@@ -34,6 +35,11 @@ export async function doctor(flags: DoctorFlags): Promise<void> {
     if (errors === 0) await tell(await setup(model, signal));
   });
   if (errors > 0) throw new Failure(`${errors} ${errors === 1 ? "problem" : "problems"} found`);
+}
+
+/** Further lines stand below the first. */
+function indented(text: string): string {
+  return text.replace(/\n(?=.)/g, "\n       ");
 }
 
 async function project(flags: DoctorFlags, tell: (finding: Finding) => Promise<void>): Promise<LocalModel | undefined> {

@@ -1,5 +1,6 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
+import { calledAs } from "../called-as.ts";
 import { Failure, systemErrorText } from "../failure.ts";
 import { say } from "../terminal.ts";
 import { projectFiles } from "./templates.ts";
@@ -19,5 +20,6 @@ export function init(): void {
     say(`Creating ${name}`);
   }
   say();
-  say("Try it: cog predict -i name=Ada, cog train -i dataset=@README.md, cog serve");
+  say("Try it:");
+  for (const words of ["predict -i name=Ada", "train -i dataset=@README.md", "serve"]) say(`  ${calledAs()} ${words}`);
 }

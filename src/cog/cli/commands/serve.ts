@@ -21,8 +21,11 @@ export async function serve(flags: ServeFlags): Promise<void> {
     ["--upload-url", flags.uploadUrl],
     ["--x-mode", flags.xMode],
     ["--await-explicit-shutdown", flags.awaitExplicitShutdown],
-  ].flatMap(([name, value]) => (value === undefined ? [] : [name!, value]));
-  const command = parseServeOptions(words, { ...process.env, ...environment(flags.env ?? []) });
+  ].flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
+  const env: NodeJS.ProcessEnv = { ...process.env, ...environment(flags.env ?? []) };
+  // A person reads it.
+  if (process.stderr.isTTY) env.LOG_FORMAT ||= "console";
+  const command = parseServeOptions(words, env);
   if (command.action !== "serve") throw new Failure(command.action === "usage" ? command.message : "");
   await serveUntilEnd({ ...command.options, ...(flags.file === undefined ? {} : { configFile: flags.file }) });
 }
@@ -33,8 +36,15 @@ export async function serve(flags: ServeFlags): Promise<void> {
  */
 async function serveUntilEnd(options: ServeOptions): Promise<void> {
   const server = await startServer(options);
-  say(`Listening on ${server.url}`);
   let signals = 0;
+  // On a terminal the log has said so, and what the model prints would push the address out of sight.
+  if (!process.stderr.isTTY) say(`Listening on ${server.url}`);
+  else
+    void server.ready.then((isReady) => {
+      if (signals > 0) return;
+      say(isReady ? `Ready: ${server.url}` : `Setup failed: ${server.url}/health-check tells why`);
+      say("Stop with Ctrl-C");
+    });
   let interrupted = false;
   const stop = () => server.close({ abort: ++signals > 1 });
   const onTerminate = () => options.awaitExplicitShutdown || stop();

@@ -73,14 +73,30 @@ FROM node:22-bookworm-slim AS package
 WORKDIR /opt/llama-lora-cog
 COPY --from=llama-lora-cog package.json ./
 RUN npm install --omit=dev --ignore-scripts --no-audit --no-fund
+# --build-arg ENGINE=1 compiles the native engine, for models that import "llama-lora-cog" and bring weights.
+ARG ENGINE
+COPY --from=llama-lora-cog scripts ./scripts
+COPY --from=llama-lora-cog native ./native
+RUN [ -z "$ENGINE" ] || { apt-get update && apt-get install -y --no-install-recommends g++ make cmake \\
+  && node scripts/build-native.mjs && rm -rf build/native/CMake* build/native/*.a; } && rm -rf native
 COPY --from=llama-lora-cog-dist . ./dist
 
 FROM node:22-bookworm-slim
+# build.system_packages and build.run of cog.yaml.
+ARG COG_SYSTEM_PACKAGES
+RUN [ -z "$COG_SYSTEM_PACKAGES" ] || { apt-get update && apt-get install -y --no-install-recommends $COG_SYSTEM_PACKAGES \\
+  && rm -rf /var/lib/apt/lists/*; }
 COPY --from=package /opt/llama-lora-cog /opt/llama-lora-cog
 # Clients start images as they start Python ones; this answers them.
 COPY --from=llama-lora-cog deploy/python /usr/local/bin/python
 ENV NODE_ENV=production COG_APP_DIR=/opt/llama-lora-cog
 WORKDIR /src
+# The project's own packages. This one is there already, and a path to it on another machine would lead nowhere.
+COPY package.json package-lock.json* ./
+RUN npm pkg delete dependencies.llama-lora-cog devDependencies.llama-lora-cog \\
+  && npm install --omit=dev --no-audit --no-fund
+ARG COG_BUILD_RUN
+RUN sh -c "$COG_BUILD_RUN"
 COPY . .
 USER node
 EXPOSE 5000
@@ -119,5 +135,12 @@ curl -s localhost:5000/predictions -H 'content-type: application/json' -d '{"inp
 
 \`predict.ts\` and \`train.ts\` declare their inputs once; the schema (\`cog schema\`), the checks and the types follow from that.
 The commands need no packages in this folder. For types in an editor, add \`llama-lora-cog\` and \`@types/node\` to it.
+What \`npm install\` adds to package.json comes into the image too; Debian packages and commands do by cog.yaml:
+
+\`\`\`yaml
+build:
+  system_packages: [ffmpeg]
+  run: ["ffmpeg -version"]
+\`\`\`
 `;
 }

@@ -56,8 +56,8 @@ export async function port(text = process.env.PORT ?? "5000"): Promise<Finding> 
     server.once("error", () => resolve(false)).listen(number, "0.0.0.0", () => resolve(true));
   });
   server.close();
-  if (free) return ok(`port ${number} is free for cog serve`);
-  return note(`port ${number} is taken`, "cog serve needs another: cog serve -p 8080.");
+  if (free) return ok(`port ${number} is free for \`cog serve\``);
+  return note(`port ${number} is taken`, "Give cog serve another: `cog serve -p 8080`");
 }
 
 function gigabytes(bytes: number): string {

@@ -3,10 +3,10 @@ import { resolve } from "node:path";
 import { isCodedError } from "../../../errors/index.ts";
 import type { Failure } from "../failure.ts";
 import { inputSchema } from "../input/schema.ts";
-import { ModelClient } from "../run/client.ts";
 import { localDocument } from "../run/document.ts";
 import { type LocalModel, startLocalServer } from "../run/local.ts";
-import { waitUntilReady } from "../run/ready.ts";
+import { located } from "../run/outcome.ts";
+import { SetupFailed, waitUntilReady } from "../run/ready.ts";
 import { type Finding, ok, problem } from "./finding.ts";
 
 const setupSeconds = 300;
@@ -35,7 +35,7 @@ export function weights(env: NodeJS.ProcessEnv, dir: string): Finding | undefine
   } catch {
     return problem(
       `COG_WEIGHTS: ${value} does not exist (seen from ${dir})`,
-      "Set it to the archive that cog train wrote, best as an absolute path, or unset it.",
+      "Set it to the archive that `cog train` wrote, best as an absolute path, or unset it.",
     );
   }
 }
@@ -43,21 +43,22 @@ export function weights(env: NodeJS.ProcessEnv, dir: string): Finding | undefine
 /** Runs the model's own setup once, as a server would: whatever it loads is opened and checked. */
 export async function setup(model: LocalModel, signal: AbortSignal): Promise<Finding> {
   const started = performance.now();
-  const server = await startLocalServer(model);
+  const { client, close } = await startLocalServer(model);
   try {
-    await waitUntilReady(new ModelClient(server.url), { timeoutSeconds: setupSeconds, signal, remote: false });
+    await waitUntilReady(client, { timeoutSeconds: setupSeconds, signal, remote: false });
     return ok(`setup succeeded in ${((performance.now() - started) / 1000).toFixed(1)} s`);
   } catch (error) {
     signal.throwIfAborted();
     return found("setup: ", error, "What the model itself printed is above; docs/errors.md explains the codes.");
   } finally {
-    await server.close({ abort: true });
+    await close();
   }
 }
 
 /** A failure as a finding. Its own hint wins over `otherwise`. */
 export function found(before: string, error: unknown, otherwise: string): Finding {
   const { message, hint } = error as Failure;
-  const code = isCodedError(error) ? `[${error.code}] ` : "";
-  return problem(`${before}${code}${message.split("\n")[0]!.replace(/^error (\[\w+\]):/, "$1")}`, hint ?? otherwise);
+  if (isCodedError(error)) return problem(`${before}[${error.code}] ${message}`, hint ?? otherwise);
+  const text = error instanceof SetupFailed && error.reason !== "" ? error.reason : located(message);
+  return problem(`${before}${text.replace(/^error (\[\w+\]):/, "$1")}`, hint ?? otherwise);
 }

@@ -1,4 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CodedError } from "../../../errors/index.ts";
@@ -8,6 +10,7 @@ import { Failure, systemErrorText } from "../failure.ts";
 import { localDocument } from "../run/document.ts";
 import { localModel } from "../run/local.ts";
 import { say } from "../terminal.ts";
+import { buildSection } from "./build-section.ts";
 import { docker } from "./docker.ts";
 import { imageLabels } from "./labels.ts";
 
@@ -30,14 +33,21 @@ export interface BuildFlags {
   buildArg?: string[];
 }
 
-/** A `docker build` that is fully decided: nothing of it depends on anything but these words. */
+/** Two `docker build`s that are fully decided: nothing of them depends on anything but these words. */
 export interface BuildPlan {
   image: string;
+  /** Of the Dockerfile. */
   words: string[];
+  /** Of the layer on top, which holds the schema's file and the labels; the folder that it is built from comes last. */
+  layerWords: string[];
+  warnings: readonly string[];
 }
 
+/** The schema lies where the server of other Cog images reads it, below the working directory. */
+const layer = (image: string) => `FROM ${image}\nCOPY openapi_schema.json .cog/openapi_schema.json\n`;
+
 /**
- * Builds the project's Dockerfile with the labels of a Cog image and returns the image's name.
+ * Builds the project's Dockerfile as a Cog image, with the schema's file and the labels, and returns the image's name.
  * `name` wins over `-t`, the key `image` and the folder's name; `extra` are labels besides.
  */
 export async function buildImage(
@@ -50,12 +60,22 @@ export async function buildImage(
   const plan = planBuild(model.project, schema, flags, name, extra);
   say(`Building Docker image from ${model.project.configFile ?? "the environment"} as ${plan.image}`);
   say();
+  for (const line of plan.warnings) say(`warning: ${line}`);
   // BuildKit builds only the stages that the target needs.
-  await docker(plan.words, { ...process.env, DOCKER_BUILDKIT: "1" });
+  const env = { ...process.env, DOCKER_BUILDKIT: "1" };
+  await docker(plan.words, env);
+  const folder = await mkdtemp(join(tmpdir(), "cog-build-"));
+  try {
+    await writeFile(join(folder, "Dockerfile"), layer(plan.image));
+    await writeFile(join(folder, "openapi_schema.json"), schema);
+    await docker([...plan.layerWords, folder], env);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
   return plan.image;
 }
 
-/** @throws Failure when there is no Dockerfile, or it lacks the target */
+/** @throws Failure when there is no Dockerfile, or it lacks the target; CodedError PROJECT_CONFIG for what it cannot honour */
 export function planBuild(
   project: Project,
   schema: string,
@@ -64,35 +84,44 @@ export function planBuild(
   extra: ReadonlyMap<string, string> = new Map(),
 ): BuildPlan {
   const dockerfile = flags.dockerfile === undefined ? join(project.dir, "Dockerfile") : resolve(flags.dockerfile);
-  const stages = stagesOf(dockerfile);
+  const text = dockerfileText(dockerfile);
+  const stages = stagesOf(text);
   const target = flags.target ?? [project.gpu ? "gpu" : "cpu"].find((stage) => stages.has(stage));
   if (flags.target !== undefined && !stages.has(flags.target.toLowerCase()))
     throw new Failure(`${dockerfile} has no stage "${flags.target}"; it has: ${[...stages].join(", ") || "none"}`);
+  const section = buildSection(project, text);
   const image = name ?? flags.tag ?? project.image ?? `cog-${imageName(basename(project.dir))}`;
   const gpu = target === "cpu" ? false : target === "gpu" ? true : project.gpu;
   const labels = imageLabels({ project, schema, version: packageVersion(), gpu });
+  const common = [
+    ...["build", "--platform", flags.platform ?? "linux/amd64", "--tag", image],
+    ...(flags.progress === undefined ? [] : ["--progress", flags.progress]),
+  ];
   const words = [
-    ...["build", "--platform", flags.platform ?? "linux/amd64", "--file", dockerfile, "--tag", image],
+    ...common,
+    ...["--file", dockerfile],
     ...["--build-context", `llama-lora-cog=${packageFolder}`],
     ...["--build-context", `llama-lora-cog-dist=${join(packageFolder, "dist")}`],
     ...(target === undefined ? [] : ["--target", target]),
     ...(flags.cache === false ? ["--no-cache"] : []),
-    ...(flags.progress === undefined ? [] : ["--progress", flags.progress]),
     ...(flags.secret ?? []).flatMap((secret) => ["--secret", secret]),
+    ...[...section.arguments].flatMap(([key, value]) => ["--build-arg", `${key}=${value}`]),
     ...(flags.buildArg ?? []).flatMap((argument) => ["--build-arg", argument]),
-    ...[...labels, ...extra].flatMap(([key, value]) => ["--label", `${key}=${value}`]),
     project.dir,
   ];
-  return { image, words };
+  const layerWords = [...common, ...[...labels, ...extra].flatMap(([key, value]) => ["--label", `${key}=${value}`])];
+  return { image, words, layerWords, warnings: section.warnings };
+}
+
+function dockerfileText(dockerfile: string): string {
+  if (existsSync(dockerfile)) return readFileSync(dockerfile, "utf8");
+  throw new Failure(`${dockerfile} does not exist`, {
+    hint: "Write one (`cog init` in this folder does, and leaves other files as they are), or name it with --dockerfile.",
+  });
 }
 
 /** Names of the Dockerfile's stages, in lower case. */
-function stagesOf(dockerfile: string): Set<string> {
-  if (!existsSync(dockerfile))
-    throw new Failure(`${dockerfile} does not exist`, {
-      hint: "Write one (`cog init` in this folder does, and leaves other files as they are), or name it with --dockerfile.",
-    });
-  const text = readFileSync(dockerfile, "utf8");
+function stagesOf(text: string): Set<string> {
   return new Set(
     [...text.matchAll(/^[ \t]*FROM[ \t]+.*[ \t]AS[ \t]+(\S+)/gim)].map(([, stage]) => stage!.toLowerCase()),
   );

@@ -38,7 +38,11 @@ export function problemsOf(name: string, value: unknown, schema: Schema): string
     if (schema.anyOf.some((variant) => problemsOf(name, value, variant).length === 0)) return [];
     return problem(`expected ${schema.anyOf.map(({ type }) => type).join(" or ")}, got ${typeOf(value)}`);
   }
-  if (schema.enum) return schema.enum.includes(value) ? [] : problem(`must be one of: ${schema.enum.join(", ")}`);
+  if (schema.enum) {
+    if (schema.enum.includes(value)) return [];
+    const found = (JSON.stringify(value) ?? "").slice(0, 100);
+    return problem(`must be one of: ${schema.enum.join(", ")}; found ${found}`);
+  }
   if (schema.type !== undefined && !hasType(value, schema.type))
     return problem(`expected ${schema.type}, got ${typeOf(value)}`);
   if (Array.isArray(value))

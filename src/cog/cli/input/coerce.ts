@@ -1,6 +1,7 @@
 import { Failure } from "../failure.ts";
+import { quoted } from "../shell.ts";
 import { problemsOf } from "./check.ts";
-import { fileAsDataUrl } from "./file.ts";
+import type { InputFiles } from "./files.ts";
 import { isFile, type Schema } from "./schema.ts";
 
 /** Turns the texts given for one name into the value its schema asks for; what does not fit stays text and fails the check. */
@@ -8,24 +9,31 @@ export async function coerced(
   name: string,
   texts: readonly string[],
   schema: Schema | undefined,
-  named: boolean,
+  files: InputFiles,
 ): Promise<unknown> {
-  if (texts.length > 1) {
-    const item = schema?.type === "array" ? schema.items : schema;
-    return Promise.all(texts.map((text) => single(name, text, item, named)));
-  }
   const text = texts[0]!;
-  if (schema?.type !== "array") return single(name, text, schema, named);
-  const list = text.startsWith("@") ? undefined : parsedList(text);
-  return list ?? [await single(name, text, schema.items, named)];
+  if (schema?.type !== "array") {
+    if (texts.length === 1) return single(name, text, schema, files);
+    if (takesOneValue(schema))
+      throw new Failure(`invalid input "${name}": given ${texts.length} times, takes one value`);
+    return Promise.all(texts.map((each) => single(name, each, schema, files)));
+  }
+  const { items } = schema;
+  if (items?.enum) {
+    const chosen = texts.flatMap((each) => choices(each, items.enum!));
+    return Promise.all(chosen.map((each) => single(name, each, items, files)));
+  }
+  const list = texts.length > 1 || text.startsWith("@") ? undefined : parsedList(text);
+  return list ?? Promise.all(texts.map((each) => single(name, each, items, files)));
 }
 
-async function single(name: string, text: string, schema: Schema | undefined, named: boolean): Promise<unknown> {
-  // The name of a file means something to a file input only: a plain string input shows its data URL to the author.
-  if (text.startsWith("@")) return fileAsDataUrl(name, text.slice(1), named && isFile(schema));
+async function single(name: string, text: string, schema: Schema | undefined, files: InputFiles): Promise<unknown> {
+  if (text.startsWith("@")) return files[isFile(schema) ? "file" : "text"](name, text.slice(1));
   // The server would refuse it too, without knowing what was meant.
-  if (named && isFile(schema) && !/^(data|https?):/i.test(text)) {
-    throw new Failure(`input "${name}": ${text} is not a URL`, { hint: `Send a file with @: -i ${name}=@${text}` });
+  if (files.onlyUrls && isFile(schema) && !/^(data|https?):/i.test(text)) {
+    throw new Failure(`input "${name}": ${text} is not a URL`, {
+      hint: `Send a file with @: -i ${quoted(`${name}=@${text}`)}`,
+    });
   }
   if (schema?.anyOf) return firstThatFits(text, schema);
   switch (schema?.type) {
@@ -43,14 +51,32 @@ async function single(name: string, text: string, schema: Schema | undefined, na
 }
 
 function firstThatFits(text: string, schema: Schema): unknown {
-  for (const candidate of [asBoolean(text), asInteger(text), asNumber(text)]) {
+  const isPython = text === "True" || text === "False";
+  for (const candidate of [isPython ? undefined : asBoolean(text), asInteger(text), asNumber(text)]) {
     if (candidate !== undefined && problemsOf("", candidate, schema).length === 0) return candidate;
   }
   return text;
 }
 
+function takesOneValue(schema: Schema | undefined): boolean {
+  if (schema?.anyOf) return schema.anyOf.every(takesOneValue);
+  return schema?.type !== undefined && schema.type !== "array";
+}
+
+/** `a,b`, `[a, b]`, `['a','b']`, and JSON in quotes of its own: a choice holds none of what surrounds it there. */
+function choices(text: string, known: readonly unknown[]): string[] {
+  if (known.includes(text)) return [text];
+  const inside = text
+    .trim()
+    .replace(/^["'\\]*\[/, "")
+    .replace(/\]["'\\]*$/, "");
+  return inside.trim() === "" ? [] : inside.split(",").map((item) => item.replace(/^[\s"'\\]+|[\s"'\\]+$/g, ""));
+}
+
+/** JSON's words, and Python's. */
 function asBoolean(text: string): boolean | undefined {
-  return text === "true" ? true : text === "false" ? false : undefined;
+  if (text === "true" || text === "True") return true;
+  return text === "false" || text === "False" ? false : undefined;
 }
 
 function asInteger(text: string): number | undefined {

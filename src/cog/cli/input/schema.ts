@@ -1,3 +1,5 @@
+import { isFileName } from "../../schema/train-output.ts";
+
 /** The parts of a JSON Schema that the published documents of models use. */
 export interface Schema {
   $ref?: string;
@@ -23,6 +25,7 @@ export interface Schema {
 
 interface Operation {
   "x-cog-streaming"?: boolean;
+  "x-train-output"?: string;
   responses?: Record<string, { content?: Record<string, { schema?: Schema }> }>;
 }
 
@@ -44,7 +47,7 @@ export function inputSchema(document: ModelDocument, route: Route): InputSchema 
   const schema = component(document, route === "/predictions" ? "Input" : "TrainingInput");
   if (!schema) return undefined;
   const properties = Object.entries(schema.properties ?? {}).map(
-    ([name, property]) => [name, resolved(document, property)] as const,
+    ([name, property]) => [name, withItems(document, resolved(document, property))] as const,
   );
   return { properties: new Map(properties), required: new Set(schema.required ?? []) };
 }
@@ -61,6 +64,12 @@ export function offersStream(document: ModelDocument, route: Route): boolean {
   return operation(document, route)?.["x-cog-streaming"] === true;
 }
 
+/** The name that the model gives to what a training writes; null: other clients' names. Never more than a name. */
+export function trainOutput(document: ModelDocument): string | null {
+  const name = operation(document, "/trainings")?.["x-train-output"];
+  return typeof name === "string" && isFileName(name) ? name : null;
+}
+
 /** A file travels as text with this format. */
 export function isFile(schema: Schema | undefined): boolean {
   return schema?.type === "string" && schema.format === "uri";
@@ -73,6 +82,10 @@ function operation(document: ModelDocument, route: Route): Operation | undefined
 function component(document: ModelDocument, name: string): Schema | undefined {
   const schemas = document.components?.schemas ?? {};
   return Object.hasOwn(schemas, name) ? schemas[name] : undefined;
+}
+
+function withItems(document: ModelDocument, schema: Schema): Schema {
+  return schema.items ? { ...schema, items: resolved(document, schema.items) } : schema;
 }
 
 /** Follows `$ref` and the one-element `allOf` that choices are published with; what stands beside them is kept. */

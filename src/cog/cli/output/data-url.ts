@@ -1,10 +1,15 @@
-import { extensionOf } from "../input/media-type.ts";
+import { extensionFor } from "../../media-types.ts";
 
-/** A file that came in an answer: its bytes and the extension (with dot, or empty) for its media type. */
+/** A file that came with an answer. */
 export interface AnsweredFile {
-  bytes: Buffer;
+  /** Its bytes, or where they lie. */
+  content: Buffer | { readonly path: string };
+  /** For its media type: with its dot, or empty. */
   extension: string;
 }
+
+/** What a text of an answer stands for; undefined: nothing but itself. */
+export type ReadAnswered = (text: unknown) => AnsweredFile | undefined;
 
 /** Reads `data:<media type>[;base64],<data>`; undefined for every other text. */
 export function parseDataUrl(text: unknown): AnsweredFile | undefined {
@@ -14,8 +19,8 @@ export function parseDataUrl(text: unknown): AnsweredFile | undefined {
   const header = text.slice(5, comma);
   const data = text.slice(comma + 1);
   const base64 = /;\s*base64\s*$/i.test(header);
-  const bytes = base64 ? Buffer.from(data, "base64") : Buffer.from(percentDecoded(data), "latin1");
-  return { bytes, extension: extensionOf(header || "text/plain") };
+  const content = base64 ? Buffer.from(data, "base64") : Buffer.from(percentDecoded(data), "latin1");
+  return { content, extension: extensionFor(header || "text/plain") };
 }
 
 function percentDecoded(data: string): string {

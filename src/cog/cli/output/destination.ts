@@ -1,4 +1,5 @@
-import { accessSync, constants, statSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { closeSync, openSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { Failure } from "../failure.ts";
 
@@ -19,18 +20,18 @@ export interface DestinationOptions {
   base: "output" | "weights";
   /** JSON mode: the text is the whole answer. */
   json: boolean;
-  /** The archive's name that cog.yaml gives a training (`cli.train_output`). */
-  archiveName?: string;
+  /** The name that cog.yaml gives to what a training writes (`train_output`). */
+  archiveName: string | null;
 }
 
 /** @throws Failure when the place cannot be written to, or is a folder called `weights` (a model's own weights are read there) */
 export function destination({ output, base, json, archiveName }: DestinationOptions): Destination {
-  if (archiveName !== undefined) return archiveDestination(output, archiveName);
+  if (archiveName !== null) return archiveDestination(output, archiveName, json);
   const suffix = json ? ".json" : "";
   if (output === undefined) {
     if (base === "weights") {
-      const text = isFolder("weights") ? "weights.json" : "weights";
-      return { text: checked(text), fileBase: "weights", archive: undefined };
+      const text = json ? undefined : checked(isFolder("weights") ? "weights.json" : "weights");
+      return { text, fileBase: "weights", archive: undefined };
     }
     const name = `output${suffix}`;
     if (isFolder(name)) throw notWritable(`Default output name "${name}" conflicts with directory, provide --output`);
@@ -44,7 +45,13 @@ export function destination({ output, base, json, archiveName }: DestinationOpti
   return { text: checked(output), fileBase, archive: undefined };
 }
 
-function archiveDestination(output: string | undefined, name: string): Destination {
+/** The file that a run will write over, if it is there: a training of hours is worth a word before it begins. */
+export function overwritten({ archive, text }: Destination): string | undefined {
+  const path = archive ?? text;
+  return path !== undefined && statSync(path, { throwIfNoEntry: false })?.isFile() ? path : undefined;
+}
+
+function archiveDestination(output: string | undefined, name: string, json: boolean): Destination {
   const ending = /(\.tar)?\.[^.]+$/.exec(name)?.[0] ?? "";
   let path = output ?? name;
   if (output !== undefined && isFolder(output)) {
@@ -54,7 +61,8 @@ function archiveDestination(output: string | undefined, name: string): Destinati
     path = output + ending;
   }
   if (isFolder(path)) throw notWritable(`${path} is a directory`);
-  const text = `${path.slice(0, path.length - ending.length) || path}.json`;
+  // The archive has the name that was given: the answer is printed.
+  const text = json ? undefined : `${path.slice(0, path.length - ending.length) || path}.json`;
   return { text, fileBase: path, archive: checked(path) };
 }
 
@@ -73,8 +81,11 @@ export function fileName(base: string, extension: string, part?: string | number
 
 function checked(path: string): string {
   const folder = dirname(path);
+  const trial = join(folder, `.${randomBytes(6).toString("hex")}.tmp`);
   try {
-    accessSync(folder, constants.W_OK);
+    // Asking for permission says nothing of a quota, of a disk without a free entry, or to root.
+    closeSync(openSync(trial, "wx"));
+    rmSync(trial);
   } catch {
     throw notWritable(`Output directory is not writable: ${folder}`);
   }

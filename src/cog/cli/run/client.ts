@@ -1,7 +1,6 @@
-import { once } from "node:events";
-import { request as httpRequest, type IncomingMessage } from "node:http";
-import { request as httpsRequest } from "node:https";
-import { text as readText } from "node:stream/consumers";
+import { type Dispatcher, request } from "undici";
+import { connections } from "../../../network/proxy.ts";
+import { largestBody } from "../../http/body.ts";
 import { Failure } from "../failure.ts";
 import type { ModelDocument, Route } from "../input/schema.ts";
 import { type ServerEvent, serverEvents } from "./events.ts";
@@ -10,6 +9,7 @@ import { type ServerEvent, serverEvents } from "./events.ts";
 export interface Health {
   status: string;
   setup?: { status?: string; logs?: string };
+  version?: { node?: string };
 }
 
 /** What a run answers. */
@@ -25,31 +25,43 @@ export interface RunBody {
   context: Record<string, string>;
 }
 
+interface SendOptions {
+  signal?: AbortSignal | undefined;
+  body?: string;
+  headers?: Record<string, string>;
+}
+
 /** Talks to one Cog server, this project's own or any other. Runs have no time limit; dropping a request cancels its run. */
 export class ModelClient {
   readonly url: string;
+  readonly #token: string | null;
+  readonly #connections = connections(process.env, { headersTimeout: 0, bodyTimeout: 0 });
 
-  constructor(url: string) {
+  constructor(url: string, token: string | null) {
     this.url = url.replace(/\/+$/, "");
+    this.#token = token;
   }
 
+  /** Undefined while a gateway says that nothing is behind it yet. @throws Failure where something else answers */
   async health(signal?: AbortSignal): Promise<Health | undefined> {
     const answer = await this.#send("GET", "/health-check", { signal });
-    const health = parsed(await readText(answer)) as Health | undefined;
-    return answer.statusCode === 200 && typeof health?.status === "string" ? health : undefined;
+    const health = parsed(await answer.body.text()) as Health | undefined;
+    if (answer.statusCode === 200 && typeof health?.status === "string") return health;
+    if (startingGateway.has(answer.statusCode)) return undefined;
+    throw new Failure(`${this.url} is no Cog server: /health-check answered with status ${answer.statusCode}`);
   }
 
   /** The OpenAPI document; undefined while the server has none. */
   async document(signal?: AbortSignal): Promise<ModelDocument | undefined> {
     const answer = await this.#send("GET", "/openapi.json", { signal });
-    const document = parsed(await readText(answer));
+    const document = parsed(await answer.body.text());
     return answer.statusCode === 200 && typeof document === "object" && document !== null ? document : undefined;
   }
 
   /** Runs and waits for the answer. @throws Failure when the server refuses the run */
   async run(route: Route, body: RunBody, signal: AbortSignal): Promise<RunAnswer> {
     const answer = await this.#send("POST", route, { signal, body: JSON.stringify(body) });
-    const text = await readText(answer).catch((error) => this.#lost(error, signal));
+    const text = await answer.body.text().catch((error) => this.#lost(error, signal));
     if (answer.statusCode !== 200) throw refusal(route, answer.statusCode!, text);
     const value = parsed(text);
     if (typeof value !== "object" || value === null)
@@ -61,36 +73,38 @@ export class ModelClient {
   async *stream(route: Route, body: RunBody, signal: AbortSignal): AsyncGenerator<ServerEvent, void> {
     const headers = { accept: "text/event-stream" };
     const answer = await this.#send("POST", route, { signal, body: JSON.stringify(body), headers });
-    if (answer.statusCode !== 200) throw refusal(route, answer.statusCode!, await readText(answer));
+    if (answer.statusCode !== 200) throw refusal(route, answer.statusCode!, await answer.body.text());
     try {
-      yield* serverEvents(answer);
+      yield* serverEvents(answer.body);
     } catch (error) {
       this.#lost(error, signal);
     }
   }
 
   /** One request on a connection of its own, as other clients do it: nothing is left open when the command wants to end. */
-  async #send(
-    method: "GET" | "POST",
-    path: string,
-    options: { signal?: AbortSignal; body?: string; headers?: Record<string, string> },
-  ): Promise<IncomingMessage> {
+  async #send(method: "GET" | "POST", path: string, options: SendOptions): Promise<Dispatcher.ResponseData> {
     const { signal, body, headers } = options;
-    const send = this.url.startsWith("https:") ? httpsRequest : httpRequest;
-    try {
-      const request = send(this.url + path, {
-        method,
-        signal,
-        agent: false,
-        headers: body === undefined ? headers : { "content-type": "application/json", ...headers },
-      });
-      request.end(body);
-      const [answer] = (await once(request, "response")) as [IncomingMessage];
-      return answer;
-    } catch (error) {
+    if (body !== undefined && Buffer.byteLength(body) > largestBody)
+      throw new Failure(`The inputs make a request of ${Buffer.byteLength(body)} bytes; servers take ${largestBody}`);
+    const answer = await request(this.url + path, {
+      method,
+      body: body ?? null,
+      signal: signal ?? null,
+      reset: true,
+      dispatcher: this.#connections,
+      headers: {
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+        ...(this.#token === null ? {} : { authorization: `Bearer ${this.#token}` }),
+        ...headers,
+      },
+    }).catch((error: unknown) => {
       signal?.throwIfAborted();
       throw new Unreachable(this.url, error);
-    }
+    });
+    if (answer.statusCode !== 401) return answer;
+    await answer.body.dump();
+    const wrong = this.#token === null ? "asks for a token" : "does not take this token";
+    throw new Failure(`${this.url} ${wrong}`, { hint: "Give it with --token, or in the variable COG_AUTH_TOKEN." });
   }
 
   #lost(error: unknown, signal: AbortSignal): never {
@@ -99,17 +113,30 @@ export class ModelClient {
   }
 }
 
+/** Statuses of a gateway whose server is not there yet. */
+const startingGateway = new Set([502, 503, 504]);
+
 /** The server did not answer at all. */
 export class Unreachable extends Failure {
+  /** "refused": nobody listens. "broken": a container's port, as long as the server behind it has not opened it. */
+  readonly how: "refused" | "broken" | "other";
+
   constructor(url: string, cause: unknown) {
     const { code, message } = cause as NodeJS.ErrnoException;
     const text = code === "ECONNREFUSED" ? "connection refused" : (code ?? message);
     super(`Cannot reach ${url}: ${text}`, { cause, hint: "Is the server running there? `cog serve` starts one." });
+    const isBroken = code === "ECONNRESET" || code === "UND_ERR_SOCKET";
+    this.how = code === "ECONNREFUSED" ? "refused" : isBroken ? "broken" : "other";
   }
 }
 
 function refusal(route: Route, status: number, text: string): Failure {
-  if (status !== 422) return new Failure(`Failed to run prediction: ${route} call returned status ${status}`);
+  if (status !== 422) {
+    const reason = reasonIn(text);
+    return new Failure(
+      `Failed to run prediction: ${route} call returned status ${status}${reason === "" ? "" : `: ${reason}`}`,
+    );
+  }
   const details = (parsed(text) as { detail?: unknown } | undefined)?.detail;
   if (!Array.isArray(details))
     return new Failure(
@@ -120,6 +147,14 @@ function refusal(route: Route, status: number, text: string): Failure {
     ["Failed to run prediction: The inputs you passed could not be validated:", "", ...lines].join("\n"),
     { hint: "Give each input as -i name=value; `cog schema` prints the names and their types." },
   );
+}
+
+/** The server's own words: those of a JSON answer, else the first line of its text. */
+function reasonIn(text: string): string {
+  const value = parsed(text) as { error?: unknown; detail?: unknown } | null | undefined;
+  const words = [value?.error, value?.detail].find((part) => typeof part === "string") as string | undefined;
+  const line = (words ?? (value === undefined ? text : "")).trim().split("\n")[0]!;
+  return line.startsWith("<") ? "" : line.slice(0, 300);
 }
 
 function parsed(text: string): unknown {

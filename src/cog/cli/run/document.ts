@@ -28,7 +28,12 @@ export async function localDocument({ project, env, mode }: LocalModel, signal?:
         new Failure(`The declarations in ${project.dir} could not be loaded: the process ended with ${name ?? code}`),
       ),
     );
-    child.send({ predict: project.predict, train: project.train, needed: mode } satisfies DocumentRequest);
+    child.send({
+      predict: project.predict,
+      train: project.train,
+      trainOutput: project.trainOutput,
+      needed: mode,
+    } satisfies DocumentRequest);
   });
   if (answer.document) return answer.document;
   const { code, message, hint } = answer.error;

@@ -1,3 +1,6 @@
+import { createParser } from "eventsource-parser";
+import { Failure } from "../failure.ts";
+
 /** One event of a `text/event-stream` answer, its data parsed. */
 export interface ServerEvent {
   event: string;
@@ -7,23 +10,20 @@ export interface ServerEvent {
 /** Cuts an event stream into events. Comments (keep-alives) and events without data are passed over. */
 export async function* serverEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<ServerEvent> {
   const decoder = new TextDecoder();
-  let rest = "";
+  const events: ServerEvent[] = [];
+  const parser = createParser({
+    onEvent: ({ event = "message", data }) => events.push({ event, data: parsed(data) }),
+  });
   for await (const chunk of body) {
-    const blocks = (rest + decoder.decode(chunk, { stream: true })).split("\n\n");
-    rest = blocks.pop()!;
-    for (const block of blocks) {
-      const event = parsedBlock(block);
-      if (event) yield event;
-    }
+    parser.feed(decoder.decode(chunk, { stream: true }));
+    yield* events.splice(0);
   }
 }
 
-function parsedBlock(block: string): ServerEvent | undefined {
-  let event = "message";
-  const data: string[] = [];
-  for (const line of block.split("\n")) {
-    if (line.startsWith("event:")) event = line.slice(6).trim();
-    else if (line.startsWith("data:")) data.push(line.slice(5));
+function parsed(data: string): unknown {
+  try {
+    return JSON.parse(data);
+  } catch {
+    throw new Failure(`The event stream holds data that is not JSON: ${data.slice(0, 100)}`);
   }
-  return data.length === 0 ? undefined : { event, data: JSON.parse(data.join("\n")) };
 }

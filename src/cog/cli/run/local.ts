@@ -1,8 +1,18 @@
-import { CodedError, isCodedError } from "../../../errors/index.ts";
+import { randomBytes } from "node:crypto";
+import { statSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { isCodedError } from "../../../errors/index.ts";
+import { temporaryFolder } from "../../../temporary/folders.ts";
+import { LocalFiles } from "../../files/local-files.ts";
+import { extensionFor, mediaTypeOf } from "../../media-types.ts";
 import { type Project, readProject } from "../../project.ts";
 import type { RunningServer } from "../../serve.ts";
 import { Failure } from "../failure.ts";
+import { FilesByPath } from "../input/files-by-path.ts";
 import type { ModelDocument } from "../input/schema.ts";
+import { type AnsweredFile, parseDataUrl, type ReadAnswered } from "../output/data-url.ts";
+import { ModelClient } from "./client.ts";
 
 export interface LocalOptions {
   /** `-f` */
@@ -12,6 +22,8 @@ export interface LocalOptions {
   /** `-e NAME=value` words */
   env: readonly string[];
   debug: boolean;
+  /** `-o` */
+  output?: string | undefined;
 }
 
 /** A project in or above the working directory, and the environment its model gets. */
@@ -24,7 +36,7 @@ export interface LocalModel {
 
 /** Reads the project around the working directory. @throws CodedError, or Failure when it lacks the entry asked for */
 export function localModel(options: LocalOptions): LocalModel {
-  const env = { ...process.env, ...environment(options.env), ...logSettings(options) };
+  const env = { ...process.env, ...outputFolder(options), ...environment(options.env), ...logSettings(options) };
   const project = readProject(process.cwd(), { file: options.config, env });
   const mode = options.mode ?? (project.predict === null ? "train" : "predict");
   if (project[mode] === null)
@@ -34,24 +46,53 @@ export function localModel(options: LocalOptions): LocalModel {
   return { project, env, mode, debug: options.debug };
 }
 
+/** The project's own server and what only this command has: its token, and the files handed to it by path. */
+export interface LocalServer {
+  server: RunningServer;
+  client: ModelClient;
+  files: FilesByPath;
+  /** Reads what its answers name. */
+  answered: ReadAnswered;
+  /** Cancels what runs, ends the server, and removes what the command wrote for it. */
+  close(): Promise<void>;
+}
+
 /** Starts the project's own server, for this command alone, on a free port of the loopback address. */
 export async function startLocalServer(
   { project, env, mode, debug }: LocalModel,
-  { holdSetup = false } = {},
-): Promise<RunningServer> {
+  { holdSetup = false, outputsByPath = false } = {},
+): Promise<LocalServer> {
   // Loaded here and not above: a run at an address, and a wrong input, need no server.
   const { startServer } = await import("../../serve.ts");
   const configFile = project.configFile ?? undefined;
-  return startServer({
+  const outputs = outputsByPath ? await temporaryFolder("outputs") : null;
+  const localFiles = new LocalFiles(outputs);
+  const token = randomBytes(16).toString("base64url");
+  const server = await startServer({
     projectDir: project.dir,
     configFile,
     mode,
     host: "127.0.0.1",
     port: 0,
-    env,
+    // The port is open to everyone on this machine; the model is not.
+    env: { ...env, COG_AUTH_TOKEN: token },
+    localFiles,
     authorLogOnly: !debug,
     holdSetup,
   });
+  const files = new FilesByPath(localFiles);
+  const close = async () => {
+    await server.close({ abort: true });
+    await files.close();
+    if (outputs !== null) await rm(outputs, { recursive: true, force: true });
+  };
+  const answered = (text: unknown) => keptFile(localFiles, text) ?? parseDataUrl(text);
+  return { server, client: new ModelClient(server.url, token), files, answered, close };
+}
+
+function keptFile(files: LocalFiles, text: unknown): AnsweredFile | undefined {
+  const file = typeof text === "string" ? files.kept(text) : undefined;
+  return file && { content: { path: file.path }, extension: extensionFor(mediaTypeOf(file.name)) };
 }
 
 /**
@@ -70,21 +111,16 @@ export async function declaredBy(server: RunningServer, signal: AbortSignal): Pr
   }
 }
 
-/**
- * The name of the archive that a project's trainings write: the key `train_output` of cog.yaml, which other clients pass over.
- * Without it a training's result goes where other clients put it.
- */
-export function archiveName({ configFile, config }: Project): string | undefined {
-  const name = config.train_output;
-  if (name === undefined || name === null) return undefined;
-  if (typeof name !== "string" || !/^[^/\\\0]*[^/\\.\0]$/.test(name))
-    throw new CodedError("PROJECT_CONFIG", `${configFile}: train_output must be the name of a file, without a folder`);
-  return name;
-}
-
 /** Text on this terminal. A training's own lines are its progress and are shown; a prediction's are not, as with other clients. */
 function logSettings({ mode, debug }: LocalOptions): NodeJS.ProcessEnv {
   return { LOG_FORMAT: "console", COG_LOG_LEVEL: debug ? "debug" : mode === "train" ? "info" : "warning" };
+}
+
+/** The folder that the command will write into: a model may make sure of its room before it works for hours. */
+function outputFolder({ output = "." }: LocalOptions): NodeJS.ProcessEnv {
+  const path = resolve(output);
+  const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  return { COG_OUTPUT_DIR: isFolder ? path : dirname(path) };
 }
 
 /** `NAME=value` words; a bare NAME hands nothing on that a process started here would not have anyway. */

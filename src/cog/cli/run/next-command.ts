@@ -1,8 +1,22 @@
 import { basename } from "node:path";
+import { calledAs } from "../called-as.ts";
 import { inputSchema, isFile, type ModelDocument } from "../input/schema.ts";
+import { quoted } from "../shell.ts";
 
-/** The command that tries a trained archive: `cog predict -i adapter=@adapter.tar.gz -i prompt="..."`. */
-export function nextCommand(document: ModelDocument, archive: string): string {
+/** What of the training's command line holds for predictions too. */
+export interface SameModel {
+  url: string | undefined;
+  /** `-f` */
+  config: string | undefined;
+  /** `-e` words */
+  env: readonly string[];
+}
+
+/**
+ * The command that tries a trained archive, to be pasted into a shell: `cog predict -i adapter=@adapter.tar.gz -i prompt="..."`.
+ * Empty where no input of the model is known to take it.
+ */
+export function nextCommand(document: ModelDocument, archive: string, { url, config, env }: SameModel): string {
   const schema = inputSchema(document, "/predictions");
   const files = [...(schema?.properties ?? [])].filter(([, property]) => isFile(property)).map(([name]) => name);
   const wanted = basename(archive).split(".")[0];
@@ -10,11 +24,12 @@ export function nextCommand(document: ModelDocument, archive: string): string {
   const file = files.find((name) => name === wanted) ?? (files.length === 1 ? files[0] : undefined);
   if (file === undefined) return "";
   const required = [...(schema?.required ?? [])].filter((name) => name !== file);
-  return ["cog predict", `-i ${quoted(`${file}=@${archive}`)}`, ...required.map((name) => `-i ${name}="..."`)].join(
-    " ",
-  );
-}
-
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+  return [
+    `${calledAs()} predict`,
+    ...(url === undefined ? [] : [quoted(url)]),
+    ...(config === undefined ? [] : [`-f ${quoted(config)}`]),
+    ...env.map((word) => `-e ${quoted(word)}`),
+    `-i ${quoted(`${file}=@${archive}`)}`,
+    ...required.map((name) => `-i ${name}="..."`),
+  ].join(" ");
 }

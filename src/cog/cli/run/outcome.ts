@@ -10,6 +10,13 @@ export function codedFailure(text: string | null | undefined): Failure | undefin
   return found ? new Failure(`error [${found[1]}]: ${found[2]}`) : undefined;
 }
 
+/** `TypeError: a.b is undefined (predict.ts:6:50)`: the first line of an error with a stack, and the first place in the stack. */
+export function located(text: string): string {
+  const [message = "", ...frames] = text.split("\n");
+  const place = frames.map((line) => /^ +at (?:.*\()?(.+:\d+:\d+)\)?$/.exec(line)?.[1]).find(Boolean);
+  return place === undefined ? message : `${message} (${place})`;
+}
+
 /** @throws Failure unless the run succeeded */
 export function requireSuccess(answer: RunAnswer): void {
   if (answer.status === "succeeded") return;

@@ -2,9 +2,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../failure.ts";
 import { say } from "../terminal.ts";
 import { type ModelClient, Unreachable } from "./client.ts";
-import { codedFailure } from "./outcome.ts";
+import { codedFailure, located } from "./outcome.ts";
 
 const pollMs = 50;
+const remotePollMs = 250;
+/** A server that was started a moment ago opens its port within seconds; a wrong address never does. */
+const closedPortMs = 5000;
 
 export interface ReadyOptions {
   /** Limit for the setup; 0 is at once, not never. */
@@ -14,15 +17,24 @@ export interface ReadyOptions {
   remote: boolean;
 }
 
+/** What a server that is ready says of itself. */
+export interface ReadyServer {
+  /** It runs this package. */
+  isOurs: boolean;
+}
+
 /** Waits until the model's setup is done. @throws Failure when it failed, took too long, or the server is not well */
 export async function waitUntilReady(
   client: ModelClient,
   { timeoutSeconds, signal, remote }: ReadyOptions,
-): Promise<void> {
-  const deadline = performance.now() + timeoutSeconds * 1000;
-  while (performance.now() < deadline) {
+): Promise<ReadyServer> {
+  const started = performance.now();
+  const deadline = started + timeoutSeconds * 1000;
+  const isStarting = ({ how }: Unreachable) =>
+    !remote || how === "broken" || (how === "refused" && performance.now() - started < closedPortMs);
+  for (let isTold = !remote; performance.now() < deadline; ) {
     const health = await client.health(signal).catch((error: unknown) => {
-      if (error instanceof Unreachable && !remote) return undefined;
+      if (error instanceof Unreachable && isStarting(error)) return undefined;
       throw error;
     });
     switch (health?.status) {
@@ -30,16 +42,28 @@ export async function waitUntilReady(
       case "STARTING":
         break;
       case "READY":
-        return;
+        return { isOurs: health!.version?.node !== undefined };
       case "SETUP_FAILED":
         throw setupFailure(health!.setup?.logs ?? "", remote);
       default:
-        if (remote && health!.status === "BUSY") return;
+        if (remote && health!.status === "BUSY") return { isOurs: health!.version?.node !== undefined };
         throw new Failure(`Container healthcheck returned unexpected status: ${health!.status}`);
     }
-    await sleep(pollMs, undefined, { signal });
+    if (!isTold) say(`Waiting for ${client.url}, which is starting...`);
+    isTold = true;
+    await sleep(remote ? remotePollMs : pollMs, undefined, { signal });
   }
-  throw new Failure("Timed out");
+  throw new Failure(remote ? `Timed out: ${client.url} was not ready after ${timeoutSeconds} seconds` : "Timed out");
+}
+
+/** The model's setup has thrown; `reason` is its error in one line. */
+export class SetupFailed extends Failure {
+  readonly reason: string;
+
+  constructor(reason: string) {
+    super("Model setup failed");
+    this.reason = reason;
+  }
 }
 
 const printedBySetup = "[coglet::setup] ";
@@ -51,5 +75,5 @@ function setupFailure(logs: string, remote: boolean): Failure {
   const lines = logs.split("\n").filter((line) => remote || !line.startsWith(printedBySetup));
   const text = lines.join("\n").trimEnd();
   if (text !== "") say(text);
-  return new Failure("Model setup failed");
+  return new SetupFailed(located(text));
 }

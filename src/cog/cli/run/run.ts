@@ -1,5 +1,6 @@
-import type { RunningServer } from "../../serve.ts";
 import { Failure } from "../failure.ts";
+import type { InputFiles } from "../input/files.ts";
+import { FilesInBody } from "../input/files-in-body.ts";
 import { resolveInputs } from "../input/resolve.ts";
 import {
   inputSchema,
@@ -8,16 +9,19 @@ import {
   outputSchema,
   type Route,
   type Schema,
+  trainOutput,
 } from "../input/schema.ts";
 import { parseJson, parsePairs } from "../input/supplied.ts";
+import { parseDataUrl, type ReadAnswered } from "../output/data-url.ts";
 import { deliver, writeFiles } from "../output/deliver.ts";
-import { type Destination, destination } from "../output/destination.ts";
+import { type Destination, destination, overwritten } from "../output/destination.ts";
 import { indentedRecord } from "../output/json.ts";
 import { writeOutput } from "../output/write.ts";
+import { quoted } from "../shell.ts";
 import { print, say } from "../terminal.ts";
 import { ModelClient, type RunAnswer, type RunBody } from "./client.ts";
 import { interruptible } from "./interrupt.ts";
-import type { LocalModel } from "./local.ts";
+import type { LocalModel, LocalServer } from "./local.ts";
 import { nextCommand } from "./next-command.ts";
 import { requireSuccess } from "./outcome.ts";
 import { printStream } from "./print-stream.ts";
@@ -27,6 +31,8 @@ export interface RunOptions {
   mode: "predict" | "train";
   /** A running server's address; undefined: the project in this folder. */
   url: string | undefined;
+  /** What the server at the address asks for. */
+  token: string | undefined;
   /** `-i` words */
   input: readonly string[];
   json: string | undefined;
@@ -49,33 +55,60 @@ export async function runModel(options: RunOptions): Promise<void> {
   const local = options.url === undefined ? await import("./local.ts") : undefined;
   const model = local?.localModel(options);
   const route = options.mode === "predict" ? "/predictions" : "/trainings";
-  const to = destination({
-    output: options.output,
-    base: options.mode === "predict" ? "output" : "weights",
-    json: options.json !== undefined && !options.stream,
-    archiveName: model && options.mode === "train" ? local?.archiveName(model.project) : undefined,
-  });
+  const destined = (archiveName: string | null) => destinationOf(options, archiveName);
+  // A folder that cannot be written to ends the command before the model is started.
+  const known = model && destined(model.project.trainOutput);
   await interruptible(async (signal) => {
-    // Our own server gets the files' names with their data.
-    const resolve = (document: ModelDocument | undefined) =>
-      resolveInputs(supplied, inputSchema(document ?? {}, route), model !== undefined);
-    await withModel(model, signal, async (server) => {
+    const resolve = (document: ModelDocument | undefined, files: InputFiles) =>
+      resolveInputs(supplied, inputSchema(document ?? {}, route), files);
+    // An archive is written and named, never printed.
+    const outputsByPath = known?.archive !== undefined;
+    await withModel(model, { signal, outputsByPath }, async (own) => {
       // A wrong input ends the command before gigabytes of weights are read.
-      const declared = server && (await local!.declaredBy(server, signal));
-      const checked = declared && (await resolve(declared));
-      if (server) {
+      const declared = own && (await local!.declaredBy(own.server, signal));
+      const checked = declared && (await resolve(declared, own!.files));
+      if (own) {
         say();
         say("Starting the model and running setup()...");
-        server.beginSetup();
+        own.server.beginSetup();
       }
-      const client = new ModelClient(server?.url ?? options.url!);
-      await waitUntilReady(client, { timeoutSeconds: options.setupTimeout, signal, remote: server === undefined });
+      const client = own?.client ?? new ModelClient(options.url!, options.token ?? null);
+      const waiting = { timeoutSeconds: options.setupTimeout, signal, remote: own === undefined };
+      const { isOurs } = await waitUntilReady(client, waiting);
       const document = declared ?? (await client.document(signal));
-      const input = checked ?? (await resolve(document));
+      const input = checked ?? (await resolve(document, new FilesInBody({ isOurs })));
+      const to = known ?? destined(trainOutput(document ?? {}));
+      if (options.mode === "train")
+        tellOverwritten(to, known === undefined && options.output === undefined && to.archive !== undefined);
       say(options.mode === "predict" ? "Running prediction..." : "Running training...");
       say();
-      await runOnce(client, document ?? {}, { input, context: context(options) }, { ...options, route, to, signal });
+      const answered = own?.answered ?? parseDataUrl;
+      await runOnce(
+        client,
+        document ?? {},
+        { input, context: context(options) },
+        { ...options, route, to, signal, answered },
+      );
     });
+  });
+}
+
+/** @throws Failure where the name is the server's: it must not choose which of the user's files is lost */
+function tellOverwritten(to: Destination, isNamedByServer: boolean): void {
+  const lost = overwritten(to);
+  if (lost === undefined) return;
+  if (isNamedByServer)
+    throw new Failure(`${lost} is there already`, { hint: `Say where the result goes: -o ${quoted(lost)}` });
+  say(`${lost} is there already and will be overwritten; -o gives another name`);
+}
+
+function destinationOf({ mode, output, json, stream }: RunOptions, archiveName: string | null): Destination {
+  const isTraining = mode === "train";
+  return destination({
+    output,
+    base: isTraining ? "weights" : "output",
+    json: json !== undefined && !stream,
+    archiveName: isTraining ? archiveName : null,
   });
 }
 
@@ -85,16 +118,16 @@ export async function runModel(options: RunOptions): Promise<void> {
  */
 async function withModel(
   model: LocalModel | undefined,
-  signal: AbortSignal,
-  use: (server: RunningServer | undefined) => Promise<void>,
+  { signal, outputsByPath }: { signal: AbortSignal; outputsByPath: boolean },
+  use: (own: LocalServer | undefined) => Promise<void>,
 ): Promise<void> {
   if (model === undefined) return use(undefined);
-  const server = await (await import("./local.ts")).startLocalServer(model, { holdSetup: true });
+  const own = await (await import("./local.ts")).startLocalServer(model, { holdSetup: true, outputsByPath });
   try {
     signal.throwIfAborted();
-    await use(server);
+    await use(own);
   } finally {
-    await server.close({ abort: true });
+    await own.close();
   }
 }
 
@@ -102,6 +135,7 @@ interface RunPlan extends RunOptions {
   route: Route;
   to: Destination;
   signal: AbortSignal;
+  answered: ReadAnswered;
 }
 
 async function runOnce(client: ModelClient, document: ModelDocument, body: RunBody, plan: RunPlan): Promise<void> {
@@ -111,10 +145,13 @@ async function runOnce(client: ModelClient, document: ModelDocument, body: RunBo
     return;
   }
   const answer = await client.run(plan.route, body, plan.signal);
-  if (plan.json !== undefined) return printRecord(answer, schema, plan.to);
-  requireSuccess(answer);
-  const written = await deliver(answer.output, schema, plan.to);
-  if (plan.to.archive !== undefined && written.length > 0) say(nextCommand(document, plan.to.archive));
+  let written: string[];
+  if (plan.json !== undefined) written = await printRecord(answer, schema, plan);
+  else {
+    requireSuccess(answer);
+    written = await deliver(answer.output, schema, plan.to, plan.answered);
+  }
+  if (plan.to.archive !== undefined && written.length > 0) say(nextCommand(document, plan.to.archive, plan));
 }
 
 function wantsStream(document: ModelDocument, schema: Schema | undefined, plan: RunPlan): boolean {
@@ -125,15 +162,22 @@ function wantsStream(document: ModelDocument, schema: Schema | undefined, plan: 
   return plan.stream || (offered && oneText && terminal);
 }
 
-/** JSON mode: the whole answer, a failed run's too; files are written and stand there by their paths. */
-async function printRecord(answer: RunAnswer, schema: Schema | undefined, to: Destination): Promise<void> {
-  const succeeded = answer.status === "succeeded";
-  const output = succeeded ? (await writeFiles(answer.output ?? null, schema, to)).shown : (answer.output ?? null);
+/** JSON mode: the whole answer, a failed run's too; files are written (the result) and stand there by their paths. */
+async function printRecord(
+  answer: RunAnswer,
+  schema: Schema | undefined,
+  { to, answered: read }: RunPlan,
+): Promise<string[]> {
   const { status, error, metrics } = answer;
+  const succeeded = status === "succeeded";
+  const answered = answer.output ?? null;
+  const files = succeeded ? await writeFiles(answered, schema, to, read) : { shown: answered, written: [] };
+  const output = files.shown;
   const text = indentedRecord({ status, output, error: error ?? "", metrics: metrics ?? null });
   if (to.text === undefined) await print(`${text}\n`);
   else await writeOutput(to.text, text);
   if (!succeeded) throw new Failure("");
+  return files.written;
 }
 
 function context({ useReplicateToken }: RunOptions): Record<string, string> {

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -19,11 +20,13 @@ function plan(config: string, flags: BuildFlags = {}, dockerfile = stages) {
   folders.push(folder);
   writeFileSync(join(folder, "cog.yaml"), config);
   if (dockerfile) writeFileSync(join(folder, "Dockerfile"), dockerfile);
-  const { image, words } = planBuild(readProject(folder, { env: {} }), '{"paths": {}}', flags);
-  const after = (flag: string) => words.filter((_, i) => words[i - 1] === flag);
-  const labels = new Map(after("--label").map((text) => [text.split("=", 1)[0]!, text.slice(text.indexOf("=") + 1)]));
+  const { image, words, layerWords, warnings } = planBuild(readProject(folder, { env: {} }), '{"paths": {}}', flags);
+  const after = (all: string[], flag: string) => all.filter((_, i) => all[i - 1] === flag);
+  const pairs = after(layerWords, "--label").map((text) => text.split(/=(.*)/s, 2) as [string, string]);
+  const labels = new Map(pairs);
   const label = JSON.parse(labels.get("run.cog.config")!);
-  return { folder, image, words, labels, label, target: after("--target")[0] };
+  const target = after(words, "--target")[0];
+  return { folder, image, words, labels, label, target, warnings, args: after(words, "--build-arg") };
 }
 
 describe("cog build", () => {
@@ -70,6 +73,36 @@ describe("cog build", () => {
       expect(text).toContain(part);
   });
 
+  it("hands build.system_packages and build.run to a Dockerfile that has a place for them", () => {
+    const config = `build:\n  system_packages: [ffmpeg, libpq5=15.1-1]\n  run: ["echo 'a b'", exit 0]\n`;
+    const { args, warnings } = plan(config, {}, `${stages}ARG COG_SYSTEM_PACKAGES\nARG COG_BUILD_RUN\n`);
+    const run = args[1]!.replace("COG_BUILD_RUN=", "");
+    expect(args).toEqual(["COG_SYSTEM_PACKAGES=ffmpeg libpq5=15.1-1", `COG_BUILD_RUN=${run}`]);
+    expect(spawnSync("sh", ["-c", run], { encoding: "utf8" })).toMatchObject({ status: 0, stdout: "a b\n" });
+    expect(warnings).toEqual([]);
+  });
+
+  it.each([
+    ["system_packages: [ffmpeg]", /cog\.yaml: build\.system_packages cannot be honoured: .* "ARG COG_SYSTEM_PACKAGES"/],
+    ["run: [make]", /build\.run cannot be honoured: .* "ARG COG_BUILD_RUN"/],
+    ["system_packages: ffmpeg", /build\.system_packages must be a list/],
+    ["system_packages: ['a; rm -rf /']", /"a; rm -rf \/" is not the name of a Debian package/],
+    ["run: [{ command: make, mounts: [] }]", /build\.run \{.*\} is not a command/],
+    ["python_packages: [torch]", /build\.python_packages cannot be honoured/],
+    ["python_requirements: requirements.txt", /build\.python_requirements cannot be honoured/],
+    ["pre_install: [make]", /build\.pre_install cannot be honoured/],
+    ["cuda: '12.4'", /build\.cuda cannot be honoured/],
+    ["gpu: 'yes'", /build\.gpu must be true or false/],
+  ])("refuses by name what an image would lack: %s", (line, message) => {
+    expect(() => plan(`build:\n  ${line}\n`)).toThrow(message);
+  });
+
+  it("warns of keys of the section that change nothing", () => {
+    expect(plan("build:\n  python_version: '3.12'\n").warnings).toEqual([
+      "build.python_version changes nothing: this image is built by a Dockerfile and holds no Python",
+    ]);
+  });
+
   it("says what is missing", () => {
     expect(() => plan("", {}, "")).toThrow(/Dockerfile does not exist/);
     expect(() => plan("", { target: "tpu" })).toThrow('has no stage "tpu"; it has: build, cpu, gpu');
@@ -82,7 +115,7 @@ describe("the commands", () => {
   it("build with Docker, push what was built, and print by which name it can be pulled", async () => {
     const digest = `example.com/a/b@sha256:${"0".repeat(64)}`;
     // Stands for Docker: notes its words, and knows the digest that a registry gave.
-    const docker = `#!/bin/sh\nprintf '%s\\n' "$*" >> "$NOTES"\n[ "$1" = image ] && echo "other@sha256:1\n${digest}"\nexit 0\n`;
+    const docker = `#!/bin/sh\nprintf '%s\\n' "$*" >> "$NOTES"\nfor last; do :; done\n[ -e "$last/openapi_schema.json" ] && cp "$last/openapi_schema.json" "$NOTES.schema"\n[ "$1" = image ] && echo "other@sha256:1\n${digest}"\nexit 0\n`;
     const project = new ProjectFolder("echo", { Dockerfile: stages, "bin/docker": docker });
     chmodSync(join(project.path, "bin", "docker"), 0o755);
     const notes = join(project.path, "notes");
@@ -90,11 +123,12 @@ describe("the commands", () => {
       const env = { PATH: `${join(project.path, "bin")}:${process.env.PATH}`, NOTES: notes };
       const result = await project.run(["push", "example.com/a/b"], { env });
       expect([result.exit, result.stdout]).toEqual([0, `${digest}\n`]);
-      const [build, push] = readFileSync(notes, "utf8").split("\n");
-      expect(build).toContain("build --platform linux/amd64");
-      expect(build).toContain("--tag example.com/a/b --build-context");
-      expect(build).toMatch(/--label run\.cog\.push_id=[0-9a-f-]{36} /);
-      expect(build).toContain('--label run.cog.config={"build":{"gpu":false},"predict":"predict.ts"}');
+      const [build, labelled, push] = readFileSync(notes, "utf8").split("\n");
+      expect(build).toContain("build --platform linux/amd64 --tag example.com/a/b --file");
+      expect(labelled).toContain("build --platform linux/amd64 --tag example.com/a/b --label");
+      expect(labelled).toContain(`--label run.cog.openapi_schema=${readFileSync(`${notes}.schema`, "utf8")} --label`);
+      expect(labelled).toMatch(/--label run\.cog\.push_id=[0-9a-f-]{36} /);
+      expect(labelled).toContain('--label run.cog.config={"build":{"gpu":false},"predict":"predict.ts"}');
       expect(push).toBe("push example.com/a/b");
       const failing = await project.run(["build"], { env: { ...env, PATH: `${project.path}/none:/nowhere` } });
       expect([failing.exit, failing.stderr]).toEqual([1, expect.stringContaining("docker is not installed")]);

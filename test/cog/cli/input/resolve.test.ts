@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { FilesInBody } from "../../../../src/cog/cli/input/files-in-body.ts";
 import { resolveInputs } from "../../../../src/cog/cli/input/resolve.ts";
 import { inputSchema, type ModelDocument, type Schema } from "../../../../src/cog/cli/input/schema.ts";
 import { parseJson, parsePairs } from "../../../../src/cog/cli/input/supplied.ts";
@@ -25,6 +26,7 @@ const document = documentOf(
     x: { type: "number" },
     flag: { type: "boolean" },
     stop: { type: "array", items: { type: "string" }, nullable: true },
+    modules: { type: "array", items: { $ref: "#/components/schemas/style" } },
     counts: { type: "array", items: { type: "integer" } },
     style: { allOf: [{ $ref: "#/components/schemas/style" }], "x-order": 6 },
     amount: { anyOf: [{ type: "integer" }, { type: "string" }] },
@@ -38,7 +40,9 @@ const document = documentOf(
 );
 const schema = inputSchema(document, "/predictions")!;
 
-const resolve = (...words: string[]) => resolveInputs(parsePairs(words), schema, false);
+const elsewhere = new FilesInBody({ isOurs: false });
+const ours = new FilesInBody({ isOurs: true });
+const resolve = (...words: string[]) => resolveInputs(parsePairs(words), schema, elsewhere);
 
 describe("-i name=value", () => {
   it("becomes the type that the schema declares", async () => {
@@ -59,6 +63,35 @@ describe("-i name=value", () => {
     expect(await resolve('stop=["x"]', "stop=y")).toEqual({ stop: ['["x"]', "y"] });
   });
 
+  it.each([
+    ["plain,bold"],
+    ["plain, bold"],
+    ["[plain,bold]"],
+    ["['plain', 'bold']"],
+    ['["plain","bold"]'],
+    ['"["plain","bold"]"'],
+    ['"[\\"plain\\",\\"bold\\"]"'],
+  ])("%s is a list of choices", async (text) => {
+    expect(await resolve(`modules=${text}`)).toEqual({ modules: ["plain", "bold"] });
+  });
+
+  it("takes choices one at a time and together", async () => {
+    expect(await resolve("modules=bold")).toEqual({ modules: ["bold"] });
+    expect(await resolve("modules=bold", "modules=plain,bold")).toEqual({ modules: ["bold", "plain", "bold"] });
+    expect(await resolve("modules=[]")).toEqual({ modules: [] });
+    // Text that is free may hold a comma.
+    expect(await resolve("stop=a,b")).toEqual({ stop: ["a,b"] });
+  });
+
+  it("takes Python's True and False as booleans, and as text where text fits", async () => {
+    expect(await resolve("flag=True")).toEqual({ flag: true });
+    expect(await resolve("flag=False", "amount=True", "text=True")).toEqual({
+      flag: false,
+      amount: "True",
+      text: "True",
+    });
+  });
+
   it("takes the first type of a union that fits", async () => {
     expect(await resolve("amount=7")).toEqual({ amount: 7 });
     expect(await resolve("amount=7.5")).toEqual({ amount: "7.5" });
@@ -67,11 +100,14 @@ describe("-i name=value", () => {
 
   it("keeps whole numbers beyond 32 bits, and the digits of fractions", async () => {
     const wide = inputSchema(documentOf({ seed: { type: "integer" }, x: { type: "number" } }), "/predictions");
-    expect(await resolveInputs(parsePairs(["seed=3000000000", "x=0.1"]), wide, false)).toEqual({ seed: 3e9, x: 0.1 });
+    expect(await resolveInputs(parsePairs(["seed=3000000000", "x=0.1"]), wide, elsewhere)).toEqual({
+      seed: 3e9,
+      x: 0.1,
+    });
   });
 
   it("stays text where no schema is known, names that other objects have included", async () => {
-    expect(await resolveInputs(parsePairs(["constructor=1", "n=2"]), undefined, false)).toEqual({
+    expect(await resolveInputs(parsePairs(["constructor=1", "n=2"]), undefined, elsewhere)).toEqual({
       constructor: "1",
       n: "2",
     });
@@ -82,7 +118,7 @@ describe("name=@file", () => {
   it("becomes a data URL; our own server is told the file's name", async () => {
     const word = `file=@${join(folder, "rows of mine.json")}`;
     expect(await resolve(word)).toEqual({ file: "data:application/json;base64,WzFd" });
-    expect(await resolveInputs(parsePairs([word]), schema, true)).toEqual({
+    expect(await resolveInputs(parsePairs([word]), schema, ours)).toEqual({
       file: "data:application/json;name=rows%20of%20mine.json;base64,WzFd",
     });
   });
@@ -97,13 +133,13 @@ describe("name=@file", () => {
     await expect(resolve("file=@nowhere.json")).rejects.toThrow(
       'input "file": open nowhere.json: no such file or directory',
     );
-    await expect(resolve(`file=@${folder}`)).rejects.toThrow(`input "file": read ${folder}: is a directory`);
+    await expect(resolve(`text=@${folder}`)).rejects.toThrow(`input "text": read ${folder}: is a directory`);
   });
 
   it("works for the top level of --json, not inside lists", async () => {
     const path = join(folder, "x.zzz");
     const supplied = await parseJson(JSON.stringify({ file: `@${path}`, stop: [`@${path}`] }));
-    expect(await resolveInputs(supplied, schema, false)).toEqual({
+    expect(await resolveInputs(supplied, schema, elsewhere)).toEqual({
       file: "data:application/octet-stream;base64,Pw==",
       stop: [`@${path}`],
     });
@@ -120,10 +156,20 @@ describe("a wrong input", () => {
     ["that is too large", ["n=9"], 'invalid input "n": number must be at most 5'],
     ["that is too small", ["n=0"], 'invalid input "n": number must be at least 1'],
     ["that is too long", ["text=sixsix"], 'invalid input "text": maximum string length is 5'],
-    ["outside the choices", ["style=odd"], 'invalid input "style": must be one of: plain, bold'],
+    ["outside the choices", ["style=odd"], 'invalid input "style": must be one of: plain, bold; found "odd"'],
+    [
+      "outside the choices of a list",
+      ["modules=plain,odd"],
+      'invalid input "modules.1": must be one of: plain, bold; found "odd"',
+    ],
     ["off the pattern", ["slug=A"], 'invalid input "slug": string doesn\'t match the regular expression "^[a-z]+$"'],
     ["in a list", ["counts=1", "counts=b"], 'invalid input "counts.1": expected integer, got string'],
-    ["repeated though it is single", ["text=a", "text=b"], 'invalid input "text": expected string, got array'],
+    [
+      "repeated though it is single",
+      ["text=a", "text=b", "text=c"],
+      'invalid input "text": given 3 times, takes one value',
+    ],
+    ["of a union repeated", ["amount=1", "amount=2"], 'invalid input "amount": given 2 times, takes one value'],
     ["that should be JSON", ["options={"], 'input "options": the value must be JSON'],
   ];
   it.each(cases)("%s", async (_title, words, message) => {
@@ -131,12 +177,12 @@ describe("a wrong input", () => {
   });
 
   it("that is a file's name without @ is told how a file is sent", async () => {
-    await expect(resolveInputs(parsePairs(["files=rows.json"]), schema, true)).rejects.toMatchObject({
+    await expect(resolveInputs(parsePairs(["files=rows.json"]), schema, ours)).rejects.toMatchObject({
       message: 'input "files": rows.json is not a URL',
       hint: "Send a file with @: -i files=@rows.json",
     });
     const url = "HTTPS://example.com/rows.json";
-    expect(await resolveInputs(parsePairs([`file=${url}`]), schema, true)).toEqual({ file: url });
+    expect(await resolveInputs(parsePairs([`file=${url}`]), schema, ours)).toEqual({ file: url });
   });
 
   it("in several places is told in one message, in the order of the names", async () => {
@@ -154,14 +200,14 @@ describe("a wrong input", () => {
 
   it("that is an explicit null hides wrong types", async () => {
     const supplied = await parseJson('{"n":null,"x":"3"}');
-    await expect(resolveInputs(supplied, schema, false)).rejects.toThrow(
+    await expect(resolveInputs(supplied, schema, elsewhere)).rejects.toThrow(
       'invalid input "n": must not be null (omit the input to use its default)',
     );
   });
 
   it("that is missing is named", async () => {
     const strict = inputSchema(documentOf({ a: { type: "string" } }, ["a"]), "/predictions");
-    await expect(resolveInputs(parsePairs([]), strict, false)).rejects.toThrow('missing required input "a"');
+    await expect(resolveInputs(parsePairs([]), strict, elsewhere)).rejects.toThrow('missing required input "a"');
   });
 
   it("cannot hide in a length counted in UTF-16", async () => {

@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -52,11 +53,11 @@ describe("printed JSON", () => {
 describe("a data URL", () => {
   it("gives bytes and extension, whatever parameters it has", () => {
     expect(parseDataUrl("data:image/png;name=a.b;base64,eHl6")).toEqual({
-      bytes: Buffer.from("xyz"),
+      content: Buffer.from("xyz"),
       extension: ".png",
     });
-    expect(parseDataUrl("data:,a%20%C3%A9é")).toEqual({ bytes: Buffer.from("a éé"), extension: ".txt" });
-    expect(parseDataUrl("data:what/ever;base64,")).toEqual({ bytes: Buffer.alloc(0), extension: "" });
+    expect(parseDataUrl("data:,a%20%C3%A9é")).toEqual({ content: Buffer.from("a éé"), extension: ".txt" });
+    expect(parseDataUrl("data:what/ever;base64,")).toEqual({ content: Buffer.alloc(0), extension: "" });
   });
 
   it("is not what other texts are", () => {
@@ -96,7 +97,7 @@ describe("the destination", () => {
 
   it("is never a folder called weights, where a model's own weights are", () => {
     mkdirSync(inFolder("weights"));
-    for (const archiveName of ["adapter.tar.gz", undefined]) {
+    for (const archiveName of ["adapter.tar.gz", null]) {
       for (const output of [inFolder("weights"), `${inFolder("weights")}/`]) {
         expect(() => destination({ output, base: "weights", json: false, archiveName })).toThrow(
           "choose another --output",
@@ -106,9 +107,9 @@ describe("the destination", () => {
   });
 
   it("is checked before anything runs", () => {
-    expect(() => destination({ output: inFolder("no/such/x"), base: "output", json: false })).toThrow(
-      `Output path is not writable: Output directory is not writable: ${inFolder("no/such")}`,
-    );
+    expect(() =>
+      destination({ output: inFolder("no/such/x"), base: "output", json: false, archiveName: null }),
+    ).toThrow(`Output path is not writable: Output directory is not writable: ${inFolder("no/such")}`);
   });
 });
 
@@ -137,10 +138,36 @@ describe("writing", () => {
     },
   );
 
-  it("says what is wrong when a folder is in the way", async () => {
-    mkdirSync(join(folder, "taken"));
-    await expect(writeOutput(join(folder, "taken"), "x")).rejects.toThrow(
-      /Failed to write output: open .*taken: is a directory/,
-    );
+  describe("to a place that does not take it", () => {
+    const { TMPDIR } = process.env;
+    beforeEach(() => {
+      process.env.TMPDIR = join(folder, "temporary");
+      mkdirSync(process.env.TMPDIR);
+    });
+    afterEach(() => {
+      if (TMPDIR === undefined) delete process.env.TMPDIR;
+      else process.env.TMPDIR = TMPDIR;
+    });
+    const keptFile = (hint: string) => hint.slice("It is kept in ".length);
+
+    it("says what is wrong when a folder is in the way, and keeps the result", async () => {
+      mkdirSync(join(folder, "taken"));
+      const failure = await writeOutput(join(folder, "taken"), "x").catch((error) => error);
+      expect(failure.message).toMatch(/^Failed to write output: open .*taken: is a directory$/);
+      expect(readFileSync(keptFile(failure.hint), "utf8")).toBe("x");
+    });
+
+    // Every write to it fails as on a full disk.
+    it.skipIf(!existsSync("/dev/full"))("keeps the archive of a training, and says so under a code", async () => {
+      const failure = await writeOutput("/dev/full", Buffer.from("archive"), { isTrained: true }).catch(
+        (error) => error,
+      );
+      expect(failure).toMatchObject({
+        code: "TRAINING_OUTPUT",
+        message: "the training has ended, but /dev/full cannot be written: no space left on device",
+        hint: expect.stringContaining(join(folder, "temporary")),
+      });
+      expect(readFileSync(keptFile(failure.hint), "utf8")).toBe("archive");
+    });
   });
 });

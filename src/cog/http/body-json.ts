@@ -11,7 +11,7 @@ const hugeNumber = /[eE]\+?\d{3}|\d{300}/;
  * Parses a body: UTF-8 without byte order mark, whole surrogate pairs, finite numbers, at most 128 levels.
  * @throws JsonError
  */
-export function parseStrictJson(bytes: Buffer): { value: unknown; text: string } {
+export function parseBodyJson(bytes: Buffer): { value: unknown; text: string } {
   let text: string;
   let value: unknown;
   try {

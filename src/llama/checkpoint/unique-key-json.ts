@@ -1,5 +1,5 @@
 /** JSON with objects as maps, so that no key is special. */
-export type StrictJson = null | boolean | number | string | StrictJson[] | Map<string, StrictJson>;
+export type UniqueKeyJson = null | boolean | number | string | UniqueKeyJson[] | Map<string, UniqueKeyJson>;
 
 const deepest = 64;
 
@@ -8,7 +8,7 @@ const deepest = 64;
  * what JSON.parse hides: a name given twice in one object, and integers that a double cannot hold.
  * Throws SyntaxError saying what is wrong and where.
  */
-export function parseStrictJson(text: string): StrictJson {
+export function parseUniqueKeyJson(text: string): UniqueKeyJson {
   const scanner = new Scanner(text);
   const value = scanner.value(0);
   scanner.end();
@@ -23,7 +23,7 @@ class Scanner {
     this.#text = text;
   }
 
-  value(depth: number): StrictJson {
+  value(depth: number): UniqueKeyJson {
     if (depth > deepest) this.#fail(`nested deeper than ${deepest}`);
     this.#space();
     switch (this.#text[this.#at]) {
@@ -49,8 +49,8 @@ class Scanner {
     if (this.#at < this.#text.length) this.#fail("more text after the end");
   }
 
-  #object(depth: number): Map<string, StrictJson> {
-    const members = new Map<string, StrictJson>();
+  #object(depth: number): Map<string, UniqueKeyJson> {
+    const members = new Map<string, UniqueKeyJson>();
     this.#at++;
     if (this.#takes("}")) return members;
     do {
@@ -65,8 +65,8 @@ class Scanner {
     return members;
   }
 
-  #array(depth: number): StrictJson[] {
-    const items: StrictJson[] = [];
+  #array(depth: number): UniqueKeyJson[] {
+    const items: UniqueKeyJson[] = [];
     this.#at++;
     if (this.#takes("]")) return items;
     do items.push(this.value(depth + 1));

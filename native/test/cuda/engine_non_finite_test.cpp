@@ -1,0 +1,108 @@
+// One element of any tensor that is infinite or not a number, or an adapter whose products overflow: neither a prompt's pass nor
+// a decode step draws a token, and no loss is finite. The same verdict on the GPU, in every type and quantised, as of the CPU's
+// reference kernels.
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "random_model.h"
+
+namespace {
+
+constexpr float infinity = std::numeric_limits<float>::infinity();
+const LlamaConfig config = make_config(32, 32, 2, 1, 16, false, 0);
+const std::vector<int32_t> prompt = {5, 9, 7, 11, 2};
+
+// Losses are left out where only serving is asked for: emulated training takes most of this program's time.
+struct Verdict {
+  int32_t prefill, decode;
+  double trained = NAN, evaluated = NAN;
+};
+
+Verdict verdict_of(EngineModel& model, const AdapterSource& source, bool trains) {
+  Verdict verdict{};
+  const auto adapter = model.make_adapter(source.tensors);
+  const auto sequence = model.make_sequence(16, adapter);
+  Sampling greedy;
+  greedy.temperature = 0;
+  verdict.prefill = model.step({{sequence, 0, prompt, greedy}})[0];
+  verdict.decode = model.step({{sequence, 5, {7}, greedy}})[0];
+  if (!trains) return verdict;
+  PackedBatch batch;
+  batch.tokens = prompt;
+  batch.targets = {9, 7, 11, 2, -100};
+  batch.offsets = {0, 5};
+  const auto trainer = model.make_trainer(adapter);
+  verdict.evaluated = trainer->evaluate(batch).loss;
+  verdict.trained = trainer->accumulate(batch, 1, {}).loss;
+  return verdict;
+}
+
+void expect_refused(EngineModel& model, const AdapterSource& source, bool trains, const std::string& what) {
+  const Verdict verdict = verdict_of(model, source, trains);
+  expect(verdict.prefill == -1 && verdict.decode == -1, what + ": draws " + std::to_string(verdict.prefill) + ", then " + std::to_string(verdict.decode));
+  expect(!std::isfinite(verdict.evaluated) && !std::isfinite(verdict.trained), what + ": losses " + std::to_string(verdict.evaluated) + " and " + std::to_string(verdict.trained));
+}
+
+struct Setup {
+  std::string dtype;
+  StorageType type;
+  Quantization quantization = Quantization::none;
+};
+
+void test(const Setup& setup) {
+  const std::string what = setup.dtype + (setup.quantization == Quantization::none ? "" : " quantised " + std::to_string(static_cast<int>(setup.quantization)));
+  GpuOptions gpu;
+  gpu.dtype = setup.dtype;
+  gpu.quantization = setup.quantization;
+  Checkpoint checkpoint(config, setup.type);
+  const AdapterSource adapter = random_adapter(config, {Linear::q, Linear::v}, 3);
+  const auto load = [&] { return llama_gpu_module()->load(checkpoint.options(), gpu, quiet); };
+  {
+    const auto sound = load();
+    const Verdict verdict = verdict_of(*sound, adapter, true);
+    expect(verdict.prefill >= 0 && verdict.decode >= 0 && std::isfinite(verdict.evaluated) && std::isfinite(verdict.trained), what + ": a sound model draws");
+  }
+  for (const std::string& tensor : checkpoint.names()) {
+    // Layer 1 is the last one, in which no later layer spreads what a token alone has met.
+    if (tensor.find("layers.0.") != std::string::npos) continue;
+    const bool of_layer = tensor.find("layers.") != std::string::npos && tensor.find("norm") == std::string::npos;
+    if (setup.quantization != Quantization::none && !of_layer) continue;
+    for (const float value : {NAN, infinity, -infinity}) {
+      // In the embedding a token of the prompt's, which the decode step is given as well; in the head one that is no target.
+      const int64_t at = tensor.find("embed") != std::string::npos ? 7 * config.hidden + 3 : 5;
+      const float before = checkpoint.replace(tensor, at, value);
+      const std::string which = what + ": " + std::to_string(value) + " in " + tensor;
+      // Infinities go the same ways as what is not a number, but for the loss itself, which reads the head's products.
+      const bool trains = std::isnan(value) || tensor == "lm_head.weight";
+      expect_refused(*load(), adapter, trains, which);
+      if (setup.dtype == "float32" && setup.quantization == Quantization::none) {
+        expect_refused(*load_on_cpu(checkpoint.options(), "reference", 1, quiet), adapter, true, which + " (reference)");
+      }
+      checkpoint.replace(tensor, at, before);
+    }
+  }
+  if (setup.quantization != Quantization::none) return;
+  for (const Linear linear : all_linears) {
+    AdapterSource huge = random_adapter(config, {linear}, 3);
+    for (Floats& values : huge.values) {
+      for (float& value : values) value *= 1e4f;
+    }
+    for (AdapterTensors& tensors : huge.tensors) tensors.scale = 1e38f;
+    expect_refused(*load(), huge, true, what + ": an adapter that overflows on " + name_of(linear));
+  }
+}
+
+}  // namespace
+
+int main() {
+  if (llama_gpu_module()->probe().cards.empty()) {
+    std::printf("skipped: no GPU\n");
+    return 0;
+  }
+  test({"float32", StorageType::f32});
+  test({"bfloat16", StorageType::bf16});
+  test({"float16", StorageType::f16});
+  for (const Quantization quantization : {Quantization::int8, Quantization::int4, Quantization::nf4}) test({"bfloat16", StorageType::bf16, quantization});
+  return checks::summary();
+}

@@ -1,0 +1,46 @@
+import { basename } from "node:path";
+import type { LlamaConfig } from "../../engine/config.ts";
+import type { ModelWeights } from "../../engine/engine.ts";
+import type { Checkpoint } from "./huggingface.ts";
+import { isEmbedded } from "./locate.ts";
+import { expectedTensors } from "./tensors.ts";
+
+/**
+ * One line for the log of every start, without a path: "model: tiny (embedded), 1.9 M parameters, bf16, context 512,
+ * SentencePiece of 1,600 pieces".
+ */
+export function describeCheckpoint(checkpoint: Checkpoint): string {
+  const { folder, name, config, weights, tokenizer, tokenizerKind } = checkpoint;
+  const place = basename(folder);
+  const model = isEmbedded(folder) ? `${place} (embedded)` : place === name ? name : `${name} (folder ${place})`;
+  const size = `${shortCount(parameters(config))} parameters`;
+  const pieces = `${tokenizerKind} of ${tokenizer.vocabSize.toLocaleString("en-US")} pieces`;
+  return `model: ${model}, ${size}, ${types(weights)}, context ${config.maxPositionEmbeddings}, ${pieces}`;
+}
+
+/** Numbers in the model, a tied head counted once. */
+export function parameters(config: LlamaConfig): number {
+  let total = 0;
+  for (const [, shape] of expectedTensors(config)) total += shape.reduce((product, size) => product * size, 1);
+  return total;
+}
+
+/** "1.9 M", "6.7 B" */
+export function shortCount(count: number): string {
+  for (const [unit, size] of [
+    ["B", 1e9],
+    ["M", 1e6],
+    ["K", 1e3],
+  ] as const) {
+    if (count >= size) return `${(count / size).toFixed(count < 100 * size ? 1 : 0)} ${unit}`;
+  }
+  return String(count);
+}
+
+/** The types of number in the files, that of most tensors first. */
+function types({ tensors }: ModelWeights): string {
+  const counts = new Map<string, number>();
+  for (const { dtype } of tensors.values()) counts.set(dtype, (counts.get(dtype) ?? 0) + 1);
+  const sorted = [...counts].sort(([, a], [, b]) => b - a);
+  return sorted.map(([dtype]) => dtype.toLowerCase()).join(" and ");
+}

@@ -1,0 +1,119 @@
+import { createWriteStream } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { dirname, join, posix } from "node:path";
+import { finished } from "node:stream/promises";
+import type { ReadEntry } from "tar";
+import { CodedError } from "../errors/index.ts";
+import type { UnpackOptions } from "./archive.ts";
+
+const maxEntries = 1000;
+/** Headers, padding and extended headers beside the files' own bytes. */
+const maxOverhead = 16 * 1024 * 1024;
+
+/** The state of one unpackArchive: files under way, what was counted, the first failure. */
+export class Unpacking {
+  readonly #folder: string;
+  readonly #options: UnpackOptions;
+  readonly #files: string[] = [];
+  readonly #writes: Promise<void>[] = [];
+  readonly #open = new Set<() => void>();
+  #entries = 0;
+  #fileBytes = 0;
+  #streamBytes = 0;
+  #failure: Error | null = null;
+  #abandoned = false;
+
+  constructor(folder: string, options: UnpackOptions) {
+    this.#folder = folder;
+    this.#options = options;
+  }
+
+  take(entry: ReadEntry): void {
+    let path: string | null = null;
+    try {
+      path = this.#allowedPath(entry);
+    } catch (error) {
+      this.fail(error as Error);
+    }
+    if (this.#failure === null && path !== null) this.#write(entry, path);
+    else entry.resume();
+  }
+
+  /** The path of a plain file, null for a folder. */
+  #allowedPath(entry: ReadEntry): string | null {
+    const { maxBytes } = this.#options;
+    this.#entries++;
+    this.#fileBytes += entry.size;
+    if (this.#entries > maxEntries) throw this.#unsafe(`more than ${maxEntries} entries`);
+    if (this.#fileBytes > maxBytes) throw this.#unsafe(`more than ${maxBytes} bytes`);
+    const shown = JSON.stringify(entry.path.slice(0, 200));
+    const isFolder = entry.type === "Directory";
+    if (!isFolder && entry.type !== "File" && entry.type !== "OldFile" && entry.type !== "ContiguousFile") {
+      throw this.#unsafe(`${shown}, which is a ${entry.type}`);
+    }
+    const path = posix.normalize(entry.path);
+    if (path.startsWith("/") || path.split("/").includes("..") || /[\\\0]|^[A-Za-z]:/.test(path)) {
+      throw this.#unsafe(`${shown}, which is not a path inside the archive`);
+    }
+    return isFolder ? null : path;
+  }
+
+  #unsafe(what: string): CodedError {
+    return new CodedError("ARCHIVE_UNSAFE", `${this.#options.name}: the archive holds ${what}`, {
+      hint: "Only plain files and folders are unpacked.",
+    });
+  }
+
+  #write(entry: ReadEntry, path: string): void {
+    this.#files.push(path);
+    const target = join(this.#folder, path);
+    // Until its file is open the entry keeps its bytes: it is paused.
+    const writing = mkdir(dirname(target), { recursive: true }).then(async () => {
+      if (this.#abandoned) return;
+      const writer = createWriteStream(target, { flags: "wx" });
+      const stop = () => writer.destroy();
+      this.#open.add(stop);
+      entry.on("data", (chunk) => {
+        if (!writer.write(chunk)) {
+          entry.pause();
+          writer.once("drain", () => entry.resume());
+        }
+      });
+      entry.on("end", () => writer.end());
+      await finished(writer).finally(() => this.#open.delete(stop));
+    });
+    this.#writes.push(
+      writing.catch((error) => {
+        const twice = (error as NodeJS.ErrnoException).code === "EEXIST";
+        this.fail(twice ? this.#unsafe(`${JSON.stringify(path)} twice`) : (error as Error));
+        entry.resume();
+      }),
+    );
+  }
+
+  countStream(bytes: number): void {
+    this.#streamBytes += bytes;
+    const { maxBytes } = this.#options;
+    if (this.#streamBytes > maxBytes + maxOverhead) this.fail(this.#unsafe(`more than ${maxBytes} bytes`));
+  }
+
+  fail(error: Error): void {
+    this.#failure ??= error;
+  }
+
+  check(): void {
+    if (this.#failure !== null) throw this.#failure;
+  }
+
+  async finish(): Promise<string[]> {
+    await Promise.all(this.#writes);
+    this.check();
+    return this.#files;
+  }
+
+  async abandon(): Promise<void> {
+    this.#abandoned = true;
+    for (const stop of this.#open) stop();
+    await Promise.allSettled(this.#writes);
+  }
+}

@@ -1,0 +1,50 @@
+import { withAnswers } from "./cut-rows.ts";
+import { withoutEndMarks } from "./end-marks.ts";
+import { type Example, encodeRows } from "./examples.ts";
+import { cutoffFor, type Plan, planRun } from "./plan.ts";
+import { permutation, RandomStream } from "./random.ts";
+import { checkSettings } from "./settings.ts";
+import type { TrainingRun } from "./train-lora.ts";
+
+/** What will be trained on, and how. */
+export interface PreparedExamples {
+  readonly plan: Plan;
+  readonly training: readonly Example[];
+  readonly validation: readonly Example[];
+}
+
+/**
+ * From rows and settings to examples and a plan; the log hears what was made of them.
+ * @throws TRAINING_SETTINGS, DATASET_EMPTY, PROMPT_TEMPLATE_UNKNOWN, and the signal's reason
+ */
+export async function prepare(run: TrainingRun): Promise<PreparedExamples> {
+  const { base, rows, settings, given, order, signal, log } = run;
+  checkSettings(settings);
+  const chosen = given ?? new Set(Object.keys(settings));
+  const { config } = base.model;
+  const context = config.maxPositionEmbeddings;
+  const cutoff = cutoffFor(context, settings, chosen);
+  if (cutoff !== settings.cutoff_len)
+    log?.(`cutoff_len ${cutoff} instead of ${settings.cutoff_len}: the model's context`);
+
+  const ended = withoutEndMarks(rows, base.tokenizer, base.checkpoint?.eosTokenIds ?? []);
+  const of = `of ${rows.length} rows`;
+  if (ended.marked > 0)
+    log?.(`${ended.marked} ${of} spell the end of their output (${ended.marks.join(", ")}): taken as it`);
+  const empty = ended.rows.filter(({ output }) => output === "").length;
+  if (empty > 0) log?.(`${empty} ${of} have an empty output: they teach to answer nothing`);
+  const encoded = await encodeRows(ended.rows, base.tokenizer, { ...settings, cutoff, context, signal });
+  const examples = withAnswers(encoded, { cutoff, context }, log);
+  const plan = planRun(examples.length, config, { ...settings, cutoff_len: cutoff }, chosen);
+  for (const note of plan.notes) log?.(note);
+  return { plan, ...split(examples, plan, order) };
+}
+
+function split(examples: readonly Example[], { settings }: Plan, order: TrainingRun["order"]) {
+  const { seed, val_set_size } = settings;
+  const all = Array.from(
+    order === "file" ? examples.keys() : permutation(examples.length, new RandomStream(seed, "validation split")),
+    (i) => examples[i]!,
+  );
+  return { validation: all.slice(0, val_set_size), training: all.slice(val_set_size) };
+}

@@ -1,0 +1,22 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { TrainingSettings } from "../../src/training/index.ts";
+import train from "../../train.ts";
+
+const { dataset: _, add_eos_token: __, ...inputs } = train.inputs;
+
+/** The defaults of train.ts. */
+export const defaults = Object.fromEntries(
+  Object.entries(inputs).map(([name, { spec }]) => [name, spec.options.default]),
+) as unknown as TrainingSettings;
+
+/** A run with these settings chosen and the other ones at their defaults, as a request to train.ts has it. */
+export function chosen(settings: Partial<TrainingSettings>) {
+  return { settings: { ...defaults, ...settings }, given: new Set(Object.keys(settings)) };
+}
+
+/** What examples/settings.json chooses for a data set of examples/. */
+export function chosenFor(dataset: string) {
+  const file = join(import.meta.dirname, "..", "..", "examples", "settings.json");
+  return chosen(JSON.parse(readFileSync(file, "utf8"))[dataset]);
+}
