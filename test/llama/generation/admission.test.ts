@@ -46,7 +46,10 @@ async function isSettled(promise: Promise<unknown>): Promise<boolean> {
 
 describe("LLAMA_CACHE_BYTES", () => {
   it("is the room of all sequences together, on the native engine and on TensorFlow's", async () => {
-    const tensorflow = await openTensorflowEngine({ LLAMA_CACHE_BYTES: env.LLAMA_CACHE_BYTES, LLAMA_TF_BACKEND: "cpu" });
+    const tensorflow = await openTensorflowEngine({
+      LLAMA_CACHE_BYTES: env.LLAMA_CACHE_BYTES,
+      LLAMA_TF_BACKEND: "cpu",
+    });
     const other = await tensorflow.load(llama.checkpoint.weights);
     for (const limited of [model, other]) {
       expect(limited.cache).toEqual({ tokens: room, page: 1 });
