@@ -24,8 +24,18 @@ function problem(env: NodeJS.ProcessEnv): string {
   return "";
 }
 
-/** Any text will do, or cog.yaml's reader looks at it. */
-const anything = ["COG_WEIGHTS", "RUST_LOG", "KUBERNETES_SERVICE_HOST", "COG_PREDICT_TYPE_STUB", "COG_TRAIN_TYPE_STUB"];
+/** Any text will do, or readers of their own look at it: of cog.yaml, and of proxies. */
+const anything = [
+  "COG_WEIGHTS",
+  "COG_OUTPUT_DIR",
+  "RUST_LOG",
+  "KUBERNETES_SERVICE_HOST",
+  "COG_PREDICT_TYPE_STUB",
+  "COG_TRAIN_TYPE_STUB",
+  "HTTP_PROXY",
+  "HTTPS_PROXY",
+  "NO_PROXY",
+];
 /** As Cog: a warning, and its own reading. */
 const lenient = ["COG_MAX_CONCURRENCY", "COG_SETUP_TIMEOUT"];
 const variables = [...documented("operate.md"), ...documented("secure.md")];
@@ -145,6 +155,16 @@ describe("a server whose settings are wrong", () => {
         'COG_QUEUE_LENGTH="x" must be a whole number from 0 to 10000\n' +
         "hint: correct or unset what is named; docs/operate.md lists every variable\n",
     );
+    await server.kill();
+  });
+
+  it.each(["HTTP_PROXY", "HTTPS_PROXY"])("names %s, which is read apart", async (name) => {
+    const server = await startServerProcess({
+      dir,
+      env: { [name]: "ftp://proxy.example", [name.toLowerCase()]: null },
+    });
+    expect((await server.exited).code).toBe(1);
+    expect(server.log()).toMatch(new RegExp(`^error: \\[PROXY_INVALID\\] .*${name}`));
     await server.kill();
   });
 
