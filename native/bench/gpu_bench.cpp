@@ -230,6 +230,7 @@ class Bench {
     const double step = median_seconds(options_.seconds, [&] {
       const std::vector<StepResult> results = loaded.step(requests);
       for (size_t i = 0; i < requests.size(); ++i) {
+        if (results[i].failure) throw *results[i].failure;
         requests[i].tokens = {results[i].token};
         if (++requests[i].position == 576) requests[i].position = 512;
       }
