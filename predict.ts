@@ -1,6 +1,6 @@
 // Answers instructions with LLaMA and, where one is given, a LoRA adapter: cog predict -i prompt="..."
 import { definePredictor, Input, Output } from "llama-lora-cog/cog";
-import { Llama, renderPrompt, templateNames } from "./src/llama/index.ts";
+import { Llama, renderPrompt, samplingLimits, templateNames } from "./src/llama/index.ts";
 
 export default definePredictor({
   inputs: {
@@ -18,22 +18,31 @@ export default definePredictor({
       default: 256,
       ge: 1,
     }),
-    temperature: Input.number({ description: "Above 1 is more random, 0 is greedy", default: 0.7, ge: 0, le: 5 }),
+    temperature: Input.number({
+      description: "Above 1 is more random, 0 is greedy",
+      default: 0.7,
+      ...samplingLimits.temperature,
+    }),
     top_p: Input.number({
       description: "Draw from the most likely tokens of this total probability",
       default: 1,
-      ge: 0,
-      le: 1,
+      ...samplingLimits.topP,
     }),
-    top_k: Input.integer({ description: "Draw from this many most likely tokens; 0 is all", default: 0, ge: 0 }),
+    top_k: Input.integer({
+      description: "Draw from this many most likely tokens; 0 is all",
+      default: 0,
+      ...samplingLimits.topK,
+    }),
     repetition_penalty: Input.number({
       description: "Above 1 avoids what was said already; 1 is off",
       default: 1,
-      ge: 0.01,
-      le: 5,
+      ...samplingLimits.repetitionPenalty,
     }),
     stop: Input.list(Input.string(), { description: "Texts that end the answer" }).optional(),
-    seed: Input.integer({ description: "The same seed gives the same text; random when absent", ge: 0 }).optional(),
+    seed: Input.integer({
+      description: "The same seed gives the same text; random when absent",
+      ...samplingLimits.seed,
+    }).optional(),
     adapter: Input.path({
       description: "A trained adapter (adapter.tar.gz), instead of the one in COG_WEIGHTS",
     }).optional(),

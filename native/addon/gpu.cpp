@@ -52,7 +52,6 @@ GpuOptions to_gpu_options(const Napi::Value& value) {
   GpuOptions options;
   options.card = static_cast<int>(to_integer(object.Get("card"), "gpu.card", 0, 1024));
   options.dtype = to_string(object.Get("dtype"), "gpu.dtype");
-  options.cache_bytes = to_integer(object.Get("cacheBytes"), "gpu.cacheBytes", 0, int64_t{1} << 53);
   const std::string quantization = to_string(object.Get("quantization"), "gpu.quantization");
   if (quantization == "int8") {
     options.quantization = Quantization::int8;

@@ -87,6 +87,7 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
   const auto threads = static_cast<int>(to_integer(object.Get("threads"), "threads", 1, 1024));
   options.checkpointed_layers =
       static_cast<int>(to_integer(object.Get("checkpointedLayers"), "checkpointedLayers", -1, INT32_MAX));
+  options.cache_bytes = to_integer(object.Get("cacheBytes"), "cacheBytes", 0, int64_t{1} << 53);
   options.stop = handle->executor->stop_flag();
   const std::string gpu_module = to_string(object.Get("gpuModule"), "gpuModule");
   const GpuOptions gpu = gpu_module.empty() ? GpuOptions{} : to_gpu_options(object.Get("gpu"));

@@ -49,6 +49,7 @@ std::optional<Sampling> to_sampling(const Napi::Value& value, const std::string&
   sampling.seed = static_cast<uint64_t>(to_integer(object.Get("seed"), name + ".seed", 0, safe_integer));
   sampling.index = static_cast<uint64_t>(to_integer(object.Get("index"), name + ".index", 0, safe_integer));
   if (sampling.temperature < 0) refuse(value.Env(), name + ".temperature is negative");
+  if (sampling.temperature < coldest_temperature) sampling.temperature = 0;
   if (sampling.repetition_penalty <= 0) refuse(value.Env(), name + ".repetitionPenalty is not positive");
   const Napi::Value forbidden = object.Get("forbidden");
   if (!forbidden.IsUndefined()) {
@@ -58,6 +59,21 @@ std::optional<Sampling> to_sampling(const Napi::Value& value, const std::string&
     }
   }
   return sampling;
+}
+
+Napi::Object from_results(Napi::Env env, const std::vector<StepResult>& results) {
+  Napi::Int32Array tokens = Napi::Int32Array::New(env, results.size());
+  Napi::Array failures = Napi::Array::New(env);
+  for (size_t i = 0; i < results.size(); ++i) {
+    tokens[i] = results[i].token;
+    if (const auto& failure = results[i].failure) {
+      failures.Set(static_cast<uint32_t>(i), to_javascript(env, {failure->code(), failure->what()}).Value());
+    }
+  }
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("tokens", tokens);
+  object.Set("failures", failures);
+  return object;
 }
 
 }  // namespace
@@ -77,6 +93,8 @@ ModelObject::ModelObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   self.TypeTag(&type_tag);
   weight_bytes_ = static_cast<int64_t>(handle_->model->weight_bytes());
   self.Set("weightBytes", static_cast<double>(weight_bytes_));
+  self.Set("cacheTokens", static_cast<double>(handle_->model->cache_tokens()));
+  self.Set("cachePageTokens", static_cast<double>(handle_->model->cache_page_tokens()));
   self.Set("kernels", handle_->model->kernels());
   Napi::MemoryManagement::AdjustExternalMemory(info.Env(), weight_bytes_);
 }
@@ -139,15 +157,11 @@ Napi::Value ModelObject::step(const Napi::CallbackInfo& info) {
   return handle_->executor->run(
       info.Env(),
       [handle = handle_, requests = std::move(requests)] {
-        std::vector<int32_t> drawn = handle->model->step(requests);
+        std::vector<StepResult> results = handle->model->step(requests);
         handle->executor->when_idle([model = handle->model] { model->run_ahead(); });
-        return drawn;
+        return results;
       },
-      [](Napi::Env env, std::vector<int32_t>&& drawn) {
-        Napi::Int32Array array = Napi::Int32Array::New(env, drawn.size());
-        std::copy(drawn.begin(), drawn.end(), array.Data());
-        return array;
-      });
+      from_results);
 }
 
 Napi::Value ModelObject::logits(const Napi::CallbackInfo& info) {

@@ -5,8 +5,8 @@
 
 namespace llama::addon {
 
-// JavaScript: weightBytes, kernels, createAdapter(modules), createSequence(capacity, adapter | null),
-// step(sequences, positions, tokens, samplings), logits(tokens, adapter | null), createTrainer(adapter, group | null),
+// JavaScript: weightBytes, cacheTokens, cachePageTokens, kernels, createAdapter(modules), createSequence(capacity, adapter | null),
+// step(sequences, positions, tokens, samplings, endings), logits(tokens, adapter | null), createTrainer(adapter, group | null),
 // close().
 class ModelObject : public Napi::ObjectWrap<ModelObject> {
  public:
@@ -33,7 +33,7 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
 };
 
 // load(options, onProgress | undefined): Promise<Model>.
-// options: {config, tensors, threads, isa, checkpointedLayers, gpuModule, gpu, cancelled: Int32Array}, where cancelled[0] != 0
+// options: {config, tensors, threads, isa, checkpointedLayers, cacheBytes, gpuModule, gpu, cancelled: Int32Array}, where cancelled[0] != 0
 // stops the loading. gpuModule is the GPU module's file, or empty for the CPU.
 Napi::Value load_model(const Napi::CallbackInfo& info);
 

@@ -228,9 +228,10 @@ class Bench {
       requests.back() = {requests.back().sequence, 512, {17}, greedy};
     }
     const double step = median_seconds(options_.seconds, [&] {
-      const std::vector<int32_t> drawn = loaded.step(requests);
+      const std::vector<StepResult> results = loaded.step(requests);
       for (size_t i = 0; i < requests.size(); ++i) {
-        requests[i].tokens = {drawn[i]};
+        if (results[i].failure) throw *results[i].failure;
+        requests[i].tokens = {results[i].token};
         if (++requests[i].position == 576) requests[i].position = 512;
       }
     });

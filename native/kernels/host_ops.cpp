@@ -113,6 +113,14 @@ void HostOps::scatter_rows(const float* from, const int32_t* rows, int64_t count
   }
 }
 
+CacheLimit HostOps::limit_caches(int layers, int kv_heads, int head_dim, StorageType type, int64_t bytes) {
+  CacheLimit limit{0, cache_page_tokens(), 0};
+  limit.page_bytes = static_cast<int64_t>(make_cache(layers, kv_heads, head_dim, limit.page_tokens, type)->bytes());
+  // A quarter stays for adapters, work buffers and what else runs here.
+  limit.pages = (bytes > 0 ? bytes : available() / 4 * 3) / limit.page_bytes;
+  return limit;
+}
+
 void HostOps::attention(const AttentionShape& shape, int layer, float* qkv, int64_t ldqkv, int64_t tokens, const int32_t* positions, const float* cos_sin, float* o, int64_t ldo) {
   float* k = qkv + int64_t{shape.heads} * shape.head_dim;
   float* v = k + int64_t{shape.kv_heads} * shape.head_dim;

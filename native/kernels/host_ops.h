@@ -40,6 +40,7 @@ class HostOps : public Ops {
   void gather_rows(const float* from, const int32_t* rows, int64_t count, int64_t width, float* to) override;
   void scatter_rows(const float* from, const int32_t* rows, int64_t count, int64_t width, float* to) override;
 
+  CacheLimit limit_caches(int layers, int kv_heads, int head_dim, StorageType type, int64_t bytes) override;
   void plan_attention(const std::vector<AttentionSpan>& spans) override { spans_ = spans; }
   void attention(const AttentionShape& shape, int layer, float* qkv, int64_t ldqkv, int64_t tokens, const int32_t* positions, const float* cos_sin, float* o, int64_t ldo) override;
 
@@ -48,6 +49,8 @@ class HostOps : public Ops {
   std::vector<int32_t> sample(float* logits, int64_t vocab, const std::vector<Draw>& draws) override;
 
  protected:
+  // Tokens by which caches grow.
+  virtual int64_t cache_page_tokens() const { return 1; }
   // Writes k and v ([rows, kv_heads * head_dim], already rotated) of every span into its cache, then attends.
   virtual void attend(const AttentionShape& shape, int layer, const std::vector<AttentionSpan>& spans, const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, float* o, int64_t ldo) = 0;
   // logits become their gradient; returns the sum of losses.

@@ -58,6 +58,13 @@ class KvCache {
   virtual size_t bytes() const = 0;
 };
 
+// What all caches of a model may take together; each takes whole pages.
+struct CacheLimit {
+  int64_t pages;
+  int64_t page_tokens;
+  int64_t page_bytes;
+};
+
 // One sequence's rows in a step: query rows [row, row + count) are its positions [position, position + count).
 struct AttentionSpan {
   KvCache* cache;
@@ -211,8 +218,9 @@ class BasicOps : public Device {
   }
 
   // ---- attention with a cache (serving)
-  // Bytes that caches may still take.
-  virtual int64_t cache_available() const { return this->available(); }
+  // Limits the caches of this shape to so many bytes, before the first of them is made; 0: to a share of what is left now.
+  virtual CacheLimit limit_caches(int layers, int kv_heads, int head_dim, StorageType type, int64_t bytes) = 0;
+  // All of its memory is taken here, so that no step can fail for it.
   virtual std::unique_ptr<KvCache> make_cache(int layers, int kv_heads, int head_dim, int64_t capacity, StorageType type) = 0;
   // Says which rows of the coming calls belong to which cache. positions [tokens] as in rope.
   virtual void plan_attention(const std::vector<AttentionSpan>& spans) = 0;

@@ -6,6 +6,9 @@
 
 namespace llama {
 
+// Below it a quotient of ordinary logits is not finite in float32; what is colder is greedy, which is its limit.
+constexpr float coldest_temperature = 1e-5f;
+
 struct Sampling {
   float temperature = 0;  // 0: greedy
   double top_p = 1;

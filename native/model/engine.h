@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "communicator.h"
+#include "engine_error.h"
 #include "llama_config.h"
 #include "memory_plan.h"
 #include "packed_batch.h"
@@ -60,6 +61,12 @@ struct StepRequest {
   std::optional<std::vector<int32_t>> continues_unless{};
 };
 
+// What became of a request. A failure is that request's alone: the others' results are as without it.
+struct StepResult {
+  int32_t token = -1;  // drawn; -1 where none was asked for, and with a failure
+  std::optional<EngineError> failure{};
+};
+
 // A separate mask for each module's input, a function of (seed, step, layer * 7 + linear, row, column).
 struct Dropout {
   float probability = 0;
@@ -107,6 +114,7 @@ struct ModelOptions {
   // Layers whose activations training computes again instead of keeping them; -1: as many as memory asks for.
   int checkpointed_layers = -1;
   std::shared_ptr<const std::atomic<bool>> stop;  // or null; set by another thread to end a pass before its next layer
+  int64_t cache_bytes = 0;                        // at most for keys and values; 0: a share of what the loaded weights leave
 };
 
 // Fraction 0..1 of the loading, called after each layer, and whether to give up.
@@ -120,11 +128,16 @@ class EngineModel {
   virtual ~EngineModel() = default;
   virtual const char* kernels() const = 0;  // "avx2", "cuda bf16", ...
   virtual size_t weight_bytes() const = 0;
+  // That all sequences together may have room for.
+  virtual int64_t cache_tokens() const = 0;
+  // Each sequence's room is a multiple of it.
+  virtual int64_t cache_page_tokens() const = 0;
   // Throws EngineError ADAPTER_MISMATCH, ENGINE_ARGUMENT naming layer and linear.
   virtual std::shared_ptr<EngineAdapter> make_adapter(const std::vector<AdapterTensors>& tensors) = 0;
+  // Takes all the memory that its tokens will need. Throws EngineError OUT_OF_MEMORY, ENGINE_ARGUMENT.
   virtual std::shared_ptr<EngineSequence> make_sequence(int64_t capacity, std::shared_ptr<EngineAdapter> adapter) = 0;
-  // The drawn token of each request, or -1.
-  virtual std::vector<int32_t> step(const std::vector<StepRequest>& requests) = 0;
+  // In the order of the requests. Throws EngineError where the step as a whole is not possible.
+  virtual std::vector<StepResult> step(const std::vector<StepRequest>& requests) = 0;
   // Computes what the last step's requests said comes next, for the step that asks for it. What is not asked for then is
   // forgotten.
   virtual void run_ahead() = 0;

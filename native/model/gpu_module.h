@@ -29,7 +29,6 @@ struct GpuOptions {
   // Of activations; f32 weights ask for f32, and cards without bf16 get f16. Empty: as the weights.
   std::string dtype;  // "", "float32", "bfloat16", "float16"
   Quantization quantization = Quantization::none;  // of the layers' linears
-  int64_t cache_bytes = 0;                         // at most for keys and values; 0: what is left
 };
 
 class GpuModule {

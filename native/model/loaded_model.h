@@ -18,6 +18,8 @@ class LoadedModel final : public EngineModel {
 
   const char* kernels() const override { return model_->ops->name(); }
   size_t weight_bytes() const override { return model_->weights.bytes; }
+  int64_t cache_tokens() const override { return model_->cache_budget->tokens(); }
+  int64_t cache_page_tokens() const override { return model_->cache_budget->page_tokens(); }
 
   std::shared_ptr<EngineAdapter> make_adapter(const std::vector<AdapterTensors>& tensors) override {
     return std::make_shared<Adapter<T>>(model_, tensors);
@@ -25,7 +27,7 @@ class LoadedModel final : public EngineModel {
   std::shared_ptr<EngineSequence> make_sequence(int64_t capacity, std::shared_ptr<EngineAdapter> adapter) override {
     return std::make_shared<Sequence<T>>(model_, capacity, own(std::move(adapter)));
   }
-  std::vector<int32_t> step(const std::vector<StepRequest>& requests) override { return server_.step(requests); }
+  std::vector<StepResult> step(const std::vector<StepRequest>& requests) override { return server_.step(requests); }
   void run_ahead() override { server_.run_ahead(); }
   std::vector<float> logits(const PackedBatch& batch, const std::shared_ptr<EngineAdapter>& adapter) override {
     return packed_logits<T>(*model_, batch, own(adapter).get());

@@ -16,6 +16,8 @@ Model<T>::Model(std::unique_ptr<BasicOps<T>> operations, const ModelOptions& opt
       stop_(options.stop) {
   config.validate();
   weights = load_weights<T>(*ops, config, options.tensors, progress.report, progress.cancelled);
+  cache_budget = std::make_unique<CacheBudget>(
+      ops->limit_caches(config.layers, config.kv_heads, config.head_dim, cache_type(), options.cache_bytes));
 }
 
 template <class T>

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "activation.h"
+#include "cache_budget.h"
 #include "engine.h"
 #include "llama_config.h"
 #include "ops.h"
@@ -23,6 +24,7 @@ class Model {
   Weights weights;
   RopeTable rope;
   int checkpointed_layers;  // as in ModelOptions
+  std::unique_ptr<CacheBudget> cache_budget;
 
   AttentionShape attention_shape() const;
   // Keys and values are kept in the weights' type: a bf16 model may make some past the range of f16.

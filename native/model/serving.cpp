@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <functional>
-#include <numeric>
+#include <set>
 #include <string>
 
 #include "engine_error.h"
@@ -23,52 +23,47 @@ Sequence<T>::Sequence(std::shared_ptr<Model<T>> owner, int64_t capacity, std::sh
     throw EngineError("ENGINE_ARGUMENT", "capacity is " + std::to_string(capacity) + ", allowed are 1 to " +
                                              std::to_string(config.max_positions));
   }
-  const int64_t bytes =
-      2 * config.layers * config.kv_width() * capacity * static_cast<int64_t>(bytes_of(model->cache_type()));
-  require_memory(bytes, model->ops->cache_available(), "a key/value cache of " + std::to_string(capacity) + " tokens",
-                 "ask for fewer max_new_tokens, or for fewer answers at once");
+  reservation.emplace(*model->cache_budget, capacity);
   cache = model->ops->make_cache(config.layers, config.kv_heads, config.head_dim, capacity, model->cache_type());
 }
 
 template <class T>
-void Server<T>::check(const std::vector<StepRequest>& requests) const {
-  std::vector<const EngineSequence*> seen;
-  for (size_t i = 0; i < requests.size(); ++i) {
-    const StepRequest& request = requests[i];
-    const std::string name = "request " + std::to_string(i);
-    const auto tokens = static_cast<int64_t>(request.tokens.size());
-    const auto* sequence = dynamic_cast<const Sequence<T>*>(request.sequence.get());
-    if (sequence == nullptr || sequence->model.get() != &model_) {
-      throw EngineError("ENGINE_ARGUMENT", name + ": the sequence belongs to another model");
-    }
-    if (tokens < 1) throw EngineError("ENGINE_ARGUMENT", name + ": there are no tokens");
-    if (request.position < 0 || request.position > static_cast<int64_t>(sequence->history.size())) {
-      throw EngineError("ENGINE_ARGUMENT", name + ": the cache holds fewer tokens than its length says");
-    }
-    if (tokens > sequence->cache->capacity - request.position) {
-      throw EngineError("ENGINE_ARGUMENT", name + ": " + std::to_string(request.position + tokens) +
-                                               " tokens do not fit into a cache of " +
-                                               std::to_string(sequence->cache->capacity));
-    }
-    check_tokens(model_.config, request.tokens);
-    if (request.sampling) check_tokens(model_.config, request.sampling->forbidden);
-    seen.push_back(request.sequence.get());
+void Server<T>::check(const StepRequest& request) const {
+  const auto tokens = static_cast<int64_t>(request.tokens.size());
+  const auto* sequence = dynamic_cast<const Sequence<T>*>(request.sequence.get());
+  if (sequence == nullptr || sequence->model.get() != &model_) {
+    throw EngineError("ENGINE_ARGUMENT", "the sequence belongs to another model");
   }
-  std::sort(seen.begin(), seen.end(), std::less<>());
-  if (std::adjacent_find(seen.begin(), seen.end()) != seen.end()) {
-    throw EngineError("ENGINE_ARGUMENT", "a sequence is in the step twice");
+  if (tokens < 1) throw EngineError("ENGINE_ARGUMENT", "there are no tokens");
+  if (request.position < 0 || request.position > static_cast<int64_t>(sequence->history.size())) {
+    throw EngineError("ENGINE_ARGUMENT", "the cache holds fewer tokens than its length says");
   }
+  if (tokens > sequence->cache->capacity - request.position) {
+    throw EngineError("ENGINE_ARGUMENT", std::to_string(request.position + tokens) + " tokens do not fit into a cache of " +
+                                             std::to_string(sequence->cache->capacity));
+  }
+  check_tokens(model_.config, request.tokens);
+  if (request.sampling) check_tokens(model_.config, request.sampling->forbidden);
 }
 
 template <class T>
-std::vector<int32_t> Server<T>::step(const std::vector<StepRequest>& requests) {
-  check(requests);
-  std::vector<int32_t> result(requests.size(), -1);
+std::vector<StepResult> Server<T>::step(const std::vector<StepRequest>& requests) {
+  std::vector<StepResult> results(requests.size());
+  std::set<const EngineSequence*> seen;
   std::vector<StepRequest> open;
   std::vector<size_t> places;
   for (size_t i = 0; i < requests.size(); ++i) {
+    try {
+      check(requests[i]);
+      if (!seen.insert(requests[i].sequence.get()).second) {
+        throw EngineError("ENGINE_ARGUMENT", "a sequence is in the step twice");
+      }
+    } catch (const EngineError& error) {
+      results[i].failure = error;
+      continue;
+    }
     if (const Foreseen* found = find_ahead(requests[i])) {
-      result[i] = found->drawn;
+      results[i].token = found->drawn;
     } else {
       open.push_back(requests[i]);
       places.push_back(i);
@@ -77,9 +72,16 @@ std::vector<int32_t> Server<T>::step(const std::vector<StepRequest>& requests) {
   ahead_.clear();
   coming_.clear();
   const std::vector<int32_t> drawn = run(open);
-  for (size_t i = 0; i < open.size(); ++i) result[places[i]] = drawn[i];
-  foresee(requests, result);
-  return result;
+  for (size_t i = 0; i < open.size(); ++i) results[places[i]].token = drawn[i];
+  for (size_t i = 0; i < requests.size(); ++i) {
+    if (results[i].failure || !requests[i].sampling) continue;
+    if (results[i].token < 0) {
+      results[i].failure.emplace("LOGITS_NOT_FINITE", "the logits hold NaN or infinity: the weights or the adapter overflow");
+    } else {
+      foresee(requests[i], results[i].token);
+    }
+  }
+  return results;
 }
 
 template <class T>
@@ -119,18 +121,15 @@ const typename Server<T>::Foreseen* Server<T>::find_ahead(const StepRequest& req
 }
 
 template <class T>
-void Server<T>::foresee(const std::vector<StepRequest>& requests, const std::vector<int32_t>& drawn) {
-  for (size_t i = 0; i < requests.size(); ++i) {
-    const StepRequest& request = requests[i];
-    if (!request.sampling || !request.continues_unless || drawn[i] < 0) continue;
-    const std::vector<int32_t>& endings = *request.continues_unless;
-    if (std::find(endings.begin(), endings.end(), drawn[i]) != endings.end()) continue;
-    const int64_t position = request.position + static_cast<int64_t>(request.tokens.size());
-    if (position >= sequence_of(request).cache->capacity) continue;
-    StepRequest next{nullptr, position, {drawn[i]}, request.sampling};
-    ++next.sampling->index;
-    coming_.push_back({request.sequence, std::move(next), 0, -1});
-  }
+void Server<T>::foresee(const StepRequest& request, int32_t drawn) {
+  if (!request.continues_unless) return;
+  const std::vector<int32_t>& endings = *request.continues_unless;
+  if (std::find(endings.begin(), endings.end(), drawn) != endings.end()) return;
+  const int64_t position = request.position + static_cast<int64_t>(request.tokens.size());
+  if (position >= sequence_of(request).cache->capacity) return;
+  StepRequest next{nullptr, position, {drawn}, request.sampling};
+  ++next.sampling->index;
+  coming_.push_back({request.sequence, std::move(next), 0, -1});
 }
 
 template <class T>

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "adapter.h"
@@ -19,6 +20,7 @@ class Sequence final : public EngineSequence {
 
   std::shared_ptr<Model<T>> model;
   std::shared_ptr<Adapter<T>> adapter;  // or null
+  std::optional<CacheReservation> reservation;  // stands before the cache: it outlives it
   std::unique_ptr<KvCache> cache;
   std::vector<int32_t> history;  // the tokens in the cache, for the repetition penalty
 
@@ -31,8 +33,8 @@ class Server {
  public:
   explicit Server(Model<T>& model) : model_(model) {}
 
-  // The drawn token of each request, or -1. A pass holds at most 512 rows; longer prompts take several.
-  std::vector<int32_t> step(const std::vector<StepRequest>& requests);
+  // As EngineModel::step. A pass holds at most 512 rows; longer prompts take several.
+  std::vector<StepResult> step(const std::vector<StepRequest>& requests);
   // While the caller is still busy with the tokens of the last step: the next one, as far as its requests foretold it.
   void run_ahead();
 
@@ -60,10 +62,10 @@ class Server {
   };
   static Sequence<T>& sequence_of(const StepRequest& request) { return static_cast<Sequence<T>&>(*request.sequence); }
   static uint64_t adapter_version(const StepRequest& request);
-  void check(const std::vector<StepRequest>& requests) const;
+  void check(const StepRequest& request) const;
   std::vector<int32_t> run(const std::vector<StepRequest>& requests);
   const Foreseen* find_ahead(const StepRequest& request) const;
-  void foresee(const std::vector<StepRequest>& requests, const std::vector<int32_t>& drawn);
+  void foresee(const StepRequest& request, int32_t drawn);
   Rows rows_of(const std::vector<StepRequest>& requests, std::vector<Piece>& pieces) const;
   void pass(const std::vector<StepRequest>& requests, std::vector<Piece>& pieces, std::vector<int32_t>& result);
   void draw(const std::vector<StepRequest>& requests, const Rows& rows, const float* h, std::vector<int32_t>& result);

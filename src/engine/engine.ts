@@ -39,10 +39,18 @@ export interface EngineModel {
   readonly config: LlamaConfig;
   /** Bytes held by the weights. */
   readonly weightBytes: number;
+  /** Room for keys and values of all sequences together, tokens; each takes a multiple of `page`. */
+  readonly cache: { readonly tokens: number; readonly page: number };
   createAdapter(modules: readonly AdapterModule[]): Promise<EngineAdapter>;
-  /** A key/value cache for up to `capacity` tokens, read with `adapter` (unmerged) where given. */
+  /**
+   * A key/value cache for up to `capacity` tokens, read with `adapter` (unmerged) where given. All of its memory is its own
+   * from the start. Throws OUT_OF_MEMORY where it does not fit beside the others.
+   */
   createSequence(options: { capacity: number; adapter?: EngineAdapter | null }): Promise<EngineSequence>;
-  /** One pass over all requests together (continuous batching). Results are in request order. */
+  /**
+   * One pass over all requests together (continuous batching). Results are in request order; a request that fails says so
+   * in its own. Rejects where the step as a whole is not possible: the model is closed, the device has failed.
+   */
   step(requests: readonly StepRequest[]): Promise<StepResult[]>;
   /** Logits of every position, [tokens * vocabSize], float32, without a cache. For checks and evaluation. */
   logits(tokens: Int32Array, adapter?: EngineAdapter | null): Promise<Float32Array>;
@@ -94,17 +102,19 @@ export interface StepRequest {
 }
 
 export interface StepResult {
-  /**
-   * The drawn token (not yet appended). -1 where sampling was null, and where no token can be drawn: a score is not finite
-   * (an adapter that overflows must not end the other requests' step), or every token is forbidden.
-   */
+  /** The drawn token (not yet appended). -1 where sampling was null, and where the request failed. */
   readonly token: number;
+  /**
+   * Why the request failed: ENGINE_ARGUMENT, or LOGITS_NOT_FINITE where the weights or the adapter overflow. None of its
+   * tokens are appended, and all others are served as if it had not been there.
+   */
+  readonly error?: Error | undefined;
 }
 
 /**
  * Hugging Face's processor order: repetition penalty (over every distinct token of the sequence so far), temperature,
- * top-k (ties kept), top-p. temperature 0 is greedy (lowest id on exact ties). The draw is
- * u = philox4x32(key = seed, counter = index) -> [0, 1), so that it does not depend on batching.
+ * top-k (ties kept), top-p. A temperature below 1e-5 is greedy (lowest id on exact ties). The draw is
+ * u = philox4x32(key = seed, counter = index) -> [0, 1), so that it does not depend on batching. Limits: samplingLimits.
  */
 export interface Sampling {
   readonly temperature: number;

@@ -67,7 +67,6 @@ export const nativeFields = [
   "gpu",
   "dtype",
   "quantization",
-  "cacheBytes",
   "checkpointedLayers",
   "threads",
   "isa",

@@ -6,6 +6,9 @@ export interface Candidate {
   readonly probability: number;
 }
 
+/** Below it a quotient of ordinary logits is not finite in float32; what is colder is greedy, which is its limit. */
+const coldestTemperature = 1e-5;
+
 /** The uniform number in [0, 1) of draw `index` under `seed`. */
 export function drawUniform(seed: number, index: number): number {
   const [seedLow, seedHigh] = split64(seed);
@@ -40,7 +43,7 @@ export function distribution(logits: Float32Array, history: Iterable<number>, sa
   if (!scores.every(Number.isFinite)) return [];
   for (const token of sampling.forbidden ?? []) scores[token] = Number.NEGATIVE_INFINITY;
   if (scores.every((score) => score === Number.NEGATIVE_INFINITY)) return [];
-  if (sampling.temperature === 0) return [{ token: argmax(scores), probability: 1 }];
+  if (sampling.temperature < coldestTemperature) return [{ token: argmax(scores), probability: 1 }];
   const temperature = Math.fround(sampling.temperature);
   for (let i = 0; i < scores.length; i++) scores[i] = scores[i]! / temperature;
 

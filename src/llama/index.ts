@@ -1,3 +1,4 @@
+export { samplingLimits } from "../engine/arguments.ts";
 export { type Adapter, type AdapterToWrite, openAdapter, writeAdapterArchive } from "./adapter/index.ts";
 export type { FinishReason, Generation, Piece } from "./generation/generation.ts";
 export { Llama, type LlamaOptions } from "./generation/llama.ts";

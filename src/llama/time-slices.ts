@@ -16,7 +16,10 @@ export function sliced(signal?: AbortSignal): () => Promise<void> | undefined {
 }
 
 /** Work in small steps, each well under a millisecond, so that it can be done at once or in slices. */
-export type Steps<T> = Generator<void, T>;
+export type Steps<T> = Generator<unknown, T>;
+
+/** Of a text: most are known or short. */
+export const wordsPerStep = 64;
 
 export function runNow<T>(steps: Steps<T>): T {
   for (;;) {
@@ -25,8 +28,10 @@ export function runNow<T>(steps: Steps<T>): T {
   }
 }
 
-export async function runInSlices<T>(steps: Steps<T>): Promise<T> {
-  const pause = sliced();
+/** Throws the signal's reason. */
+export async function runInSlices<T>(steps: Steps<T>, signal?: AbortSignal): Promise<T> {
+  signal?.throwIfAborted();
+  const pause = sliced(signal);
   for (;;) {
     const step = steps.next();
     if (step.done) return step.value;

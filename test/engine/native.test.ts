@@ -280,6 +280,10 @@ for (const isa of ["reference", "auto"]) {
         { temperature: 0.8, topK: 20, topP: 0.9, repetitionPenalty: 1.4 },
         { temperature: 0, repetitionPenalty: 3 },
         { temperature: 1, topP: 1e-6 },
+        { temperature: 1e-6 },
+        { temperature: Number.MIN_VALUE },
+        { temperature: 1e-5, repetitionPenalty: 0.01 },
+        { temperature: 5, topK: Number.MAX_SAFE_INTEGER, topP: 0, repetitionPenalty: 5 },
         { temperature: 1.5, forbidden: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] },
       ];
       for (const [i, setting] of settings.entries()) {
@@ -383,15 +387,22 @@ for (const isa of ["reference", "auto"]) {
         const refused = { code: "ENGINE_ARGUMENT" };
         const step = (tokens: Int32Array, sampling: Sampling | null = greedy) =>
           model.step([{ sequence, tokens, sampling }]);
-        await expect(step(prompt(9))).rejects.toMatchObject(refused);
-        await expect(step(Int32Array.of())).rejects.toMatchObject(refused);
-        await expect(step(Int32Array.of(config.vocabSize))).rejects.toMatchObject(refused);
-        await expect(step(Int32Array.of(-1))).rejects.toMatchObject(refused);
-        await expect(step(prompt(2), { ...greedy, topP: 1.5 })).rejects.toMatchObject(refused);
-        await expect(step(prompt(2), { ...greedy, seed: 0.5 })).rejects.toMatchObject(refused);
-        await expect(step(prompt(2), { ...greedy, forbidden: [-3] })).rejects.toMatchObject(refused);
+        const every = Array.from({ length: config.vocabSize }, (_, token) => token);
+        for (const [tokens, sampling] of [
+          [prompt(9), greedy],
+          [Int32Array.of(), greedy],
+          [Int32Array.of(config.vocabSize), greedy],
+          [Int32Array.of(-1), greedy],
+          [prompt(2), { ...greedy, topP: 1.5 }],
+          [prompt(2), { ...greedy, seed: 0.5 }],
+          [prompt(2), { ...greedy, forbidden: [-3] }],
+          [prompt(2), { ...greedy, forbidden: every }],
+        ] as const) {
+          expect(await step(tokens, sampling)).toEqual([{ token: -1, error: expect.objectContaining(refused) }]);
+        }
         const twice = { sequence, tokens: prompt(1), sampling: null };
-        await expect(model.step([twice, twice])).rejects.toMatchObject(refused);
+        expect(await model.step([twice, twice])).toMatchObject([{ token: -1 }, { error: refused }]);
+        sequence.truncate(0);
         expect(() => sequence.truncate(1)).toThrow("allowed is 0 to 0");
         await expect(model.createSequence({ capacity: 0 })).rejects.toMatchObject(refused);
         await expect(model.createSequence({ capacity: config.maxPositionEmbeddings + 1 })).rejects.toMatchObject(
@@ -429,7 +440,7 @@ for (const isa of ["reference", "auto"]) {
       await model.close();
     });
 
-    it("gives no token for the one request whose adapter overflows", async () => {
+    it("names the overflow of the one request whose adapter overflows", async () => {
       const { config, model, prompt } = await open(15);
       const huge = randomAdapter(config, 1).map((module) => ({ ...module, b: module.b.map(() => 1e38), scale: 1e6 }));
       const broken = await model.createSequence({ capacity: 8, adapter: await model.createAdapter(huge) });
@@ -437,7 +448,8 @@ for (const isa of ["reference", "auto"]) {
       const results = await model.step(
         [broken, healthy].map((sequence) => ({ sequence, tokens: prompt(4), sampling: greedy })),
       );
-      expect(results[0]!.token).toBe(-1);
+      expect(results[0]).toMatchObject({ token: -1, error: { code: "LOGITS_NOT_FINITE" } });
+      expect(broken.length).toBe(0);
       expect(results[1]!.token).toBe((await greedyWithoutCache(model, prompt(4), 1))[0]);
       await model.close();
     });

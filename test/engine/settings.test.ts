@@ -41,7 +41,14 @@ const meaningless: readonly [NodeJS.ProcessEnv, string][] = [
 describe("chooseDevice", () => {
   it("stays on the CPU where LLAMA_DEVICE says so, without asking for GPUs", () => {
     const { options, description } = choose({ LLAMA_DEVICE: "cpu", LLAMA_GPU_MODULE: "other.so", LLAMA_THREADS: "3" });
-    expect(options).toEqual({ isa: "avx2", threads: 3, checkpointedLayers: -1, gpuModule: "", gpu: null });
+    expect(options).toEqual({
+      isa: "avx2",
+      threads: 3,
+      checkpointedLayers: -1,
+      cacheBytes: 0,
+      gpuModule: "",
+      gpu: null,
+    });
     expect(description).toBe("cpu (avx2, 3 threads)");
     expect(choose({ LLAMA_DEVICE: "cpu", LLAMA_THREADS: "1" }).description).toBe("cpu (avx2, 1 thread)");
   });
@@ -59,8 +66,9 @@ describe("chooseDevice", () => {
       const { options, description } = choose({ LLAMA_DEVICE: device });
       expect(options).toMatchObject({
         gpuModule,
-        gpu: { card: 0, dtype: "", quantization: "none", cacheBytes: 0 },
+        gpu: { card: 0, dtype: "", quantization: "none" },
         checkpointedLayers: -1,
+        cacheBytes: 0,
       });
       expect(description).toBe("cuda (Card A, 25 GB)");
     }
@@ -73,7 +81,9 @@ describe("chooseDevice", () => {
       LLAMA_CACHE_BYTES: "4000000000",
       LLAMA_CHECKPOINTED_LAYERS: "12",
     });
-    expect(options.gpu).toEqual({ card: 0, dtype: "float16", quantization: "nf4", cacheBytes: 4_000_000_000 });
+    expect(options.gpu).toEqual({ card: 0, dtype: "float16", quantization: "nf4" });
+    expect(options.cacheBytes).toBe(4_000_000_000);
+    expect(choose({ LLAMA_DEVICE: "cpu", LLAMA_CACHE_BYTES: "4096" }).options.cacheBytes).toBe(4096);
     expect(options.checkpointedLayers).toBe(12);
     expect(description).toBe("cuda (Card A, 25 GB, float16, nf4)");
     const defaults = {

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Engine, EngineModel } from "../../src/engine/engine.ts";
+import type { Engine, EngineAdapter, EngineModel } from "../../src/engine/engine.ts";
 import { openBackend } from "../../src/engine/tensorflow/backend.ts";
 import { openTensorflowEngine } from "../../src/engine/tensorflow/index.ts";
 import { openCheckpoint } from "../../src/llama/checkpoint/huggingface.ts";
@@ -54,6 +54,40 @@ describe("the TensorFlow engine", () => {
     const [again] = await model.step([{ sequence, tokens: tokens.subarray(5, 6), sampling: greedy }]);
     expect(again!.token).toBe(expected[5]);
     sequence.close();
+    await adapter.close();
+  });
+
+  it("fails the one request that is wrong, the others bit for bit as alone", async () => {
+    const prompt = randomIntegers(5, config.vocabSize, 1, 2);
+    const huge = randomAdapter(config, 5).map((module) => ({ ...module, b: module.b.map(() => 1e38), scale: 1e6 }));
+    const adapter = await model.createAdapter(huge);
+    const serve = async (beside: boolean) => {
+      const open = (capacity: number, of: EngineAdapter | null = null) =>
+        model.createSequence({ capacity, adapter: of });
+      const victim = await open(16);
+      const drawn: number[] = [];
+      for (let tokens = prompt; drawn.length < 4; tokens = Int32Array.of(drawn.at(-1)!)) {
+        const own = { sequence: victim, tokens, sampling: greedy };
+        const wrong = [
+          { sequence: await open(16, adapter), tokens: prompt, sampling: greedy },
+          { sequence: await open(4), tokens: prompt, sampling: greedy },
+          { sequence: await open(16), tokens: Int32Array.of(-1), sampling: greedy },
+          { sequence: await open(16), tokens: prompt, sampling: { ...greedy, topK: 1e17 } },
+        ];
+        const results = await model.step(beside ? [...wrong, own, own] : [own]);
+        const codes = results.map(({ error }) => (error as { code?: string } | undefined)?.code);
+        const refused = "ENGINE_ARGUMENT";
+        expect(codes).toEqual(
+          beside ? ["LOGITS_NOT_FINITE", refused, refused, refused, undefined, refused] : [undefined],
+        );
+        drawn.push(results[beside ? 4 : 0]!.token);
+        expect(wrong[0]!.sequence.length).toBe(0);
+        for (const { sequence } of wrong) sequence.close();
+      }
+      victim.close();
+      return drawn;
+    };
+    expect(await serve(true)).toEqual(await serve(false));
     await adapter.close();
   });
 

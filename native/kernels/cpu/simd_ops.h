@@ -58,6 +58,7 @@ class SimdOps final : public HostOps {
   }
   void add(const float* x, int64_t ldx, float* y, int64_t ldy, int64_t tokens, int64_t width) override { add_rows(pool_, x, ldx, y, ldy, tokens, width); }
 
+  int64_t cache_page_tokens() const override { return kKeys; }
   std::unique_ptr<KvCache> make_cache(int layers, int kv_heads, int head_dim, int64_t capacity, StorageType type) override {
     return make_panel_cache(layers, kv_heads, head_dim, capacity, type);
   }

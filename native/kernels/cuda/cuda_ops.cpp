@@ -59,12 +59,6 @@ int64_t CudaOps<T>::available() const {
   return std::max<int64_t>(0, static_cast<int64_t>(gpu_.free_bytes()) - reserve_bytes);
 }
 
-// Pages that are free are not the card's any more, but a sequence's to have.
-template <class T>
-int64_t CudaOps<T>::cache_available() const {
-  return available() + (pages_ ? static_cast<int64_t>(pages_->bytes_allocated() - pages_->bytes_in_use()) : 0);
-}
-
 template <class T>
 int64_t CudaOps<T>::packed_bytes(const MatrixSource& source, bool of_layer) const {
   return weights_.packed_bytes(source, of_layer);
@@ -235,22 +229,23 @@ void CudaOps<T>::scatter_rows(const float* from, const int32_t* rows, int64_t co
 // ---- attention
 
 template <class T>
-std::unique_ptr<KvCache> CudaOps<T>::make_cache(int layers, int kv_heads, int head_dim, int64_t capacity, StorageType) {
+CacheLimit CudaOps<T>::limit_caches(int layers, int kv_heads, int head_dim, StorageType, int64_t bytes) {
   const PageLayout layout{layers, kv_heads, head_dim, static_cast<int>(sizeof(T))};
-  if (!pages_ || !(pages_->layout() == layout)) {
-    const size_t most = settings_.cache_bytes > 0 ? settings_.cache_bytes : static_cast<size_t>(available());
-    pages_ = std::make_shared<PagePool>(gpu_, layout, most);
-  }
-  return std::make_unique<PagedCache>(pages_, capacity);
+  pages_ = std::make_shared<PagePool>(gpu_, layout, static_cast<size_t>(bytes > 0 ? bytes : available()));
+  return {pages_->max_pages(), page_tokens, static_cast<int64_t>(pages_->page_bytes())};
+}
+
+template <class T>
+std::unique_ptr<KvCache> CudaOps<T>::make_cache(int, int, int, int64_t capacity, StorageType) {
+  auto cache = std::make_unique<PagedCache>(pages_, capacity);
+  cache->reserve(capacity);
+  return cache;
 }
 
 template <class T>
 void CudaOps<T>::plan_attention(const std::vector<AttentionSpan>& spans) {
   int64_t rows = 0;
-  for (const AttentionSpan& span : spans) {
-    static_cast<PagedCache*>(span.cache)->reserve(span.position + span.count);
-    rows = std::max(rows, span.row + span.count);
-  }
+  for (const AttentionSpan& span : spans) rows = std::max(rows, span.row + span.count);
   bounds_ = bounds_of(spans, rows);
   plan_.resize(plan_bytes(bounds_));
   write_plan(plan_.data(), spans, bounds_);

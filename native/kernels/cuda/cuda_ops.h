@@ -18,7 +18,6 @@ namespace llama::cuda {
 
 struct CudaSettings {
   Quantization quantization = Quantization::none;
-  size_t cache_bytes = 0;  // at most for keys and values; 0: what is left
   int loading_threads = 4;
 };
 
@@ -72,6 +71,7 @@ class CudaOps final : public BasicOps<T> {
   void scatter_rows(const float* from, const int32_t* rows, int64_t count, int64_t width, float* to) override;
 
   // The cache's type is T's, whatever is asked for.
+  CacheLimit limit_caches(int layers, int kv_heads, int head_dim, StorageType type, int64_t bytes) override;
   std::unique_ptr<KvCache> make_cache(int layers, int kv_heads, int head_dim, int64_t capacity, StorageType type) override;
   void plan_attention(const std::vector<AttentionSpan>& spans) override;
   void attention(const AttentionShape& shape, int layer, T* qkv, int64_t ldqkv, int64_t tokens, const int32_t* positions, const float* cos_sin, T* o, int64_t ldo) override;
@@ -86,7 +86,6 @@ class CudaOps final : public BasicOps<T> {
   void sum_over_ranks(Communicator& ranks, float* x, int64_t n) override;
   std::vector<int32_t> sample(float* logits, int64_t vocab, const std::vector<Draw>& draws) override;
   void replay(const std::vector<int64_t>& key, const std::function<void()>& body) override;
-  int64_t cache_available() const override;
 
  private:
   void settle_device_line(Communicator& ranks);

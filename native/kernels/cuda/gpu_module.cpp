@@ -47,7 +47,6 @@ class CudaModule final : public GpuModule {
                                               const GpuOptions& gpu, const LoadProgress& progress) {
     cuda::CudaSettings settings;
     settings.quantization = gpu.quantization;
-    settings.cache_bytes = static_cast<size_t>(gpu.cache_bytes);
     settings.loading_threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 8u));
     return std::make_shared<LoadedModel<T>>(
         std::make_shared<Model<T>>(std::make_unique<cuda::CudaOps<T>>(card, settings), options, progress));

@@ -50,7 +50,9 @@ auto insist(Life& life, const Work& work) {
 Life live(const Checkpoint& checkpoint, const GpuOptions& options, const AdapterSource& source, bool disturbed) {
   Life life{disturbed, {}};
   const auto keep = [&](const auto& values) { life.results.insert(life.results.end(), values.begin(), values.end()); };
-  const auto model = insist(life, [&] { return llama_gpu_module()->load(checkpoint.options(), options, quiet); });
+  ModelOptions model_options = checkpoint.options();
+  model_options.cache_bytes = 64 << 10;  // small slabs
+  const auto model = insist(life, [&] { return llama_gpu_module()->load(model_options, options, quiet); });
   const auto adapter = insist(life, [&] { return model->make_adapter(source.tensors); });
   const auto plain = insist(life, [&] { return model->make_sequence(100, nullptr); });
   const auto adapted = insist(life, [&] { return model->make_sequence(100, adapter); });
@@ -62,7 +64,7 @@ Life live(const Checkpoint& checkpoint, const GpuOptions& options, const Adapter
   generator.seed(3);
   std::vector<StepRequest> requests = {{plain, 0, random_tokens(2), sampling}, {adapted, 0, random_tokens(33), sampling}};
   const auto step = [&] {
-    const std::vector<int32_t> drawn = insist(life, [&] { return model->step(requests); });
+    const std::vector<int32_t> drawn = insist(life, [&] { return tokens_of(model->step(requests)); });
     keep(drawn);
     for (size_t i = 0; i < requests.size(); ++i) {
       requests[i].position += static_cast<int64_t>(requests[i].tokens.size());
@@ -97,7 +99,6 @@ Life live(const Checkpoint& checkpoint, const GpuOptions& options, const Adapter
 void test_refused_allocations(const std::string& what, StorageType type, GpuOptions options, bool keeps_failing) {
   LlamaConfig config = make_config(16, 24, 2, 1, 8, false, 0);
   config.layers = 1;
-  options.cache_bytes = 64 << 10;  // small slabs
   const Checkpoint checkpoint(config, type);
   const AdapterSource source = random_adapter(config, all_linears, 3);
   const Life undisturbed = live(checkpoint, options, source, false);
@@ -134,13 +135,30 @@ void test_full_card() {
   expect(error_of([&] { trainer->accumulate(batch, 1, {}); }).starts_with("OUT_OF_MEMORY"), "training without memory is an error");
   expect(error_of([&] { gpu->make_sequence(100, nullptr); }).starts_with("OUT_OF_MEMORY"), "a sequence without memory is an error");
   emulated::machine.memory = size_t{1} << 40;
+  expect(gpu->make_sequence(100, nullptr) != nullptr, "what a refused sequence had reserved is free again");
   expect(std::isfinite(trainer->accumulate(batch, 1, {}).loss), "and the next call works");
+}
+
+// Six pages of 32 tokens: what a sequence has is its own from the start, and no step takes more.
+void test_reserved_caches() {
+  const LlamaConfig config = make_config(64, 160, 4, 2, 16, false, 0);
+  const Checkpoint checkpoint(config, StorageType::f32);
+  ModelOptions options = checkpoint.options();
+  options.cache_bytes = 6 * int64_t{2} * config.layers * 2 * 32 * 16 * 4 + 100;
+  const auto gpu = llama_gpu_module()->load(options, {}, quiet);
+  expect(gpu->cache_tokens() == 6 * 32, "the limit in tokens: " + std::to_string(gpu->cache_tokens()));
+  const auto first = gpu->make_sequence(100, nullptr), second = gpu->make_sequence(40, nullptr);
+  expect(first->bytes() == 2 * second->bytes(), "a sequence holds all its pages");
+  const std::string refused = error_of([&] { gpu->make_sequence(1, nullptr); });
+  expect(refused.starts_with("OUT_OF_MEMORY") && refused.find("LLAMA_CACHE_BYTES") != std::string::npos, "a sequence more does not fit: " + refused);
+  tokens_of(gpu->step({{first, 0, random_tokens(100), Sampling{}}, {second, 0, random_tokens(40), Sampling{}}}));
 }
 
 }  // namespace
 
 int main() {
   test_full_card();
+  test_reserved_caches();
   GpuOptions nf4;
   nf4.quantization = Quantization::nf4;
   for (const bool keeps_failing : {false, true}) {

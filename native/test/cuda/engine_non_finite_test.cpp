@@ -25,8 +25,8 @@ Verdict verdict_of(EngineModel& model, const AdapterSource& source, bool trains)
   const auto sequence = model.make_sequence(16, adapter);
   Sampling greedy;
   greedy.temperature = 0;
-  verdict.prefill = model.step({{sequence, 0, prompt, greedy}})[0];
-  verdict.decode = model.step({{sequence, 5, {7}, greedy}})[0];
+  verdict.prefill = model.step({{sequence, 0, prompt, greedy}})[0].token;
+  verdict.decode = model.step({{sequence, 5, {7}, greedy}})[0].token;
   if (!trains) return verdict;
   PackedBatch batch;
   batch.tokens = prompt;

@@ -55,7 +55,7 @@ std::vector<int32_t> serve(EngineModel& model, const std::vector<std::shared_ptr
       lengths[i] += static_cast<int64_t>(requests.back().tokens.size());
       of.push_back(i);
     }
-    const std::vector<int32_t> tokens = model.step(requests);
+    const std::vector<int32_t> tokens = tokens_of(model.step(requests));
     if (ahead) model.run_ahead();
     for (size_t i = 0; i < tokens.size(); ++i) last[of[i]] = tokens[i];
     drawn.insert(drawn.end(), tokens.begin(), tokens.end());
@@ -159,6 +159,50 @@ void test_model(const std::string& what, const LlamaConfig& config, StorageType 
   }
 }
 
+// Wrong arguments and logits that are not finite, in every step beside a sequence that goes on.
+void test_failing_requests() {
+  const LlamaConfig config = make_config(48, 88, 4, 2, 12, false, 0);
+  const Checkpoint checkpoint(config, StorageType::f32);
+  const auto gpu = llama_gpu_module()->load(checkpoint.options(), {}, quiet);
+  AdapterSource source = random_adapter(config, all_linears, 3);
+  for (AdapterTensors& tensors : source.tensors) tensors.scale = 1e38f;
+  const auto overflowing = gpu->make_adapter(source.tensors);
+  generator.seed(11);
+  const std::vector<int32_t> prompt = random_tokens(9);
+  const auto serve_victim = [&](bool beside_failures) {
+    const auto victim = gpu->make_sequence(40, nullptr);
+    std::vector<int32_t> drawn, next = prompt;
+    int64_t position = 0;
+    for (int round = 0; round < 5; ++round) {
+      std::vector<StepRequest> requests;
+      if (beside_failures) {
+        requests.push_back({gpu->make_sequence(40, overflowing), 0, prompt, Sampling{}});
+        requests.push_back({gpu->make_sequence(4, nullptr), 0, prompt, Sampling{}});
+        requests.push_back({gpu->make_sequence(40, nullptr), 0, {-1}, Sampling{}});
+        requests.push_back({gpu->make_sequence(40, nullptr), 7, {1}, Sampling{}});
+        requests.push_back({gpu->make_sequence(40, nullptr), 0, {}, std::nullopt});
+      }
+      requests.push_back({victim, position, next, Sampling{}});
+      if (beside_failures) requests.push_back({victim, position, next, Sampling{}});
+      const std::vector<StepResult> results = gpu->step(requests);
+      gpu->run_ahead();
+      for (size_t i = 0; i < results.size(); ++i) {
+        const bool of_victim = i == (beside_failures ? 5u : 0u);
+        expect(results[i].failure.has_value() != of_victim, "request " + std::to_string(i) + " fails, and no other");
+        if (of_victim) drawn.push_back(results[i].token);
+        if (results[i].failure) {
+          const std::string code = results[i].failure->code();
+          expect(code == (i == 0 ? "LOGITS_NOT_FINITE" : "ENGINE_ARGUMENT"), "and says why: " + code);
+        }
+      }
+      position += static_cast<int64_t>(next.size());
+      next = {drawn.back()};
+    }
+    return drawn;
+  };
+  expect(serve_victim(true) == serve_victim(false), "a sequence beside requests that fail goes on as alone");
+}
+
 void test_quantized(Quantization kind, const std::string& what) {
   const LlamaConfig config = make_config(64, 160, 4, 2, 16, false, 0);
   Checkpoint checkpoint(config, StorageType::f32);
@@ -196,6 +240,7 @@ int main() {
   test_model("f32 odd, window, tied", make_config(35, 53, 3, 1, 10, true, 7), StorageType::bf16, "float32", 1e-4);
   test_model("bf16", make_config(64, 96, 4, 1, 16, false, 0), StorageType::bf16, "bfloat16", 5e-2);
   test_model("f16", make_config(64, 96, 2, 2, 32, true, 0), StorageType::f16, "float16", 1e-2);
+  test_failing_requests();
   test_quantized(Quantization::int8, "int8");
   test_quantized(Quantization::int4, "int4");
   test_quantized(Quantization::nf4, "nf4");

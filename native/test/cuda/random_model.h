@@ -28,6 +28,16 @@ using Floats = std::vector<float>;
 
 using checks::expect;
 
+// Of a step in which no request fails.
+inline std::vector<int32_t> tokens_of(const std::vector<StepResult>& results) {
+  std::vector<int32_t> tokens;
+  for (const StepResult& result : results) {
+    expect(!result.failure, std::string("a request fails: ") + (result.failure ? result.failure->what() : ""));
+    tokens.push_back(result.token);
+  }
+  return tokens;
+}
+
 std::mt19937 generator(7);
 Floats random_floats(int64_t n, float scale) {
   std::normal_distribution<float> normal(0, scale);

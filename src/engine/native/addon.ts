@@ -29,8 +29,6 @@ export interface GpuOptions {
   readonly dtype: string;
   /** Of the layers' linears: "none", "int8", "int4", "nf4". */
   readonly quantization: string;
-  /** At most for keys and values; 0: what is left. */
-  readonly cacheBytes: number;
 }
 
 export interface AddonLoadOptions {
@@ -40,6 +38,8 @@ export interface AddonLoadOptions {
   readonly isa: string;
   /** Layers whose activations training computes again instead of keeping them; -1: as many as memory asks for. */
   readonly checkpointedLayers: number;
+  /** At most for keys and values of all sequences; 0: a share of what the loaded weights leave. */
+  readonly cacheBytes: number;
   /** The GPU module's file; "" for the CPU. */
   readonly gpuModule: string;
   readonly gpu: GpuOptions | null;
@@ -49,6 +49,8 @@ export interface AddonLoadOptions {
 
 export interface AddonModel {
   readonly weightBytes: number;
+  readonly cacheTokens: number;
+  readonly cachePageTokens: number;
   /** "avx2", "cuda bf16", ... */
   readonly kernels: string;
   createAdapter(modules: readonly AddonModule[]): Promise<AddonAdapter>;
@@ -60,10 +62,17 @@ export interface AddonModel {
     samplings: readonly (Sampling | null)[],
     /** continuesUnless of each request. */
     endings: readonly (Int32Array | null)[],
-  ): Promise<Int32Array>;
+  ): Promise<AddonStep>;
   logits(tokens: Int32Array, adapter: AddonAdapter | null): Promise<Float32Array>;
   createTrainer(adapter: AddonAdapter, group: AddonGroup | null): Promise<AddonTrainer>;
   close(): Promise<void>;
+}
+
+export interface AddonStep {
+  /** Of each request, -1 where none was drawn. */
+  readonly tokens: Int32Array;
+  /** By request, holes where it did not fail. */
+  readonly failures: readonly (Error | undefined)[];
 }
 
 export interface AddonModule {

@@ -1,7 +1,7 @@
 import { CodedError } from "../../errors/index.ts";
+import { checkInteger } from "../arguments.ts";
 import type { TrainerOptions } from "../engine.ts";
 import type { AddonGroup } from "./addon.ts";
-import { checkInteger } from "./arguments.ts";
 import { findBuilt } from "./built.ts";
 
 /** The group that a trainer joins; null for one rank. Throws the signal's reason, and CodedError DISTRIBUTED_UNAVAILABLE. */

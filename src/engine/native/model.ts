@@ -1,4 +1,4 @@
-import { CodedError } from "../../errors/index.ts";
+import { checkInteger, checkSampling, checkTokens, refuse } from "../arguments.ts";
 import { type LlamaConfig, linearNames } from "../config.ts";
 import type {
   AdapterModule,
@@ -12,15 +12,15 @@ import type {
 } from "../engine.ts";
 import { NativeAdapter } from "./adapter.ts";
 import type { AddonModel } from "./addon.ts";
-import { checkInteger, checkSampling, checkTokens } from "./arguments.ts";
-import { settle } from "./failure.ts";
+import { settle, toCodedError } from "./failure.ts";
 import { toAddonGroup } from "./group.ts";
-import { NativeSequence } from "./sequence.ts";
+import { type Appended, NativeSequence } from "./sequence.ts";
 import { NativeTrainer } from "./trainer.ts";
 
 export class NativeModel implements EngineModel {
   readonly config: LlamaConfig;
   readonly weightBytes: number;
+  readonly cache: EngineModel["cache"];
   readonly #addon: AddonModel;
   #closing: Promise<void> | null = null;
 
@@ -28,6 +28,7 @@ export class NativeModel implements EngineModel {
     this.#addon = addon;
     this.config = config;
     this.weightBytes = addon.weightBytes;
+    this.cache = { tokens: addon.cacheTokens, page: addon.cachePageTokens };
   }
 
   async createAdapter(modules: readonly AdapterModule[]): Promise<EngineAdapter> {
@@ -45,34 +46,49 @@ export class NativeModel implements EngineModel {
   }
 
   async step(requests: readonly StepRequest[]): Promise<StepResult[]> {
-    if (requests.length === 0) return [];
-    const sequences = requests.map(({ sequence, tokens, sampling }, i) => {
-      const name = `request ${i}`;
-      if (!(sequence instanceof NativeSequence)) refuse(`${name}: the sequence belongs to another engine`);
-      checkTokens(`${name} tokens`, tokens, this.config.vocabSize);
-      if (sampling) checkSampling(`${name} sampling`, sampling, this.config.vocabSize);
-      return sequence;
-    });
-    if (new Set(sequences).size !== sequences.length) refuse("a sequence is in the step twice");
-    const appended: ReturnType<NativeSequence["append"]>[] = [];
-    try {
-      for (const [i, sequence] of sequences.entries()) {
-        appended.push(sequence.append(requests[i]!.tokens.length, `request ${i}`));
+    const results: StepResult[] = requests.map(() => ({ token: -1 }));
+    const accepted: { place: number; request: StepRequest; appended: Appended }[] = [];
+    const sequences = new Set<EngineSequence>();
+    for (const [place, request] of requests.entries()) {
+      try {
+        accepted.push({ place, request, appended: this.#accept(request, sequences) });
+      } catch (error) {
+        results[place] = { token: -1, error: error as Error };
       }
-      const drawn = await settle(() =>
+    }
+    if (accepted.length === 0) return results;
+    try {
+      const { tokens, failures } = await settle(() =>
         this.#addon.step(
-          appended.map(({ addon }) => addon),
-          appended.map(({ position }) => position),
-          requests.map(({ tokens }) => tokens),
-          requests.map(({ sampling }) => sampling),
-          requests.map(({ continuesUnless }) => continuesUnless ?? null),
+          accepted.map(({ appended }) => appended.addon),
+          accepted.map(({ appended }) => appended.position),
+          accepted.map(({ request }) => request.tokens),
+          accepted.map(({ request }) => request.sampling),
+          accepted.map(({ request }) => request.continuesUnless ?? null),
         ),
       );
-      return Array.from(drawn, (token) => ({ token }));
+      for (const [i, { place, appended }] of accepted.entries()) {
+        const failure = failures[i];
+        if (failure !== undefined) appended.undo();
+        results[place] = { token: tokens[i]!, error: failure && toCodedError(failure) };
+      }
+      return results;
     } catch (error) {
-      for (const { undo } of appended) undo();
+      for (const { appended } of accepted) appended.undo();
       throw error;
     }
+  }
+
+  /** Checks a request and appends its tokens; `sequences` are those of the step so far. Throws ENGINE_ARGUMENT. */
+  #accept({ sequence, tokens, sampling, continuesUnless }: StepRequest, sequences: Set<EngineSequence>): Appended {
+    if (!(sequence instanceof NativeSequence)) refuse("the sequence belongs to another engine");
+    if (sequences.has(sequence)) refuse("the sequence is in the step twice");
+    checkTokens("tokens", tokens, this.config.vocabSize);
+    if (sampling) checkSampling("sampling", sampling, this.config.vocabSize);
+    if (continuesUnless && !(continuesUnless instanceof Int32Array)) refuse("continuesUnless is not an Int32Array");
+    const appended = sequence.append(tokens.length);
+    sequences.add(sequence);
+    return appended;
   }
 
   async logits(tokens: Int32Array, adapter?: EngineAdapter | null): Promise<Float32Array> {
@@ -97,8 +113,4 @@ function nativeAdapter(adapter: EngineAdapter | null | undefined) {
   if (adapter === null || adapter === undefined) return null;
   if (!(adapter instanceof NativeAdapter)) refuse("the adapter belongs to another engine");
   return adapter.addon;
-}
-
-function refuse(message: string): never {
-  throw new CodedError("ENGINE_ARGUMENT", message);
 }

@@ -1,7 +1,13 @@
-import { CodedError } from "../../errors/index.ts";
+import { checkInteger, refuse } from "../arguments.ts";
 import type { EngineSequence } from "../engine.ts";
 import type { AddonSequence } from "./addon.ts";
-import { checkInteger } from "./arguments.ts";
+
+/** Tokens that are being appended, from `position` on. */
+export interface Appended {
+  readonly addon: AddonSequence;
+  readonly position: number;
+  readonly undo: () => void;
+}
 
 /** The length is kept here; the cache itself only ever overwrites what lies behind it. */
 export class NativeSequence implements EngineSequence {
@@ -29,13 +35,12 @@ export class NativeSequence implements EngineSequence {
     this.#addon.close();
   }
 
-  /** Counts tokens as appended when their step is handed over; the step's failure takes them back. */
-  append(count: number, name: string): { addon: AddonSequence; position: number; undo: () => void } {
-    if (this.#closed) throw new CodedError("ENGINE_ARGUMENT", `${name}: the sequence is closed`);
+  /** Counts tokens as appended when their step is handed over; their failure takes them back. Throws ENGINE_ARGUMENT. */
+  append(count: number): Appended {
+    if (this.#closed) refuse("the sequence is closed");
     const position = this.#length;
     if (position + count > this.capacity) {
-      const message = `${name}: ${position + count} tokens do not fit into a sequence of ${this.capacity}`;
-      throw new CodedError("ENGINE_ARGUMENT", message);
+      refuse(`${position + count} tokens do not fit into a sequence of ${this.capacity}`);
     }
     this.#length += count;
     const undo = () => {

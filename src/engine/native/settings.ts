@@ -10,6 +10,7 @@ export interface NativeOptions {
   readonly isa: string;
   readonly threads: number;
   readonly checkpointedLayers: number;
+  readonly cacheBytes: number;
   readonly gpuModule: string;
   readonly gpu: GpuOptions | null;
 }
@@ -31,7 +32,8 @@ export function chooseDevice(env: NodeJS.ProcessEnv, addon: Addon, localRank = 0
   const settings = readEngineSettings(env);
   const isa = chooseIsa(settings.isa, addon);
   const threads = settings.threads ?? Math.max(1, availableParallelism() - 1);
-  const onCpu = { isa, threads, checkpointedLayers: settings.checkpointedLayers ?? -1, gpuModule: "", gpu: null };
+  const { cacheBytes, checkpointedLayers } = settings;
+  const common = { isa, threads, checkpointedLayers: checkpointedLayers ?? -1, cacheBytes: cacheBytes ?? 0 };
 
   const found = settings.device === "cpu" ? "" : findCard(env, settings.gpu, addon, localRank);
   if (typeof found === "string") {
@@ -42,19 +44,21 @@ export function chooseDevice(env: NodeJS.ProcessEnv, addon: Addon, localRank = 0
       });
     }
     refuseSettings(settings, ["gpu", "dtype", "quantization"], `needs a GPU; this is the CPU${reason}`);
-    return { options: onCpu, description: `cpu (${isa}, ${threads} thread${threads === 1 ? "" : "s"}${reason})` };
+    return {
+      options: { ...common, gpuModule: "", gpu: null },
+      description: `cpu (${isa}, ${threads} thread${threads === 1 ? "" : "s"}${reason})`,
+    };
   }
   const { card, gpuModule } = found;
   const gpu = {
     card: card.index,
     dtype: settings.dtype ?? "",
     quantization: settings.quantization ?? "none",
-    cacheBytes: settings.cacheBytes ?? 0,
   };
   const kinds = [gpu.dtype, gpu.quantization === "none" ? "" : gpu.quantization].filter((kind) => kind !== "");
   const memory = `${Math.round(card.memory / 1e9)} GB`;
   return {
-    options: { ...onCpu, gpuModule, gpu },
+    options: { ...common, gpuModule, gpu },
     description: `cuda (${[card.name, memory, ...kinds].join(", ")})`,
   };
 }

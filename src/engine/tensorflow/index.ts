@@ -34,6 +34,7 @@ export async function openTensorflowEngine(env: NodeJS.ProcessEnv = process.env)
   return {
     name: "tensorflow",
     description: `tensorflow.js ${tf.version_core} (${name} backend)`,
-    load: async (weights, options) => new TensorflowModel(tf, weights.config, await loadTensors(tf, weights, options)),
+    load: async (weights, options) =>
+      new TensorflowModel(tf, weights.config, await loadTensors(tf, weights, options), settings.cacheBytes ?? 0),
   };
 }

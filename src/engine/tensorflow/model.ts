@@ -1,11 +1,14 @@
+import { freemem } from "node:os";
 import type { Tensor, Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
 import { CodedError } from "../../errors/index.ts";
+import { checkSampling, checkTokens, refuse } from "../arguments.ts";
 import { type LlamaConfig, linearPath } from "../config.ts";
 import type {
   AdapterModule,
   Dropout,
   EngineAdapter,
   EngineModel,
+  EngineSequence,
   EngineTrainer,
   PackedBatch,
   StepRequest,
@@ -25,6 +28,7 @@ import { headOf } from "./weights.ts";
 export class TensorflowModel implements EngineModel {
   readonly config: LlamaConfig;
   readonly weightBytes: number;
+  readonly cache: EngineModel["cache"];
   readonly #tf: TensorFlow;
   readonly #tensors: ReadonlyMap<string, Tensor>;
   readonly #adapters = new Set<TensorflowAdapter>();
@@ -33,10 +37,15 @@ export class TensorflowModel implements EngineModel {
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  constructor(tf: TensorFlow, config: LlamaConfig, tensors: ReadonlyMap<string, Tensor>) {
+  /** `cacheBytes` is LLAMA_CACHE_BYTES. */
+  constructor(tf: TensorFlow, config: LlamaConfig, tensors: ReadonlyMap<string, Tensor>, cacheBytes: number) {
     this.#tf = tf;
     this.config = config;
     this.#tensors = tensors;
+    // A step holds the tensors before and after it; a quarter of the memory stays for what else runs here.
+    const most = cacheBytes || ((process.availableMemory?.() ?? freemem()) * 3) / 8;
+    const tokenBytes = 4 * 2 * config.layers * config.kvHeads * config.headDim;
+    this.cache = { tokens: Math.floor(most / tokenBytes), page: 1 };
     this.weightBytes = [...tensors.values()].reduce((bytes, { size }) => bytes + 4 * size, 0);
   }
 
@@ -45,7 +54,7 @@ export class TensorflowModel implements EngineModel {
     const result = this.#last
       .then(() => new Promise((resolve) => setImmediate(resolve)))
       .then(() => {
-        if (this.#closed) throw new CodedError("ENGINE_ARGUMENT", "the model is closed");
+        if (this.#closed) refuse("the model is closed");
         return job();
       });
     this.#last = result.catch(() => {});
@@ -68,6 +77,14 @@ export class TensorflowModel implements EngineModel {
     adapter?: EngineAdapter | null;
   }): Promise<TensorflowSequence> {
     return this.#queue(async () => {
+      let taken = 0;
+      for (const open of this.#sequences) taken += open.capacity;
+      if (taken + capacity > this.cache.tokens) {
+        const left = `${this.cache.tokens - taken} of ${this.cache.tokens} tokens are left`;
+        throw new CodedError("OUT_OF_MEMORY", `a key/value cache of ${capacity} tokens does not fit: ${left}`, {
+          hint: "Ask for fewer max_new_tokens or for fewer answers at once, or raise LLAMA_CACHE_BYTES.",
+        });
+      }
       const sequence = new TensorflowSequence(
         this.#tf,
         capacity,
@@ -80,21 +97,27 @@ export class TensorflowModel implements EngineModel {
   }
 
   async step(requests: readonly StepRequest[]): Promise<StepResult[]> {
-    return Promise.all(requests.map((request) => this.#queue(() => this.#stepOne(request))));
+    if (this.#closed) refuse("the model is closed");
+    const sequences = new Set<EngineSequence>();
+    const run = async (request: StepRequest): Promise<StepResult> => {
+      if (sequences.has(request.sequence)) refuse("the sequence is in the step twice");
+      sequences.add(request.sequence);
+      return this.#queue(() => this.#stepOne(request));
+    };
+    return Promise.all(requests.map((request) => run(request).catch((error: Error) => ({ token: -1, error }))));
   }
 
   async #stepOne({ sequence, tokens, sampling }: StepRequest): Promise<StepResult> {
     const tf = this.#tf;
-    const own = sequence as TensorflowSequence;
-    this.#checkTokens(tokens);
+    if (!(sequence instanceof TensorflowSequence)) refuse("the sequence belongs to another engine");
+    const own = sequence;
+    checkTokens("tokens", tokens, this.config.vocabSize);
+    if (sampling) checkSampling("sampling", sampling, this.config.vocabSize);
     const past = own.length;
     if (past + tokens.length > own.capacity) {
-      throw new CodedError(
-        "ENGINE_ARGUMENT",
-        `a sequence of capacity ${own.capacity} cannot take ${past + tokens.length} tokens`,
-      );
+      refuse(`${past + tokens.length} tokens do not fit into a sequence of ${own.capacity}`);
     }
-    if (!this.#sequences.has(own)) throw new CodedError("ENGINE_ARGUMENT", "the sequence is closed");
+    if (!this.#sequences.has(own)) refuse("the sequence is closed");
     const { extendCache, commit, discard } = own.extend();
     // The head's product is cheap beside the layers, so it is computed for every step and read only where a token is drawn.
     let logits: Tensor2D;
@@ -113,13 +136,17 @@ export class TensorflowModel implements EngineModel {
     commit(tokens);
     const scores = sampling ? ((await logits.data()) as Float32Array) : null;
     logits.dispose();
-    return { token: scores && sampling ? sampleToken(scores, own.history, sampling) : -1 };
+    if (!scores || !sampling) return { token: -1 };
+    const token = sampleToken(scores, own.history, sampling);
+    if (token >= 0) return { token };
+    own.truncate(past);
+    throw new CodedError("LOGITS_NOT_FINITE", "the logits hold NaN or infinity: the weights or the adapter overflow");
   }
 
   logits(tokens: Int32Array, adapter: EngineAdapter | null = null): Promise<Float32Array> {
     return this.#queue(async () => {
       const tf = this.#tf;
-      this.#checkTokens(tokens);
+      checkTokens("tokens", tokens, this.config.vocabSize);
       const logits = tf.tidy(() => {
         const parameters = this.#parameters(adapter as TensorflowAdapter | null);
         const ids = tf.tensor1d(tokens, "int32");
@@ -149,7 +176,7 @@ export class TensorflowModel implements EngineModel {
 
   #lossSum(adapter: TensorflowAdapter, batch: PackedBatch, labelled: Int32Array, dropout: Dropout | null): Tensor {
     const tf = this.#tf;
-    this.#checkTokens(batch.tokens);
+    checkTokens("batch.tokens", batch.tokens, this.config.vocabSize);
     const documents = Array.from(batch.offsets.subarray(1), (end, i) => end - batch.offsets[i]!);
     const parameters = this.#parameters(adapter, dropout);
     const ids = tf.tensor1d(batch.tokens, "int32");
@@ -194,14 +221,6 @@ export class TensorflowModel implements EngineModel {
 
   #head(): Tensor2D {
     return headOf(this.#tensors, this.config.tiedHead);
-  }
-
-  #checkTokens(tokens: Int32Array): void {
-    if (tokens.length === 0) throw new CodedError("ENGINE_ARGUMENT", "a step needs at least one token");
-    const wrong = tokens.find((token) => token < 0 || token >= this.config.vocabSize);
-    if (wrong !== undefined) {
-      throw new CodedError("ENGINE_ARGUMENT", `token ${wrong} is outside the vocabulary of ${this.config.vocabSize}`);
-    }
   }
 
   async close(): Promise<void> {

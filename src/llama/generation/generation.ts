@@ -1,8 +1,10 @@
 import { randomInt } from "node:crypto";
-import type { EngineSequence, Sampling } from "../../engine/engine.ts";
+import type { Sampling } from "../../engine/engine.ts";
 import { CodedError } from "../../errors/index.ts";
 import type { StreamDecoder, Tokenizer } from "../tokenizer/tokenizer.ts";
+import type { Admitted } from "./admission.ts";
 import type { GenerateOptions } from "./options.ts";
+import type { PromptEncoder } from "./prompt-encoder.ts";
 import type { Scheduler, Task } from "./scheduler.ts";
 import { StopStrings } from "./stop-strings.ts";
 
@@ -19,16 +21,16 @@ export type FinishReason = "eos" | "stop" | "length";
 /** What a generation needs of the model it runs on. */
 export interface GenerationHost {
   readonly tokenizer: Tokenizer;
+  readonly encoder: PromptEncoder;
   readonly eosTokenIds: readonly number[];
   /** Tokens of prompt and answer together. */
   readonly context: number;
   readonly scheduler: Scheduler;
-  openSequence(capacity: number): Promise<{ sequence: EngineSequence; close(): void }>;
+  /** Tokens of the largest sequence that there is memory for. */
+  readonly largestSequence: number;
+  openSequence(capacity: number): Promise<Admitted>;
   finished(generation: Generation): void;
 }
-
-/** No vocabulary has a longer piece: a text with more characters than this per token of context cannot fit. */
-const longestPiece = 160;
 
 /** A continuation of one prompt. Iterate it once; leaving the loop early ends it. */
 export class Generation implements AsyncIterable<Piece> {
@@ -71,15 +73,16 @@ export class Generation implements AsyncIterable<Piece> {
 
   /** @throws PROMPT_TOO_LONG, the adapter's and the engine's errors, and the signal's reason */
   async *[Symbol.asyncIterator](): AsyncGenerator<Piece, void> {
-    const { scheduler, tokenizer } = this.#host;
-    const { signal, max_new_tokens = 256 } = this.#options;
+    const { scheduler, encoder, tokenizer } = this.#host;
+    const { signal } = this.#options;
     signal?.throwIfAborted();
-    const tokens = this.#encode();
-    const capacity = Math.min(tokens.length + max_new_tokens, this.#host.context);
+    const tokens = await encoder.encode(this.#prompt, signal);
+    const capacity = this.#capacity(tokens.length);
+    const queue = new Queue();
+    const take = this.#taker(capacity - tokens.length, queue, tokenizer.decoder(tokens));
     const { sequence, close } = await this.#host.openSequence(capacity);
     const started = performance.now();
-    const queue = new Queue();
-    const task = this.#task(sequence, tokens, capacity - tokens.length, queue, tokenizer.decoder(tokens));
+    const task = { sequence, tokens, ...take, fail: (error: unknown) => queue.fail(error) };
     const abort = () => queue.fail(signal?.reason);
     signal?.addEventListener("abort", abort, { once: true });
     try {
@@ -95,20 +98,25 @@ export class Generation implements AsyncIterable<Piece> {
     }
   }
 
-  #encode(): Int32Array {
-    const { tokenizer, context } = this.#host;
-    const tooLong = (found: string): never => {
-      throw new CodedError("PROMPT_TOO_LONG", `the prompt has ${found}; at most ${context - 1} tokens fit`, {
-        hint: `Prompt and answer share the model's context of ${context} tokens.`,
-      });
-    };
-    if (this.#prompt.length > context * longestPiece) tooLong(`${this.#prompt.length} characters`);
-    const tokens = Int32Array.of(tokenizer.bosId, ...tokenizer.encode(this.#prompt));
-    if (tokens.length >= context) tooLong(`${tokens.length} tokens`);
-    return tokens;
+  /** Tokens of prompt and answer. Throws OUT_OF_MEMORY with the largest number that there is memory for. */
+  #capacity(prompt: number): number {
+    const { context, largestSequence } = this.#host;
+    const { max_new_tokens = 256 } = this.#options;
+    if (!(Number.isInteger(max_new_tokens) && max_new_tokens >= 1)) {
+      throw new CodedError("ENGINE_ARGUMENT", `max_new_tokens is ${max_new_tokens}, not an integer of 1 or more`);
+    }
+    const capacity = Math.min(prompt + max_new_tokens, context);
+    if (capacity <= largestSequence) return capacity;
+    const left = largestSequence - prompt;
+    const found = left > 0 ? `max_new_tokens is ${max_new_tokens}` : `the prompt has ${prompt} tokens`;
+    const most = left > 0 ? `beside a prompt of ${prompt} tokens ${left} fit` : `${largestSequence - 1} fit`;
+    throw new CodedError("OUT_OF_MEMORY", `${found}; ${most} into the key/value cache of ${largestSequence} tokens`, {
+      hint: "Ask for less, or set LLAMA_CACHE_BYTES to more memory.",
+    });
   }
 
-  #task(sequence: EngineSequence, tokens: Int32Array, limit: number, queue: Queue, decoder: StreamDecoder): Task {
+  /** What becomes of up to `limit` tokens. */
+  #taker(limit: number, queue: Queue, decoder: StreamDecoder): Pick<Task, "sampling" | "endings" | "take"> {
     const stops = new StopStrings(this.#options.stop ?? []);
     const { temperature = 1, top_p: topP = 1, top_k: topK = 0, repetition_penalty = 1 } = this.#options;
     const base = { temperature, topP, topK, repetitionPenalty: repetition_penalty, seed: this.seed };
@@ -119,8 +127,6 @@ export class Generation implements AsyncIterable<Piece> {
       return settled.stopped;
     };
     return {
-      sequence,
-      tokens,
       sampling: (): Sampling => ({ ...base, index: this.#generated }),
       endings: () => (this.#generated + 1 < limit ? endings : null),
       take: (token) => {
@@ -138,7 +144,6 @@ export class Generation implements AsyncIterable<Piece> {
         queue.end();
         return false;
       },
-      fail: (error) => queue.fail(error),
     };
   }
 }

@@ -3,8 +3,10 @@ import { openEngine } from "../../engine/open.ts";
 import { type Checkpoint, chooseCheckpoint, describeCheckpoint, openCheckpoint } from "../checkpoint/index.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { AdapterCache, type AdapterLease } from "./adapter-cache.ts";
+import { type Admitted, CacheAdmission } from "./admission.ts";
 import { Generation } from "./generation.ts";
 import type { FileLike, GenerateOptions } from "./options.ts";
+import { PromptEncoder } from "./prompt-encoder.ts";
 import { Scheduler } from "./scheduler.ts";
 
 export interface LlamaOptions {
@@ -28,6 +30,8 @@ export class Llama {
   readonly engine: Engine;
   readonly model: EngineModel;
   readonly #adapters: AdapterCache;
+  readonly #admission: CacheAdmission;
+  readonly #encoder: PromptEncoder;
   readonly #scheduler: Scheduler;
   /** Held as long as the model, so that no request waits for it. */
   #adapter: EngineAdapter | null = null;
@@ -53,6 +57,8 @@ export class Llama {
     this.checkpoint = checkpoint;
     this.model = model;
     this.#adapters = new AdapterCache(model, checkpoint.publishedName, warn);
+    this.#encoder = new PromptEncoder(checkpoint.tokenizer, model.config.maxPositionEmbeddings);
+    this.#admission = new CacheAdmission(model.cache);
     this.#scheduler = new Scheduler(model);
   }
 
@@ -74,10 +80,12 @@ export class Llama {
   generate(prompt: string, options: GenerateOptions = {}): Generation {
     return new Generation(prompt, options, {
       tokenizer: this.tokenizer,
+      encoder: this.#encoder,
       eosTokenIds: this.checkpoint.eosTokenIds,
       context: this.model.config.maxPositionEmbeddings,
       scheduler: this.#scheduler,
-      openSequence: (capacity) => this.#openSequence(capacity, options.adapter ?? null),
+      largestSequence: this.#admission.largest,
+      openSequence: (capacity) => this.#openSequence(capacity, options),
       finished: ({ tokensPerSecond }) => {
         this.#lastSpeed = tokensPerSecond;
       },
@@ -89,15 +97,16 @@ export class Llama {
     await this.model.close();
   }
 
-  async #openSequence(capacity: number, source: FileLike | null) {
+  async #openSequence(capacity: number, { adapter: source = null, signal }: GenerateOptions): Promise<Admitted> {
     const lease = source === null ? null : await this.#lease(source);
     try {
-      const sequence = await this.model.createSequence({ capacity, adapter: lease?.adapter ?? this.#adapter });
-      const close = () => {
-        sequence.close();
+      const create = () => this.model.createSequence({ capacity, adapter: lease?.adapter ?? this.#adapter });
+      const { sequence, close } = await this.#admission.open(capacity, create, signal);
+      const closeBoth = () => {
+        close();
         lease?.release();
       };
-      return { sequence, close };
+      return { sequence, close: closeBoth };
     } catch (error) {
       lease?.release();
       throw error;

@@ -1,4 +1,4 @@
-import type { EngineModel, EngineSequence, Sampling, StepRequest } from "../../engine/engine.ts";
+import type { EngineModel, EngineSequence, Sampling, StepRequest, StepResult } from "../../engine/engine.ts";
 
 /** A sequence that is being generated. */
 export interface Task {
@@ -11,7 +11,7 @@ export interface Task {
   endings(): Int32Array | null;
   /** A token was drawn; true when another is wanted. */
   take(token: number): boolean;
-  /** The step failed; no more comes. */
+  /** It has failed; no more comes. Does not throw. */
   fail(error: unknown): void;
 }
 
@@ -21,6 +21,11 @@ interface Running {
   pending: Int32Array;
 }
 
+interface Chosen {
+  readonly running: Running;
+  readonly request: StepRequest;
+}
+
 /** Prompt tokens of one step while others wait for their next token, so that who joins costs them one such step. */
 const sharedPrefill = 128;
 /** Prompt tokens of one step while nobody waits. */
@@ -28,12 +33,13 @@ const lonePrefill = 512;
 
 /**
  * Continuous batching: every step takes all running sequences one token further, and prompts in chunks beside them,
- * the one that came first before the others. Sequences join and leave between steps.
+ * the one that came first before the others. Sequences join and leave between steps. What one of them does wrong, in its
+ * request or in its task's own code, ends that one.
  */
 export class Scheduler {
   readonly #model: Pick<EngineModel, "step">;
   readonly #running = new Map<Task, Running>();
-  #stepping: Promise<void> | null = null;
+  #isStepping = false;
   #currentStep: Promise<unknown> = Promise.resolve();
 
   constructor(model: Pick<EngineModel, "step">) {
@@ -42,9 +48,7 @@ export class Scheduler {
 
   add(task: Task): void {
     this.#running.set(task, { task, pending: task.tokens });
-    this.#stepping ??= this.#run().finally(() => {
-      this.#stepping = null;
-    });
+    if (!this.#isStepping) void this.#run();
   }
 
   /** Takes a task out; when this resolves, no step uses its sequence any more. */
@@ -54,54 +58,77 @@ export class Scheduler {
   }
 
   async #run(): Promise<void> {
+    this.#isStepping = true;
     // Whoever was added in the same turn starts with the same step.
     await Promise.resolve();
     while (this.#running.size > 0) {
       const chosen = this.#choose();
-      const step = this.#model.step(chosen.map(({ request }) => request));
-      this.#currentStep = step.catch(() => {});
-      try {
-        const results = await step;
-        for (const [i, { running, request }] of chosen.entries()) this.#advance(running, request, results[i]!.token);
-      } catch (error) {
-        for (const { running } of chosen) this.#tell(running, (task) => task.fail(error));
-      }
+      if (chosen.length > 0) await this.#step(chosen);
     }
+    // In the same turn as the check: who is added after it starts a new run.
+    this.#isStepping = false;
   }
 
-  #choose(): { running: Running; request: StepRequest }[] {
+  async #step(chosen: readonly Chosen[]): Promise<void> {
+    const step = (async () => this.#model.step(chosen.map(({ request }) => request)))();
+    this.#currentStep = step.catch(() => {});
+    let results: StepResult[];
+    try {
+      results = await step;
+    } catch (error) {
+      for (const { running } of chosen) this.#fail(running, error);
+      return;
+    }
+    for (const [i, { running, request }] of chosen.entries()) this.#advance(running, request, results[i]!);
+  }
+
+  #choose(): Chosen[] {
     const all = [...this.#running.values()];
     let room = all.some(({ pending }) => pending.length === 1) ? sharedPrefill : lonePrefill;
-    const chosen: { running: Running; request: StepRequest }[] = [];
+    const chosen: Chosen[] = [];
     for (const running of all) {
-      const { task, pending } = running;
-      const count = pending.length === 1 ? 1 : Math.min(pending.length, room);
-      if (count === 0) continue;
-      if (pending.length > 1) room -= count;
-      const sampling = count === pending.length ? task.sampling() : null;
-      const continuesUnless = (sampling && task.endings()) ?? undefined;
-      const tokens = pending.subarray(0, count);
-      chosen.push({ running, request: { sequence: task.sequence, tokens, sampling, continuesUnless } });
+      const { length } = running.pending;
+      const count = length > 1 ? Math.min(length, room) : length;
+      if (count === 0 && length > 0) continue;
+      if (length > 1) room -= count;
+      try {
+        chosen.push({ running, request: this.#request(running, count) });
+      } catch (error) {
+        this.#fail(running, error);
+      }
     }
     return chosen;
   }
 
-  #advance(running: Running, { tokens, sampling }: StepRequest, token: number): void {
-    if (sampling === null) {
+  /** For the first `count` of its pending tokens. */
+  #request({ task, pending }: Running, count: number): StepRequest {
+    const sampling = count === pending.length ? task.sampling() : null;
+    const continuesUnless = (sampling && task.endings()) ?? undefined;
+    return { sequence: task.sequence, tokens: pending.subarray(0, count), sampling, continuesUnless };
+  }
+
+  #advance(running: Running, { tokens, sampling }: StepRequest, { token, error }: StepResult): void {
+    const { task } = running;
+    if (this.#running.get(task) !== running) return;
+    if (error) {
+      this.#fail(running, error);
+    } else if (sampling === null) {
       running.pending = running.pending.subarray(tokens.length);
-    } else if (token < 0) {
-      const error = new Error("the model's scores are not finite numbers: its weights or the adapter overflow");
-      this.#tell(running, (task) => task.fail(error));
     } else {
       running.pending = Int32Array.of(token);
-      this.#tell(running, (task) => task.take(token));
+      try {
+        if (!task.take(token)) this.#running.delete(task);
+      } catch (cause) {
+        this.#fail(running, cause);
+      }
     }
   }
 
-  /** Tells the task, unless it has left meanwhile, and forgets it when it wants no more. */
-  #tell(running: Running, message: (task: Task) => unknown): void {
+  /** Ends the task, unless it has left meanwhile. */
+  #fail(running: Running, error: unknown): void {
     const { task } = running;
     if (this.#running.get(task) !== running) return;
-    if (message(task) !== true) this.#running.delete(task);
+    this.#running.delete(task);
+    task.fail(error);
   }
 }

@@ -50,7 +50,8 @@ export class StopStrings {
         }
       }
     }
-    const kept = Math.max(...this.#matchers.map(({ matched }) => matched));
+    let kept = 0;
+    for (const { matched } of this.#matchers) kept = Math.max(kept, matched);
     return { text: this.#held.splice(0, this.#held.length - kept).join(""), stopped: false };
   }
 

@@ -1,11 +1,15 @@
+import { spaceMark } from "./space-marks.ts";
 import type { AddedToken } from "./tokenizer-json.ts";
 
-/** Pattern for any of `texts` such that the longest that fits at a place is found; null for none. */
-export function longestFirst(texts: readonly string[]): RegExp | null {
+/**
+ * Pattern for any of `texts` such that the longest that fits at a place is found; null for none. `space` is the pattern for
+ * a space mark in them.
+ */
+export function longestFirst(texts: readonly string[], space = spaceMark): RegExp | null {
   if (texts.length === 0) return null;
   const escaped = texts
     .toSorted((a, b) => b.length - a.length)
-    .map((text) => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
+    .map((text) => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&").replaceAll(spaceMark, space));
   return new RegExp(escaped.join("|"), "gu");
 }
 

@@ -1,9 +1,10 @@
+import { runNow, type Steps, wordsPerStep } from "../time-slices.ts";
 import { AddedTokens } from "./added-tokens.ts";
 import { type Detokenization, decodeAll, streamDecoder } from "./detokenizer.ts";
 import { IdBuffer } from "./id-buffer.ts";
-import { Merger } from "./merger.ts";
+import { llama3Words } from "./llama3-words.ts";
+import { Merger, shortWord } from "./merger.ts";
 import type { PairTable } from "./pair-table.ts";
-import { loneSurrogate } from "./sentencepiece.ts";
 import type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
 import type { AddedToken } from "./tokenizer-json.ts";
 
@@ -23,27 +24,6 @@ export interface ByteLevelVocabulary {
 export const byteCharacters: readonly string[] = spellBytes();
 const bytesOfCharacters = new Map(byteCharacters.map((character, byte) => [character, byte]));
 
-/** The characters with Unicode's White_Space property, which JavaScript's \s is not quite. */
-const space = "\\t-\\r \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
-
-/** The regular expression that LLaMA 3 splits words by, as its tokenizer.json spells it. */
-export const llama3Pattern =
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-
-/** The same in JavaScript, which has no (?i:) before Node 23; U+017F is an s without regard to case. */
-const llama3Words = new RegExp(
-  [
-    "'(?:[sS\\u017f]|[tT]|[rR][eE]|[vV][eE]|[mM]|[lL][lL]|[dD])",
-    "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+",
-    "\\p{N}{1,3}",
-    ` ?[^${space}\\p{L}\\p{N}]+[\\r\\n]*`,
-    `[${space}]*[\\r\\n]+`,
-    `[${space}]+(?![^${space}])`,
-    `[${space}]+`,
-  ].join("|"),
-  "gu",
-);
-
 const cachedWords = 65_536;
 const cachedWordLength = 32;
 
@@ -57,8 +37,9 @@ export class ByteLevelTokenizer implements Tokenizer {
   readonly #merger: Merger;
   readonly #byteSymbols: Int32Array;
   readonly #rules: Detokenization;
+  readonly #longestPiece: number;
   readonly #cache = new Map<string, Int32Array>();
-  #symbols = new Int32Array(256);
+  readonly #symbols = new Int32Array(shortWord);
 
   /** Every byte must be a piece. */
   constructor(vocabulary: ByteLevelVocabulary) {
@@ -68,6 +49,7 @@ export class ByteLevelTokenizer implements Tokenizer {
     this.eosId = vocabulary.eosId;
     this.#added = new AddedTokens(vocabulary.added);
     this.#merger = new Merger(vocabulary.merges);
+    this.#longestPiece = vocabulary.pieces.reduce((most, piece = "") => Math.max(most, piece.length), 0);
     this.#byteSymbols = Int32Array.from(byteCharacters, (character) => vocabulary.ids.get(character)!);
     this.#rules = {
       surface: (id) => {
@@ -82,10 +64,19 @@ export class ByteLevelTokenizer implements Tokenizer {
   }
 
   encode(text: string): Int32Array {
-    const ids = new IdBuffer();
-    for (const section of this.#added.split(text.replace(loneSurrogate, "\ufffd"))) {
+    return runNow(this.encoding(text));
+  }
+
+  *encoding(text: string): Steps<Int32Array> {
+    const ids = new IdBuffer(text.length);
+    let words = 0;
+    for (const section of this.#added.split(text.toWellFormed())) {
       if (typeof section === "number") ids.push(section);
-      else for (const [word] of section.text.matchAll(llama3Words)) this.#encodeWord(word, ids);
+      else
+        for (const word of llama3Words(section.text)) {
+          if (word === null || ++words % wordsPerStep === 0) yield;
+          if (word !== null) yield* this.#encodingWord(word, ids);
+        }
     }
     return ids.finish();
   }
@@ -102,7 +93,7 @@ export class ByteLevelTokenizer implements Tokenizer {
     return streamDecoder(this.#rules, promptIds);
   }
 
-  #encodeWord(word: string, ids: IdBuffer): void {
+  *#encodingWord(word: string, ids: IdBuffer): Steps<void> {
     const known = this.#cache.get(word);
     if (known !== undefined) {
       ids.append(known);
@@ -110,19 +101,25 @@ export class ByteLevelTokenizer implements Tokenizer {
     }
     const start = ids.length;
     const bytes = Buffer.from(word);
-    const whole = this.#vocabulary.ignoreMerges ? this.#vocabulary.ids.get(spell(bytes)) : undefined;
+    const isPiece = this.#vocabulary.ignoreMerges && bytes.length <= this.#longestPiece;
+    const whole = isPiece ? this.#vocabulary.ids.get(spell(bytes)) : undefined;
     if (whole !== undefined) ids.push(whole);
-    else this.#merge(bytes, ids);
+    else yield* this.#merging(bytes, ids);
     if (word.length > cachedWordLength) return;
     if (this.#cache.size >= cachedWords) this.#cache.clear();
     this.#cache.set(word, ids.since(start));
   }
 
-  #merge(bytes: Uint8Array, ids: IdBuffer): void {
-    if (this.#symbols.length < bytes.length) this.#symbols = new Int32Array(bytes.length * 2);
-    for (const [i, byte] of bytes.entries()) this.#symbols[i] = this.#byteSymbols[byte]!;
-    const count = this.#merger.merge(this.#symbols, bytes.length);
-    ids.append(this.#symbols.subarray(0, count));
+  *#merging(bytes: Uint8Array, ids: IdBuffer): Steps<void> {
+    // A step ends only inside a long word, whose symbols are its own: another text may be encoded meanwhile.
+    const isLong = bytes.length > shortWord;
+    const symbols = isLong ? new Int32Array(bytes.length) : this.#symbols;
+    for (let i = 0; i < bytes.length; i++) {
+      if (isLong && i % shortWord === 0) yield;
+      symbols[i] = this.#byteSymbols[bytes[i]!]!;
+    }
+    const count = yield* this.#merger.merging(symbols, bytes.length);
+    ids.append(symbols.subarray(0, count));
   }
 }
 

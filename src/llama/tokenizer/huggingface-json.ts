@@ -1,5 +1,6 @@
 import { CodedError } from "../../errors/index.ts";
-import { ByteLevelTokenizer, byteCharacters, llama3Pattern } from "./byte-level.ts";
+import { ByteLevelTokenizer, byteCharacters } from "./byte-level.ts";
+import { llama3Pattern } from "./llama3-words.ts";
 import { MetaspaceTokenizer } from "./metaspace.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { partsOf, readTokenizerJson, type TokenizerJson, unsupported } from "./tokenizer-json.ts";

@@ -1,19 +1,25 @@
-/** A growing list of token ids. */
+/** Ids of a text as they are found. */
 export class IdBuffer {
-  #ids = new Int32Array(64);
+  readonly #ids: Int32Array;
   #length = 0;
+
+  /**
+   * For the ids of a text of so many UTF-16 units: at most one for each of three bytes, and one for a space mark that is
+   * put in front. Memory that is not written to costs nothing, copies of a growing list do.
+   */
+  constructor(units: number) {
+    this.#ids = new Int32Array(4 * units + 4);
+  }
 
   get length(): number {
     return this.#length;
   }
 
   push(id: number): void {
-    if (this.#length === this.#ids.length) this.#grow(this.#length + 1);
     this.#ids[this.#length++] = id;
   }
 
   append(ids: Int32Array): void {
-    if (this.#length + ids.length > this.#ids.length) this.#grow(this.#length + ids.length);
     this.#ids.set(ids, this.#length);
     this.#length += ids.length;
   }
@@ -23,13 +29,8 @@ export class IdBuffer {
     return this.#ids.slice(start, this.#length);
   }
 
+  /** A copy where it is short; of millions of ids a view. */
   finish(): Int32Array {
-    return this.#ids.slice(0, this.#length);
-  }
-
-  #grow(needed: number): void {
-    const larger = new Int32Array(Math.max(needed, this.#ids.length * 2));
-    larger.set(this.#ids.subarray(0, this.#length));
-    this.#ids = larger;
+    return this.#length < 65_536 ? this.since(0) : this.#ids.subarray(0, this.#length);
   }
 }

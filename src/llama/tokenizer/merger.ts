@@ -1,56 +1,94 @@
+import type { Steps } from "../time-slices.ts";
 import type { PairTable } from "./pair-table.ts";
+
+/** Lists of at most this many symbols are merged without a pause, in buffers that are kept. */
+export const shortWord = 4096;
 
 /**
  * Byte pair encoding of one list of symbols: the pair with the lowest rank merges first, the leftmost among equals.
- * O(n log n) with a heap, where a candidate is dropped when its symbols have changed since (a whole megabyte may be one
- * list). Buffers are kept between calls, so one merger serves one caller at a time; every call is synchronous.
+ * O(n log n) with a heap, where a candidate is dropped when its symbols have changed since: a whole text may be one list.
  */
 export class Merger {
   readonly #table: PairTable;
-  #next = new Int32Array(64);
-  #previous = new Int32Array(64);
-  /** Heap of candidates: rank * 2^31 + position of the left symbol, which orders as wanted, and the pair's entry. */
-  #keys = new Float64Array(64);
-  #pairs = new Int32Array(64);
-  #size = 0;
+  readonly #kept: Candidates;
 
   constructor(table: PairTable) {
     this.#table = table;
+    this.#kept = new Candidates(table, shortWord);
   }
 
   /** Merges symbols[0 .. count) in place and returns how many are left. */
-  merge(symbols: Int32Array, count: number): number {
-    this.#reserve(count);
-    const next = this.#next;
-    const previous = this.#previous;
+  *merging(symbols: Int32Array, count: number): Steps<number> {
+    // A step ends only inside a long list, whose buffers are its own: another one may be merged meanwhile.
+    const isLong = count > shortWord;
+    const candidates = isLong ? new Candidates(this.#table, count) : this.#kept;
+    const { next, previous } = candidates;
+    candidates.clear();
     for (let i = 0; i < count; i++) {
+      if (isLong && i % shortWord === 0) yield;
       next[i] = i + 1;
       previous[i] = i - 1;
+      if (i + 1 < count) candidates.offer(symbols, i, i + 1);
     }
-    this.#size = 0;
-    for (let i = 0; i + 1 < count; i++) this.#offer(symbols, i, i + 1);
-    while (this.#size > 0) {
-      const left = this.#keys[0]! % 2 ** 31;
-      const entry = this.#pairs[0]!;
-      this.#pop();
-      const right = next[left]!;
-      if (right >= count || !this.#table.joins(entry, symbols[left]!, symbols[right]!)) continue;
-      symbols[left] = this.#table.result(entry);
-      symbols[right] = merged;
-      const after = next[right]!;
-      next[left] = after;
-      if (after < count) {
-        previous[after] = left;
-        this.#offer(symbols, left, after);
-      }
-      if (previous[left]! >= 0) this.#offer(symbols, previous[left]!, left);
+    for (let merges = 1; candidates.size > 0; merges++) {
+      if (isLong && merges % shortWord === 0) yield;
+      candidates.mergeBest(symbols, count);
     }
     let kept = 0;
-    for (let i = 0; i < count; i = next[i]!) symbols[kept++] = symbols[i]!;
+    for (let i = 0; i < count; i = next[i]!) {
+      if (isLong && kept % shortWord === 0) yield;
+      symbols[kept++] = symbols[i]!;
+    }
     return kept;
   }
+}
 
-  #offer(symbols: Int32Array, left: number, right: number): void {
+/** The pairs that can merge, in a heap, and the list that their symbols are in. */
+class Candidates {
+  readonly next: Int32Array;
+  readonly previous: Int32Array;
+  readonly #table: PairTable;
+  /** rank * 2^31 + position of the left symbol, which orders as wanted, and the pair's entry. */
+  readonly #keys: Float64Array;
+  readonly #pairs: Int32Array;
+  #size = 0;
+
+  constructor(table: PairTable, count: number) {
+    this.#table = table;
+    this.next = new Int32Array(count);
+    this.previous = new Int32Array(count);
+    // Each of the count - 1 first pairs, and two for each of at most count - 1 merges. Pages not written to cost nothing.
+    this.#keys = new Float64Array(count * 3);
+    this.#pairs = new Int32Array(count * 3);
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  clear(): void {
+    this.#size = 0;
+  }
+
+  mergeBest(symbols: Int32Array, count: number): void {
+    const { next, previous } = this;
+    const left = this.#keys[0]! % 2 ** 31;
+    const entry = this.#pairs[0]!;
+    this.#pop();
+    const right = next[left]!;
+    if (right >= count || !this.#table.joins(entry, symbols[left]!, symbols[right]!)) return;
+    symbols[left] = this.#table.result(entry);
+    symbols[right] = merged;
+    const after = next[right]!;
+    next[left] = after;
+    if (after < count) {
+      previous[after] = left;
+      this.offer(symbols, left, after);
+    }
+    if (previous[left]! >= 0) this.offer(symbols, previous[left]!, left);
+  }
+
+  offer(symbols: Int32Array, left: number, right: number): void {
     const entry = this.#table.find(symbols[left]!, symbols[right]!);
     if (entry < 0) return;
     const key = this.#table.rank(entry) * 2 ** 31 + left;
@@ -82,18 +120,6 @@ export class Merger {
     }
     this.#keys[hole] = key;
     this.#pairs[hole] = pair;
-  }
-
-  #reserve(count: number): void {
-    if (count > this.#next.length) {
-      this.#next = new Int32Array(count * 2);
-      this.#previous = new Int32Array(count * 2);
-    }
-    // Each of the count - 1 first pairs, and two for each of at most count - 1 merges.
-    if (count * 3 > this.#keys.length) {
-      this.#keys = new Float64Array(count * 6);
-      this.#pairs = new Int32Array(count * 6);
-    }
   }
 }
 

@@ -1,9 +1,10 @@
+import { runNow, type Steps, wordsPerStep } from "../time-slices.ts";
 import { AddedTokens } from "./added-tokens.ts";
 import { type Detokenization, decodeAll, type Surface, streamDecoder } from "./detokenizer.ts";
 import { IdBuffer } from "./id-buffer.ts";
-import { Merger } from "./merger.ts";
+import { Merger, shortWord } from "./merger.ts";
 import { characterLength } from "./pair-table.ts";
-import { loneSurrogate, spaceMark } from "./sentencepiece.ts";
+import { isSpace, SpaceFinder, spaceMark } from "./space-marks.ts";
 import type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
 import { partsOf, type TokenizerJson, unsupported } from "./tokenizer-json.ts";
 
@@ -29,7 +30,8 @@ export class MetaspaceTokenizer implements Tokenizer {
   readonly #spacing: Spacing;
   readonly #byteIds: readonly number[] | null;
   readonly #rules: Detokenization;
-  #symbols = new Int32Array(256);
+  readonly #longestPiece: number;
+  readonly #symbols = new Int32Array(shortWord);
 
   /** Throws TOKENIZER_UNSUPPORTED naming a normaliser, pre-tokeniser or decoder that is not implemented. */
   constructor(json: TokenizerJson, bosId: number, eosId: number) {
@@ -40,16 +42,22 @@ export class MetaspaceTokenizer implements Tokenizer {
     this.#added = new AddedTokens(json.added);
     this.#merger = new Merger(json.merges);
     this.#spacing = readSpacing(json);
+    this.#longestPiece = json.pieces.reduce((most, piece = "") => Math.max(most, piece.length), 0);
     const byteIds = Array.from({ length: 256 }, (_, byte) => json.vocabulary.get(byteName(byte)) ?? -1);
     this.#byteIds = json.byteFallback && !byteIds.includes(-1) ? byteIds : null;
     this.#rules = detokenization(json, this.#added);
   }
 
   encode(text: string): Int32Array {
-    const ids = new IdBuffer();
-    for (const section of this.#added.split(text.replace(loneSurrogate, "\ufffd"))) {
+    return runNow(this.encoding(text));
+  }
+
+  *encoding(text: string): Steps<Int32Array> {
+    const ids = new IdBuffer(text.length);
+    for (const section of this.#added.split(text.toWellFormed())) {
       if (typeof section === "number") ids.push(section);
-      else this.#encodeSection(section.text, section.start === 0, ids);
+      else yield* this.#encodingSection(section.text, section.start === 0, ids);
+      yield;
     }
     return ids.finish();
   }
@@ -66,31 +74,43 @@ export class MetaspaceTokenizer implements Tokenizer {
     return streamDecoder(this.#rules, promptIds);
   }
 
-  #encodeSection(text: string, first: boolean, ids: IdBuffer): void {
+  *#encodingSection(text: string, first: boolean, ids: IdBuffer): Steps<void> {
     const { prefix, splitWords } = this.#spacing;
-    const marked = text.replaceAll(" ", spaceMark);
-    const wants = prefix === "every" || (!marked.startsWith(spaceMark) && (prefix === "unless marked" || first));
-    const whole = wants && prefix !== "none" ? spaceMark + marked : marked;
-    const words = splitWords ? whole.split(/(?=\u2581)/u) : [whole];
-    for (const word of words) this.#encodeWord(word, ids);
+    const wants =
+      prefix === "every" ||
+      (!isSpace(text.charCodeAt(0)) && (prefix === "unless marked" || (prefix === "first" && first)));
+    const whole = wants ? ` ${text}` : text;
+    const spaces = new SpaceFinder(whole);
+    let words = 0;
+    for (let start = 0; start < whole.length; ) {
+      const stop = splitWords ? spaces.next(start + 1) : whole.length;
+      yield* this.#encodingWord(whole.slice(start, stop), ids);
+      if (++words % wordsPerStep === 0) yield;
+      start = stop;
+    }
   }
 
-  #encodeWord(word: string, ids: IdBuffer): void {
-    const whole = this.#json.ignoreMerges ? this.#json.vocabulary.get(word) : undefined;
+  *#encodingWord(word: string, ids: IdBuffer): Steps<void> {
+    const isPiece = this.#json.ignoreMerges && word.length <= this.#longestPiece;
+    const whole = isPiece ? this.#json.vocabulary.get(word.replaceAll(" ", spaceMark)) : undefined;
     if (whole !== undefined) {
       ids.push(whole);
       return;
     }
-    if (this.#symbols.length < word.length) this.#symbols = new Int32Array(word.length * 2);
-    const symbols = this.#symbols;
+    // A step ends only inside a long word, whose symbols are its own: another text may be encoded meanwhile.
+    const isLong = word.length > shortWord;
+    const symbols = isLong ? new Int32Array(word.length) : this.#symbols;
     let count = 0;
     for (let i = 0; i < word.length; ) {
       const length = characterLength(word, i);
-      symbols[count++] = this.#json.vocabulary.get(word.slice(i, i + length)) ?? ~word.codePointAt(i)!;
+      const character = isSpace(word.charCodeAt(i)) ? spaceMark : word.slice(i, i + length);
+      symbols[count++] = this.#json.vocabulary.get(character) ?? ~character.codePointAt(0)!;
       i += length;
+      if (isLong && count % shortWord === 0) yield;
     }
-    count = this.#merger.merge(symbols, count);
+    count = yield* this.#merger.merging(symbols, count);
     for (let i = 0; i < count; i++) {
+      if (isLong && i % shortWord === 0) yield;
       const symbol = symbols[i]!;
       if (symbol >= 0) ids.push(symbol);
       else if (this.#byteIds !== null) this.#pushBytes(~symbol, this.#byteIds, ids);

@@ -1,20 +1,15 @@
 import { CodedError } from "../../errors/index.ts";
-import { runNow, type Steps } from "../time-slices.ts";
+import { runNow, type Steps, wordsPerStep } from "../time-slices.ts";
 import { longestFirst } from "./added-tokens.ts";
 import { type Detokenization, decodeAll, type Surface, streamDecoder } from "./detokenizer.ts";
 import { IdBuffer } from "./id-buffer.ts";
-import { Merger } from "./merger.ts";
+import { Merger, shortWord } from "./merger.ts";
 import { characterLength, mergesOfPieces, type PieceMerges } from "./pair-table.ts";
 import { pieceTypes, readSentencePieceModel, type SentencePieceModel } from "./sentencepiece-model.ts";
+import { isSpace, SpaceFinder, spaceMark } from "./space-marks.ts";
 import type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
 
-/** U+2581, which stands for a space inside pieces. */
-export const spaceMark = "\u2581";
-
 const innerSpaceMark = /[^\u2581]\u2581/;
-
-/** With the u flag a surrogate matches only where it has no partner; it has no UTF-8 form. */
-export const loneSurrogate = /\p{Surrogate}/gu;
 
 /** Words repeat: each is merged once and remembered while it is short and there is room. */
 const cachedWords = 65_536;
@@ -40,7 +35,7 @@ export class SentencePieceTokenizer implements Tokenizer {
   readonly #userDefinedIds: ReadonlyMap<string, number>;
   readonly #wordsAreApart: boolean;
   readonly #cache = new Map<string, Int32Array>();
-  #symbols = new Int32Array(256);
+  readonly #symbols = new Int32Array(shortWord);
 
   /** Throws TOKENIZER_CORRUPT naming `file` when a byte piece is missing, TOKENIZER_UNSUPPORTED without BOS or EOS. */
   constructor(model: SentencePieceModel, index: PieceIndex, merges: PieceMerges, file: string) {
@@ -56,27 +51,31 @@ export class SentencePieceTokenizer implements Tokenizer {
     this.#wordsAreApart = index.wordsAreApart;
     this.#merges = merges;
     this.#merger = new Merger(this.#merges.table);
-    this.#userDefined = longestFirst([...index.userDefined.keys()]);
+    this.#userDefined = longestFirst([...index.userDefined.keys()], `[ ${spaceMark}]`);
     this.#byteIds = model.byteFallback ? byteIds(model, file) : null;
     this.#rules = detokenization(model);
   }
 
   encode(text: string): Int32Array {
-    const ids = new IdBuffer();
+    return runNow(this.encoding(text));
+  }
+
+  *encoding(text: string): Steps<Int32Array> {
+    const ids = new IdBuffer(text.length);
     if (text !== "") {
-      const prefix = this.#model.addDummyPrefix ? spaceMark : "";
-      const marked = prefix + text.replace(loneSurrogate, "\ufffd").replaceAll(" ", spaceMark);
+      const whole = (this.#model.addDummyPrefix ? " " : "") + text.toWellFormed();
+      const spaces = new SpaceFinder(whole);
       let from = 0;
       if (this.#userDefined !== null) {
-        for (const match of marked.matchAll(this.#userDefined)) {
-          this.#encodeWords(marked, from, match.index, ids);
-          ids.push(this.#userDefinedIds.get(match[0])!);
+        for (const match of whole.matchAll(this.#userDefined)) {
+          yield* this.#encodingWords(whole, spaces, from, match.index, ids);
+          ids.push(this.#userDefinedIds.get(match[0].replaceAll(" ", spaceMark))!);
           from = match.index + match[0].length;
         }
       }
-      this.#encodeWords(marked, from, marked.length, ids);
+      yield* this.#encodingWords(whole, spaces, from, whole.length, ids);
     }
-    return this.#byteIds === null ? fuseRuns(ids.finish(), this.#model.unkId) : ids.finish();
+    return this.#byteIds === null ? yield* fusingRuns(ids.finish(), this.#model.unkId) : ids.finish();
   }
 
   decode(ids: Iterable<number>): string {
@@ -91,51 +90,55 @@ export class SentencePieceTokenizer implements Tokenizer {
     return streamDecoder(this.#rules, promptIds);
   }
 
-  /** text[from .. end) word by word; a word is a run of space marks and what follows it. */
-  #encodeWords(text: string, from: number, end: number, ids: IdBuffer): void {
-    let start = from;
-    while (start < end) {
+  /** text[from .. end) word by word; a word is a run of spaces and what follows it. */
+  *#encodingWords(text: string, spaces: SpaceFinder, from: number, end: number, ids: IdBuffer): Steps<void> {
+    let words = 0;
+    for (let start = from; start < end; ) {
       let stop = end;
       if (this.#wordsAreApart) {
         let first = start;
-        while (first < end && text.charCodeAt(first) === 0x2581) first++;
-        const next = text.indexOf(spaceMark, first);
-        if (next >= 0 && next < end) stop = next;
+        while (first < end && isSpace(text.charCodeAt(first))) if (++first % shortWord === 0) yield;
+        stop = Math.min(spaces.next(first), end);
       }
-      this.#encodeWord(text.slice(start, stop), ids);
+      yield* this.#encodingWord(text.slice(start, stop), ids);
+      if (++words % wordsPerStep === 0) yield;
       start = stop;
     }
   }
 
-  #encodeWord(word: string, ids: IdBuffer): void {
+  *#encodingWord(word: string, ids: IdBuffer): Steps<void> {
     const known = this.#cache.get(word);
     if (known !== undefined) {
       ids.append(known);
       return;
     }
     const start = ids.length;
-    this.#mergeWord(word, ids);
+    yield* this.#merging(word, ids);
     if (word.length > cachedWordLength) return;
     if (this.#cache.size >= cachedWords) this.#cache.clear();
     this.#cache.set(word, ids.since(start));
   }
 
-  #mergeWord(word: string, ids: IdBuffer): void {
-    if (this.#symbols.length < word.length) this.#symbols = new Int32Array(word.length * 2);
-    const symbols = this.#symbols;
+  *#merging(word: string, ids: IdBuffer): Steps<void> {
+    // A step ends only inside a long word, whose symbols are its own: another text may be encoded meanwhile.
+    const isLong = word.length > shortWord;
+    const symbols = isLong ? new Int32Array(word.length) : this.#symbols;
     let count = 0;
     for (let i = 0; i < word.length; ) {
       const length = characterLength(word, i);
+      const character = isSpace(word.charCodeAt(i)) ? spaceMark : word.substr(i, length);
       // A character that no piece contains is kept as its negated code point: it merges with nothing.
-      symbols[count++] = this.#merges.characters.get(word.substr(i, length)) ?? ~word.codePointAt(i)!;
+      symbols[count++] = this.#merges.characters.get(character) ?? ~character.codePointAt(0)!;
       i += length;
+      if (isLong && count % shortWord === 0) yield;
     }
-    count = this.#merger.merge(symbols, count);
+    count = yield* this.#merger.merging(symbols, count);
     for (let i = 0; i < count; i++) {
       const symbol = symbols[i]!;
       if (symbol >= 0 && symbol < this.vocabSize) ids.push(symbol);
       else
         this.#fallBack(symbol < 0 ? String.fromCodePoint(~symbol) : this.#merges.extras[symbol - this.vocabSize]!, ids);
+      if (isLong && i % shortWord === 0) yield;
     }
   }
 
@@ -243,6 +246,11 @@ function detokenization({ pieces, unkSurface, addDummyPrefix }: SentencePieceMod
 }
 
 /** Without byte fallback, neighbouring unknown characters are one unknown token. */
-function fuseRuns(ids: Int32Array, unkId: number): Int32Array {
-  return ids.filter((id, i) => id !== unkId || i === 0 || ids[i - 1] !== unkId);
+function* fusingRuns(ids: Int32Array, unkId: number): Steps<Int32Array> {
+  let kept = 0;
+  for (let i = 0; i < ids.length; i++) {
+    if (ids[i] !== unkId || i === 0 || ids[i - 1] !== unkId) ids[kept++] = ids[i]!;
+    if (i % shortWord === shortWord - 1) yield;
+  }
+  return ids.slice(0, kept);
 }

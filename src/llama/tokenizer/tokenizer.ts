@@ -1,3 +1,5 @@
+import type { Steps } from "../time-slices.ts";
+
 /** Text <-> token ids, for one vocabulary. Ids are 0 .. vocabSize - 1. */
 export interface Tokenizer {
   readonly vocabSize: number;
@@ -5,6 +7,8 @@ export interface Tokenizer {
   readonly eosId: number;
   /** Ids of `text` without BOS. The names of control tokens ("</s>") in the text are plain text. */
   encode(text: string): Int32Array;
+  /** encode() in steps of well under a millisecond, whatever the text; several may be under way at once. */
+  encoding(text: string): Steps<Int32Array>;
   /** Text of `ids`; control tokens and ids outside the vocabulary are not shown, bytes that are no character are U+FFFD. */
   decode(ids: Iterable<number>): string;
   /** The piece as the vocabulary spells it; null outside the vocabulary. */

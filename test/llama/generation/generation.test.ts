@@ -2,8 +2,6 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { EngineModel, StepRequest } from "../../../src/engine/engine.ts";
-import { Scheduler } from "../../../src/llama/generation/scheduler.ts";
 import { Llama, writeAdapterArchive } from "../../../src/llama/index.ts";
 import { randomAdapter } from "../../engine/random-model.ts";
 import { modulesOf, smallModel } from "../adapter/small-model.ts";
@@ -204,64 +202,6 @@ describe("adapters", () => {
     });
     await expect(Llama.load({ weights: join(folder, "tiny"), adapter: file })).rejects.toMatchObject({ message });
     expect(await llama.generate("a", greedy).text()).not.toBe("");
-  });
-});
-
-describe("the scheduler", () => {
-  /** The tokens per sequence of every step, on the real model. */
-  function recorded() {
-    const steps: number[][] = [];
-    const model: Pick<EngineModel, "step"> = {
-      step: (requests: readonly StepRequest[]) => {
-        steps.push(requests.map(({ tokens }) => tokens.length));
-        return llama.model.step(requests);
-      },
-    };
-    return { steps, scheduler: new Scheduler(model) };
-  }
-
-  /** Tasks that start together; each draws `count` tokens after a prompt of this length. */
-  async function tasks(scheduler: Scheduler, ...wanted: { prompt: number; count: number }[]): Promise<number[][]> {
-    const sequences = await Promise.all(wanted.map(() => llama.model.createSequence({ capacity: 512 })));
-    const running = wanted.map(({ prompt, count }, i) => {
-      const drawn: number[] = [];
-      return new Promise<number[]>((resolve, reject) => {
-        scheduler.add({
-          sequence: sequences[i]!,
-          tokens: new Int32Array(prompt).fill(5),
-          sampling: () => ({ temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1, seed: 0, index: drawn.length }),
-          endings: () => (drawn.length + 1 < count ? Int32Array.of() : null),
-          take: (token) => {
-            drawn.push(token);
-            if (drawn.length === count) resolve(drawn);
-            return drawn.length < count;
-          },
-          fail: reject,
-        });
-      });
-    });
-    const drawn = await Promise.all(running);
-    for (const sequence of sequences) sequence.close();
-    return drawn;
-  }
-
-  it("takes running sequences one token further in every step that reads a prompt", async () => {
-    const { steps, scheduler } = recorded();
-    await tasks(scheduler, { prompt: 1, count: 8 }, { prompt: 300, count: 2 }, { prompt: 40, count: 2 });
-    expect(steps).toEqual([[1, 128], [1, 128], [1, 44, 40], [1, 1, 1], [1], [1], [1], [1]]);
-  });
-
-  it("reads a prompt in larger chunks while nobody waits", async () => {
-    const { steps, scheduler } = recorded();
-    await tasks(scheduler, { prompt: 500, count: 1 });
-    expect(steps).toEqual([[500]]);
-  });
-
-  it("draws the same tokens however a prompt was cut", async () => {
-    const { scheduler } = recorded();
-    const [alone] = await tasks(scheduler, { prompt: 300, count: 5 });
-    const [, beside] = await tasks(scheduler, { prompt: 1, count: 20 }, { prompt: 300, count: 5 });
-    expect(beside).toEqual(alone);
   });
 });
 

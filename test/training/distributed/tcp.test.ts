@@ -234,6 +234,7 @@ function listeningModel(model: EngineModel, heard: (dropout: Dropout) => void): 
   return {
     config: model.config,
     weightBytes: model.weightBytes,
+    cache: model.cache,
     createAdapter: (modules) => model.createAdapter(modules),
     createSequence: (options) => model.createSequence(options),
     step: (requests) => model.step(requests),
