@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { referenceData } from "../reference-data.mjs";
 import { type Case, replay } from "./conformance/replay.ts";
 import { SharedServers } from "./conformance/shared-servers.ts";
 import { buildDist } from "./server-process.ts";
@@ -17,7 +19,7 @@ const known = JSON.parse(readFileSync(differencesFile, "utf8")) as Record<string
 
 /** A large set of recordings may lie beside the project; the project's own are always replayed. */
 const recordings = {
-  "recorded beside the project": fileURLToPath(new URL("../../../shared/conformance/cases", import.meta.url)),
+  "recorded beside the project": join(referenceData, "conformance", "cases"),
   "recorded by npm run record": fileURLToPath(new URL("./recordings", import.meta.url)),
 };
 

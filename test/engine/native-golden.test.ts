@@ -4,9 +4,9 @@ import { beforeAll, describe, expect, it } from "vitest";
 import type { EngineModel, Sampling } from "../../src/engine/engine.ts";
 import { openNativeEngine } from "../../src/engine/native/index.ts";
 import { openCheckpoint } from "../../src/llama/checkpoint/index.ts";
+import { referenceData } from "../reference-data.mjs";
 
-const shared = join(import.meta.dirname, "..", "..", "..", "shared");
-const golden = join(shared, "golden", "forward.json");
+const golden = join(referenceData, "golden", "forward.json");
 /** With LLAMA_DEVICE=cuda these tests are the GPU's. */
 const device = process.env.LLAMA_DEVICE || "cpu";
 const greedy: Sampling = { temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1, seed: 0, index: 0 };
@@ -25,7 +25,7 @@ describe.skipIf(!existsSync(golden)).each(["reference", "auto"])("native engine 
   let model: EngineModel;
   beforeAll(async () => {
     const engine = await openNativeEngine({ LLAMA_DEVICE: device, LLAMA_ISA: isa, LLAMA_THREADS: "1" });
-    const { weights } = await openCheckpoint(join(shared, "data", "stories260k", "hf"));
+    const { weights } = await openCheckpoint(join(referenceData, "data", "stories260k", "hf"));
     model = await engine.load(weights);
   });
 

@@ -1,14 +1,14 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Engine, EngineAdapter, EngineModel } from "../../src/engine/engine.ts";
 import { openBackend } from "../../src/engine/tensorflow/backend.ts";
 import { openTensorflowEngine } from "../../src/engine/tensorflow/index.ts";
 import { openCheckpoint } from "../../src/llama/checkpoint/huggingface.ts";
+import { referenceData } from "../reference-data.mjs";
 import { randomAdapter, randomBatch, randomConfig, randomIntegers, writeRandomModel } from "./random-model.ts";
 
-const shared = resolve(import.meta.dirname, "../../../shared");
 const folder = mkdtempSync(join(tmpdir(), "tensorflow-engine-"));
 // The plain JavaScript backend is everywhere; LLAMA_TF_BACKEND runs the same tests on another. LLAMA_DEVICE is the native
 // engine's.
@@ -168,10 +168,10 @@ describe("the TensorFlow engine", () => {
   });
 });
 
-describe.skipIf(!existsSync(shared))("a trained LLaMA (only where ../shared is beside the project)", () => {
+describe.skipIf(!existsSync(referenceData))("a trained LLaMA (only where there are reference data)", () => {
   it("gives the reference's logits within 1e-4 and its greedy tokens", async () => {
-    const golden = JSON.parse(readFileSync(join(shared, "golden/forward.json"), "utf8"));
-    const checkpoint = await openCheckpoint(join(shared, "data/stories260k/hf"));
+    const golden = JSON.parse(readFileSync(join(referenceData, "golden/forward.json"), "utf8"));
+    const checkpoint = await openCheckpoint(join(referenceData, "data/stories260k/hf"));
     const real = await engine.load(checkpoint.weights);
     for (const item of golden) {
       const ids = Int32Array.from(item.ids as number[]);

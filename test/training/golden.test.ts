@@ -9,10 +9,10 @@ import { encodeRows } from "../../src/training/examples.ts";
 import { readDataset } from "../../src/training/index.ts";
 import { planRun } from "../../src/training/plan.ts";
 import { trainExamples } from "../../src/training/train-lora.ts";
+import { referenceData } from "../reference-data.mjs";
 import { defaults } from "./default-settings.ts";
 
-const shared = join(import.meta.dirname, "..", "..", "..", "shared");
-const golden = join(shared, "golden", "lora");
+const golden = join(referenceData, "golden", "lora");
 
 interface Run {
   losses: number[];
@@ -26,12 +26,12 @@ interface Run {
 describe.skipIf(!existsSync(golden))("the reference training (needs the reference data beside the repository)", () => {
   it.each(["native", "tensorflow"])("is repeated by the %s engine", { timeout: 600_000 }, async (engine) => {
     const run: Run = JSON.parse(readFileSync(join(golden, "run.json"), "utf8"));
-    const weights = join(shared, "data", "stories260k", "hf");
+    const weights = join(referenceData, "data", "stories260k", "hf");
     const device = engine === "native" ? process.env.LLAMA_DEVICE : "auto";
     const env = { ...process.env, LLAMA_ENGINE: engine, LLAMA_DEVICE: device };
     const base = await Llama.load({ weights, engine: await openEngine(env) });
     try {
-      const rows = await readDataset(join(shared, "data", "datasets", "self_instruct_seed.json"));
+      const rows = await readDataset(join(referenceData, "data", "datasets", "self_instruct_seed.json"));
       const { config } = base.model;
       const initial = await readAdapter(join(golden, "init"), config);
       const settings = {

@@ -1,11 +1,12 @@
 import type { ChildProcess } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { referenceData } from "../../reference-data.mjs";
 import { addressOf, buildCommand, lastLine, ProjectFolder, type Result, resultOf } from "./command.ts";
 
 // What the Go client does with the same model and the same words, where its recordings lie beside the project.
-const cases = resolve(import.meta.dirname, "..", "..", "..", "..", "shared", "conformance", "cli", "cases");
+const cases = join(referenceData, "conformance", "cli", "cases");
 
 interface Recording {
   id: string;

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { LlamaConfig } from "../../../src/engine/config.ts";
 import { openCheckpoint, type TensorToWrite, writeSafetensors } from "../../../src/llama/checkpoint/index.ts";
 import { expectedTensors } from "../../../src/llama/checkpoint/tensors.ts";
+import { referenceData } from "../../reference-data.mjs";
 import { modelFile, usualPieces } from "../tokenizer/sentencepiece-fixture.ts";
 
 const tiny = {
@@ -287,7 +288,7 @@ describe("a checkpoint folder that cannot be used", () => {
   });
 });
 
-const published = resolve(import.meta.dirname, "../../../../shared/data/stories260k/hf");
+const published = resolve(referenceData, "data/stories260k/hf");
 
 // A published model is not part of this repository.
 describe.skipIf(!existsSync(published))("a published checkpoint", () => {

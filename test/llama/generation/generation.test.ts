@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Llama, writeAdapterArchive } from "../../../src/llama/index.ts";
 import { randomAdapter } from "../../engine/random-model.ts";
+import { referenceData } from "../../reference-data.mjs";
 import { modulesOf, smallModel } from "../adapter/small-model.ts";
 import { tinyConfig, writeTinyCheckpoint } from "./tiny-checkpoint.ts";
 
@@ -204,17 +205,19 @@ describe("adapters", () => {
   });
 });
 
-const shared = join(import.meta.dirname, "..", "..", "..", "..", "shared");
-describe.skipIf(!existsSync(shared))("the reference text (needs the reference data beside the repository)", () => {
-  it("is continued word for word, the leading space kept", async () => {
-    const base = await Llama.load({ weights: join(shared, "data", "stories260k", "hf") });
-    const cases: { prompt: string; greedy_text: string }[] = JSON.parse(
-      readFileSync(join(shared, "golden", "forward.json"), "utf8"),
-    );
-    for (const { prompt, greedy_text } of cases) {
-      const text = await base.generate(prompt, { temperature: 0, max_new_tokens: 80 }).text();
-      expect(prompt + text).toBe(greedy_text);
-    }
-    await base.close();
-  });
-});
+describe.skipIf(!existsSync(referenceData))(
+  "the reference text (needs the reference data beside the repository)",
+  () => {
+    it("is continued word for word, the leading space kept", async () => {
+      const base = await Llama.load({ weights: join(referenceData, "data", "stories260k", "hf") });
+      const cases: { prompt: string; greedy_text: string }[] = JSON.parse(
+        readFileSync(join(referenceData, "golden", "forward.json"), "utf8"),
+      );
+      for (const { prompt, greedy_text } of cases) {
+        const text = await base.generate(prompt, { temperature: 0, max_new_tokens: 80 }).text();
+        expect(prompt + text).toBe(greedy_text);
+      }
+      await base.close();
+    });
+  },
+);

@@ -1,10 +1,10 @@
 import { existsSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { sentencePieceTokenizer } from "../../../src/llama/tokenizer/sentencepiece.ts";
 import type { Tokenizer } from "../../../src/llama/tokenizer/tokenizer.ts";
+import { referenceData } from "../../reference-data.mjs";
 
-const shared = resolve(import.meta.dirname, "../../../../shared");
 const files: Record<string, string> = {
   stories260k: "data/stories260k/hf/tokenizer.model",
   llama: "data/tokenizers/llama/tokenizer.model",
@@ -32,11 +32,13 @@ function streamed(tokenizer: Tokenizer, ids: Iterable<number>): string {
 }
 
 // Published vocabularies and their reference ids are not part of this repository.
-describe.skipIf(!existsSync(shared))("published SentencePiece vocabularies", () => {
-  const golden = existsSync(shared) ? JSON.parse(readFileSync(join(shared, "golden/tokenizer.json"), "utf8")) : {};
+describe.skipIf(!existsSync(referenceData))("published SentencePiece vocabularies", () => {
+  const golden = existsSync(referenceData)
+    ? JSON.parse(readFileSync(join(referenceData, "golden/tokenizer.json"), "utf8"))
+    : {};
   for (const [name, file] of Object.entries(files)) {
     it(`${name}: ids and decoded text are the reference's, and streaming gives the same text`, () => {
-      const tokenizer = sentencePieceTokenizer(readFileSync(join(shared, file)), file);
+      const tokenizer = sentencePieceTokenizer(readFileSync(join(referenceData, file)), file);
       expect(golden[name].length).toBeGreaterThan(5);
       for (const { text, ids, decoded } of golden[name]) {
         expect([...tokenizer.encode(text)]).toEqual(ids);
@@ -46,7 +48,7 @@ describe.skipIf(!existsSync(shared))("published SentencePiece vocabularies", () 
     });
 
     it(`${name}: a replacement character is streamed only where the whole decode has one`, () => {
-      const tokenizer = sentencePieceTokenizer(readFileSync(join(shared, file)), file);
+      const tokenizer = sentencePieceTokenizer(readFileSync(join(referenceData, file)), file);
       const ids = [...seededNumbers(tokenizer.vocabSize, 5_000)];
       // Half of the ids from the byte pieces, so that most runs are broken characters.
       const bytes = [...seededNumbers(256, 5_000)].map((byte, i) => (i % 2 === 0 ? ids[i]! : byte + 3));
