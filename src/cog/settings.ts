@@ -21,6 +21,8 @@ export interface Settings {
   readonly webhookToken: string | null;
   /** COG_USER_AGENT, for downloads. */
   readonly userAgent: string | null;
+  /** COG_HEARTBEAT_TIMEOUT in milliseconds: after which a model's process that is not heard of is stopped or frozen. */
+  readonly heartbeatLimitMs: number;
   /** COG_MAX_DOWNLOAD_BYTES */
   readonly maxDownloadBytes: number;
   /** COG_BODY_MEMORY: bytes of large bodies that are on their way or being read at a time. */
@@ -77,6 +79,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
       from.whole("COG_MAX_CONNECTIONS", 1, mostConnections(), "`ulimit -n` less 64") ?? defaultConnections(),
     headerTimeoutMs: from.seconds("COG_HEADER_TIMEOUT", shortestTimeout) ?? 30_000,
     clientTimeoutMs: from.seconds("COG_CLIENT_TIMEOUT", shortestTimeout) ?? 60_000,
+    heartbeatLimitMs: from.seconds("COG_HEARTBEAT_TIMEOUT", 0.5) ?? 5000,
     isKubernetes: env.KUBERNETES_SERVICE_HOST !== undefined,
     warnings,
   };
