@@ -9,6 +9,7 @@ import { sendJson, sendJsonText, sendText } from "./answer.ts";
 import { type Bodies, type Body, discard } from "./bodies.ts";
 import { contentKind, emptyEnvelope } from "./envelope.ts";
 import { answerWithStream } from "./stream.ts";
+import { dropBody } from "./unwanted-body.ts";
 
 type Mode = "stream" | "async" | "sync";
 type ValidInput = Extract<CheckedInput, { readonly input: unknown }>;
@@ -37,17 +38,17 @@ export class CreateHandler {
   /** `pathId` is the decoded id of a PUT, null for a POST. */
   async handle(req: IncomingMessage, res: ServerResponse, family: Family, pathId: string | null): Promise<void> {
     const kind = contentKind(req);
+    if (kind !== "json") dropBody(req, res);
     if (kind === "other") {
-      req.resume();
       sendText(res, 415, "the content type must be application/json");
       return;
     }
-    if (kind === "none") req.resume();
     const fileFields = this.#predictions.schema(family)?.fileFields ?? null;
     const body = kind === "none" ? nothing : await this.#bodies.read(req, fileFields);
     if ("status" in body) {
       // What is still to come is not waited for.
       if (body.status === 503) res.setHeader("retry-after", 1).setHeader("connection", "close");
+      dropBody(req, res);
       sendText(res, body.status, body.text);
       return;
     }
