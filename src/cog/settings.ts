@@ -25,6 +25,8 @@ export interface Settings {
   readonly heartbeatLimitMs: number;
   /** COG_MAX_DOWNLOAD_BYTES */
   readonly maxDownloadBytes: number;
+  /** COG_MIN_DOWNLOAD_SPEED in bytes per second; 0: any. */
+  readonly leastDownloadSpeed: number;
   /** COG_BODY_MEMORY: bytes of large bodies that are on their way or being read at a time. */
   readonly bodyMemory: number;
   /** COG_MAX_INPUT_BYTES: of one body beside its files. */
@@ -68,6 +70,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     webhookToken: from.headerText("WEBHOOK_AUTH_TOKEN", { isSecret: true }),
     userAgent: from.headerText("COG_USER_AGENT"),
     maxDownloadBytes: from.whole("COG_MAX_DOWNLOAD_BYTES", 1) ?? 64 * 1024 ** 3,
+    leastDownloadSpeed: from.whole("COG_MIN_DOWNLOAD_SPEED", 0) ?? 65_536,
     bodyMemory: from.whole("COG_BODY_MEMORY", largestBody) ?? 256 * 1024 ** 2,
     maxInputBytes: from.whole("COG_MAX_INPUT_BYTES", smallBody, largestBody) ?? 16 * 1024 ** 2,
     allowPrivateNetwork: from.flag("COG_ALLOW_PRIVATE_NETWORK"),
