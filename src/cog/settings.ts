@@ -29,6 +29,8 @@ export interface Settings {
   readonly leastDownloadSpeed: number;
   /** COG_BODY_MEMORY: bytes of large bodies that are on their way or being read at a time. */
   readonly bodyMemory: number;
+  /** COG_ANSWER_MEMORY: bytes of answers that clients have not taken yet. */
+  readonly answerMemory: number;
   /** COG_MAX_INPUT_BYTES: of one body beside its files. */
   readonly maxInputBytes: number;
   /** COG_ALLOW_PRIVATE_NETWORK=1: input files and webhooks may be on private addresses. */
@@ -72,6 +74,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     maxDownloadBytes: from.whole("COG_MAX_DOWNLOAD_BYTES", 1) ?? 64 * 1024 ** 3,
     leastDownloadSpeed: from.whole("COG_MIN_DOWNLOAD_SPEED", 0) ?? 65_536,
     bodyMemory: from.whole("COG_BODY_MEMORY", largestBody) ?? 256 * 1024 ** 2,
+    answerMemory: from.whole("COG_ANSWER_MEMORY", 1024 ** 2) ?? 256 * 1024 ** 2,
     maxInputBytes: from.whole("COG_MAX_INPUT_BYTES", smallBody, largestBody) ?? 16 * 1024 ** 2,
     allowPrivateNetwork: from.flag("COG_ALLOW_PRIVATE_NETWORK"),
     shutdownGraceMs: from.seconds("COG_SHUTDOWN_GRACE"),

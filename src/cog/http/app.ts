@@ -9,6 +9,7 @@ import { CreateHandler } from "./create.ts";
 import type { HealthReport } from "./health.ts";
 import type { Exposition } from "./prometheus.ts";
 import { ReadHandler } from "./read.ts";
+import type { UntakenAnswers } from "./untaken-answers.ts";
 import { dropBody } from "./unwanted-body.ts";
 
 export interface AppOptions {
@@ -18,9 +19,8 @@ export interface AppOptions {
   readonly log: Log;
   /** COG_AUTH_TOKEN; null: everyone may do everything. */
   readonly authToken: string | null;
-  /** COG_CLIENT_TIMEOUT: of silence, while a body is sent or an answer taken. */
-  readonly clientTimeoutMs: number;
   readonly bodies: Bodies;
+  readonly answers: UntakenAnswers;
   readonly isStopping: () => boolean;
   /** POST /shutdown: called after the answer. */
   readonly onShutdown: () => void;
@@ -37,8 +37,7 @@ export function createListener(options: AppOptions): RequestListener {
   const app = createApp(options, create);
   const authorization = options.authToken === null ? null : new Authorization(options.authToken);
   return (req, res) => {
-    // An answer is complete, and its client takes nothing of it.
-    res.once("prefinish", () => res.setTimeout(options.clientTimeoutMs, () => res.destroy()));
+    options.answers.watch(res);
     if (authorization !== null && !probes.has(req.url!) && !authorization.allows(req)) {
       dropBody(req, res);
       res.setHeader("www-authenticate", "Bearer");
