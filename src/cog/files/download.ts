@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { storageFailure } from "../../temporary/failure.ts";
+import { makeFolder } from "../../temporary/folders.ts";
 import type { InputFile } from "./data-url-file.ts";
 import { DownloadLimits, type LeastSpeed } from "./download-limits.ts";
 import type { Fetch } from "./network.ts";
@@ -28,7 +29,7 @@ export async function download(url: string, options: DownloadOptions): Promise<I
     return await downloadWithin(limits, url, options);
   } catch (error) {
     // The streams say no more than that they were aborted.
-    throw limits.signal.aborted ? limits.signal.reason : error;
+    throw limits.signal.aborted ? limits.signal.reason : (storageFailure(error) ?? error);
   } finally {
     limits.close();
   }
@@ -51,7 +52,7 @@ async function downloadWithin(limits: DownloadLimits, url: string, options: Down
     throw new Error(`the server answered with status ${answer.status}`);
   }
   const name = nameOf(url);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder);
   const path = join(folder, randomPrefix() + shortened(name));
   await pipeline(answer.body, limits.meter(), createWriteStream(path, { mode: 0o600 }), { signal });
   return { path, name };

@@ -1,4 +1,4 @@
-import { CodedError } from "../../errors/index.ts";
+import { CodedError, isCodedError } from "../../errors/index.ts";
 import { type InputFile, writeDataUrl } from "./data-url-file.ts";
 import { type DownloadOptions, download } from "./download.ts";
 import type { LocalFiles } from "./local-files.ts";
@@ -25,7 +25,7 @@ const mostDownloads = 8;
 /**
  * Brings the files that `fields` of an input name onto this machine and puts their paths in place of the URLs.
  * `names`: what the client calls each of them, by path.
- * @throws CodedError INPUT_FILE naming the field
+ * @throws CodedError INPUT_FILE, TEMPORARY_FOLDER naming the field
  */
 export async function fetchInputFiles(
   input: Readonly<Record<string, unknown>>,
@@ -83,5 +83,7 @@ async function fetchFile(place: string, url: string, options: InputFileOptions):
 function failure(place: string, error: unknown, folder = ""): CodedError {
   const text = error instanceof Error ? error.message || error.name : String(error);
   const reason = folder === "" ? text : text.replaceAll(`${folder}/`, "").replaceAll(folder, "its folder");
-  return new CodedError("INPUT_FILE", `input ${JSON.stringify(place)}: ${reason}`, { cause: error });
+  const { code, hint } = isCodedError(error) ? error : { code: "INPUT_FILE" as const };
+  const more = hint === undefined ? {} : { hint };
+  return new CodedError(code, `input ${JSON.stringify(place)}: ${reason}`, { cause: error, ...more });
 }

@@ -58,9 +58,9 @@ export class Predictions {
     return this.#options.project.train !== null;
   }
 
-  /** May predictions be streamed? Only known once the document is. */
+  /** May predictions be streamed? Not known before the first setup has succeeded; a process that is started again changes nothing. */
   get streams(): boolean {
-    return this.#published?.streams === true;
+    return (this.#published ?? this.#schemas)?.streams === true;
   }
 
   schema(family: Family): InputSchema | null {

@@ -1,6 +1,7 @@
 import { Socket } from "node:net";
 import { Worker } from "node:worker_threads";
 import { type CodedError, isCodedError } from "../../errors/index.ts";
+import { removeAbandoned } from "../../temporary/folders.ts";
 import { contexts } from "../schema/context.ts";
 import { openApiDocument } from "../schema/openapi.ts";
 import type { Predictor } from "../schema/predictor.ts";
@@ -65,6 +66,8 @@ const escaped = (error: unknown) => {
 };
 process.on("uncaughtException", escaped);
 process.on("unhandledRejection", escaped);
+// The process before it may have been killed.
+void removeAbandoned();
 // Both go to the whole process group on Ctrl-C; the server decides when the worker stops.
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
