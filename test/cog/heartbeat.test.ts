@@ -41,6 +41,15 @@ async function startModel() {
   };
 }
 
+const isAlive = (pid: number) => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
 describe.concurrent("a model's process", () => {
   it("that is stopped is not ready and takes no runs; continued, it goes on with the one it has", async ({
     expect,
@@ -72,6 +81,14 @@ describe.concurrent("a model's process", () => {
     expect(await model.metrics()).toContain("cog_slots_in_use 0");
     expect(await model.pid()).not.toBe(pid);
     await model.server.kill();
+  });
+
+  it("that computes without a pause ends with a server that is killed", async () => {
+    const model = await startModel();
+    const pid = await model.pid();
+    await model.start("spinning", { mode: "spin", ms: 600_000 });
+    await model.server.kill();
+    await until(async () => !isAlive(pid));
   });
 
   it("that computes without a pause is ready, and not ended for a run that is canceled", async ({ expect }) => {
