@@ -15,7 +15,7 @@ function sourceFiles(folder: string): string[] {
 const arrows: Record<string, string[]> = {
   "src/errors": [],
   "src/network": ["src/errors"],
-  "src/temporary": [],
+  "src/temporary": ["src/errors"],
   "src/engine": ["src/errors"],
   "src/llama": ["src/engine", "src/network", "src/temporary", "src/errors"],
   "src/training": ["src/llama", "src/engine", "src/temporary", "src/errors"],

@@ -8,6 +8,7 @@ import { Connections } from "./http/connections.ts";
 import { HealthReport } from "./http/health.ts";
 import { listen } from "./http/listen.ts";
 import { answerMalformed } from "./http/malformed.ts";
+import { UntakenAnswers } from "./http/untaken-answers.ts";
 import { Log } from "./log.ts";
 import { Predictions } from "./prediction/predictions.ts";
 import { readProject } from "./project.ts";
@@ -131,7 +132,7 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     version,
     log,
     authToken: settings.authToken,
-    clientTimeoutMs: settings.clientTimeoutMs,
+    answers: new UntakenAnswers({ timeoutMs: settings.clientTimeoutMs, memory: settings.answerMemory, log }),
     isStopping: () => running.isClosing,
     onShutdown: () => void running.close(),
   });

@@ -21,10 +21,16 @@ export interface Settings {
   readonly webhookToken: string | null;
   /** COG_USER_AGENT, for downloads. */
   readonly userAgent: string | null;
+  /** COG_HEARTBEAT_TIMEOUT in milliseconds: after which a model's process that is not heard of is stopped or frozen. */
+  readonly heartbeatLimitMs: number;
   /** COG_MAX_DOWNLOAD_BYTES */
   readonly maxDownloadBytes: number;
+  /** COG_MIN_DOWNLOAD_SPEED in bytes per second; 0: any. */
+  readonly leastDownloadSpeed: number;
   /** COG_BODY_MEMORY: bytes of large bodies that are on their way or being read at a time. */
   readonly bodyMemory: number;
+  /** COG_ANSWER_MEMORY: bytes of answers that clients have not taken yet. */
+  readonly answerMemory: number;
   /** COG_MAX_INPUT_BYTES: of one body beside its files. */
   readonly maxInputBytes: number;
   /** COG_ALLOW_PRIVATE_NETWORK=1: input files and webhooks may be on private addresses. */
@@ -66,7 +72,9 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     webhookToken: from.headerText("WEBHOOK_AUTH_TOKEN", { isSecret: true }),
     userAgent: from.headerText("COG_USER_AGENT"),
     maxDownloadBytes: from.whole("COG_MAX_DOWNLOAD_BYTES", 1) ?? 64 * 1024 ** 3,
+    leastDownloadSpeed: from.whole("COG_MIN_DOWNLOAD_SPEED", 0) ?? 65_536,
     bodyMemory: from.whole("COG_BODY_MEMORY", largestBody) ?? 256 * 1024 ** 2,
+    answerMemory: from.whole("COG_ANSWER_MEMORY", 1024 ** 2) ?? 256 * 1024 ** 2,
     maxInputBytes: from.whole("COG_MAX_INPUT_BYTES", smallBody, largestBody) ?? 16 * 1024 ** 2,
     allowPrivateNetwork: from.flag("COG_ALLOW_PRIVATE_NETWORK"),
     shutdownGraceMs: from.seconds("COG_SHUTDOWN_GRACE"),
@@ -77,6 +85,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
       from.whole("COG_MAX_CONNECTIONS", 1, mostConnections(), "`ulimit -n` less 64") ?? defaultConnections(),
     headerTimeoutMs: from.seconds("COG_HEADER_TIMEOUT", shortestTimeout) ?? 30_000,
     clientTimeoutMs: from.seconds("COG_CLIENT_TIMEOUT", shortestTimeout) ?? 60_000,
+    heartbeatLimitMs: from.seconds("COG_HEARTBEAT_TIMEOUT", 0.5) ?? 5000,
     isKubernetes: env.KUBERNETES_SERVICE_HOST !== undefined,
     warnings,
   };

@@ -42,6 +42,7 @@ export const errorCodes = {
   LISTEN_FAILED: "The server cannot listen on the address and port it was given",
   PROXY_INVALID: "HTTP_PROXY or HTTPS_PROXY does not hold a proxy's address",
   PREDICTOR_INVALID: "A predictor or trainer is declared in a way that is not possible, or cannot be loaded",
+  TEMPORARY_FOLDER: "The temporary folder is full, read-only or not there",
   INPUT_FILE: "A file given as input cannot be fetched or decoded",
   OUTPUT_INVALID: "A predictor returned a value that is not JSON or does not fit its declared output",
   OUTPUT_UPLOAD: "An output file cannot be uploaded",

@@ -4,6 +4,7 @@ import { dirname, join, posix } from "node:path";
 import { finished } from "node:stream/promises";
 import type { ReadEntry } from "tar";
 import { CodedError } from "../errors/index.ts";
+import { storageFailure } from "../temporary/failure.ts";
 import type { UnpackOptions } from "./archive.ts";
 
 const maxEntries = 1000;
@@ -84,8 +85,10 @@ export class Unpacking {
     });
     this.#writes.push(
       writing.catch((error) => {
-        const twice = (error as NodeJS.ErrnoException).code === "EEXIST";
-        this.fail(twice ? this.#unsafe(`${JSON.stringify(path)} twice`) : (error as Error));
+        const { code } = error as NodeJS.ErrnoException;
+        const twice = code === "EEXIST" && this.#unsafe(`${JSON.stringify(path)} twice`);
+        const full = code === "ENOSPC" && storageFailure(error);
+        this.fail(twice || full || (error as Error));
         entry.resume();
       }),
     );

@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { readFileSync, readlinkSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readlinkSync } from "node:fs";
 import { lstat, mkdir, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { inStorage, storageFailure } from "./failure.ts";
 
 // Data of users lie in temporary folders. A process that is killed leaves its own behind; the names tell the next one
 // whose they were: llama-lora-<purpose>.<pid namespace>.<pid>.<start of the process>.<random>
@@ -19,11 +20,24 @@ export function temporaryPath(purpose: string): string {
   return join(tmpdir(), `${prefix}${purpose}.${owner}.${randomBytes(6).toString("hex")}`);
 }
 
-/** A new folder in the temporary folder, for this user alone. */
+/** A new folder in the temporary folder, for this user alone. @throws CodedError TEMPORARY_FOLDER */
 export async function temporaryFolder(purpose: string): Promise<string> {
   const folder = temporaryPath(purpose);
-  await mkdir(folder, { mode: 0o700 });
+  await inStorage(mkdir(folder, { mode: 0o700 }));
   return folder;
+}
+
+/**
+ * Makes a folder inside one that is made as well, for this user alone.
+ * @throws CodedError TEMPORARY_FOLDER
+ */
+export function makeFolder(path: string): void {
+  try {
+    // Two steps: Node's `recursive` tells of a read-only file system that it is not there.
+    for (const folder of [dirname(path), path]) if (!existsSync(folder)) mkdirSync(folder, { mode: 0o700 });
+  } catch (error) {
+    throw storageFailure(error) ?? error;
+  }
 }
 
 const removals = new Map<string, Promise<void>>();

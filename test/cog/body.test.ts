@@ -54,4 +54,11 @@ describe("the body of a request", () => {
   it("is told to be too large once it has come", async () => {
     expect(await post(["x".repeat(60), "x".repeat(60)], "Content-Length: 120", { limit: 100 })).toBe("too large");
   });
+
+  it("is told to be too large before its end where it is larger than twice the limit", async () => {
+    const began = performance.now();
+    const pieces = ["x".repeat(150), "x".repeat(150)];
+    expect(await post(pieces, "Content-Length: 100000", { limit: 100 })).toBe("too large");
+    expect(performance.now() - began).toBeLessThan(8000);
+  });
 });

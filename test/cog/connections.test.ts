@@ -96,6 +96,30 @@ describe("a slow client", () => {
     expect(answer.length).toBeLessThan(Number(/content-length: (\d+)/i.exec(answer)![1]));
   });
 
+  it("is closed when many take nothing of theirs, and the one who reads is served", async () => {
+    await start({ COG_ANSWER_MEMORY: String(64 * 1024 ** 2) }, "guarded");
+    const { id } = (await (await predict({ mode: "echo", text: "x".repeat(10_000_000) })).json()) as { id: string };
+    const get = `GET /predictions/${id} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`;
+    const idle: Client[] = [];
+    for (let i = 0; i < 8; i++) {
+      const client = send(get);
+      client.socket.pause();
+      idle.push(client);
+    }
+    await expect.poll(() => server.log(), { timeout: 20_000 }).toContain("(COG_ANSWER_MEMORY)");
+    const latest = await fetch(`${server.url}/predictions/${id}`);
+    expect((await latest.text()).length).toBeGreaterThan(10_000_000);
+    let whole = 0;
+    for (const { socket, closed } of idle) {
+      socket.resume();
+      const answer = await closed;
+      if (answer.length >= Number(/content-length: (\d+)/i.exec(answer)?.[1] ?? Number.POSITIVE_INFINITY)) whole += 1;
+    }
+    // Each holds the text twice, beside what the kernel has taken of it.
+    expect(whole).toBeLessThanOrEqual(4);
+    expect(whole).toBeGreaterThanOrEqual(1);
+  });
+
   it("is waited for when it waits itself: an answer, and a silent stream, longer than all limits", async () => {
     await start({ COG_HEADER_TIMEOUT: "0.3", COG_CLIENT_TIMEOUT: "0.3" });
     const slow = { end: "wait", ms: 1500 };

@@ -1,11 +1,6 @@
-import { randomBytes } from "node:crypto";
-import { createWriteStream } from "node:fs";
-import { mkdir } from "node:fs/promises";
-import { extname, join } from "node:path";
-import { Transform } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { CodedError } from "../../errors/index.ts";
+import { CodedError, isCodedError } from "../../errors/index.ts";
 import { type InputFile, writeDataUrl } from "./data-url-file.ts";
+import { type DownloadOptions, download } from "./download.ts";
 import type { LocalFiles } from "./local-files.ts";
 import type { Fetch } from "./network.ts";
 import { inParallel } from "./parallel.ts";
@@ -18,13 +13,7 @@ export interface LocalWays {
   readonly fetch: Fetch;
 }
 
-export interface InputFileOptions {
-  /** Made when the first file comes. */
-  readonly folder: string;
-  readonly fetch: Fetch;
-  readonly userAgent: string | null;
-  readonly maxBytes: number;
-  readonly signal: AbortSignal;
+export interface InputFileOptions extends DownloadOptions {
   readonly local: LocalWays | null;
   /** Files that are here already. */
   readonly uploads: Uploads;
@@ -32,13 +21,11 @@ export interface InputFileOptions {
 
 /** Downloads at the same time, per prediction. */
 const mostDownloads = 8;
-/** Of a file's name, in bytes. */
-const longestName = 200;
 
 /**
  * Brings the files that `fields` of an input name onto this machine and puts their paths in place of the URLs.
  * `names`: what the client calls each of them, by path.
- * @throws CodedError INPUT_FILE naming the field
+ * @throws CodedError INPUT_FILE, TEMPORARY_FOLDER naming the field
  */
 export async function fetchInputFiles(
   input: Readonly<Record<string, unknown>>,
@@ -92,68 +79,11 @@ async function fetchFile(place: string, url: string, options: InputFileOptions):
   throw failure(place, new Error("a file must be given as a http, https or data URL"));
 }
 
-async function download(url: string, options: InputFileOptions): Promise<InputFile> {
-  const { folder, fetch, userAgent, maxBytes, signal } = options;
-  const headers: Record<string, string> = userAgent === null ? {} : { "user-agent": userAgent };
-  const answer = await fetch(url, { method: "GET", headers, signal });
-  if (Number(answer.headers["content-length"]) > maxBytes) {
-    // Not read to its end: that is what is to be avoided. It complains of that, and nobody else would hear it.
-    answer.body.on("error", () => {}).destroy();
-    throw tooLarge(maxBytes);
-  }
-  if (answer.status < 200 || answer.status > 299) {
-    await answer.body.dump();
-    throw new Error(`the server answered with status ${answer.status}`);
-  }
-  const name = nameOf(url);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  const path = join(folder, randomPrefix() + shortened(name));
-  let total = 0;
-  const meter = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      total += chunk.length;
-      done(total > maxBytes ? tooLarge(maxBytes) : null, chunk);
-    },
-  });
-  await pipeline(answer.body, meter, createWriteStream(path, { mode: 0o600 }), { signal });
-  return { path, name };
-}
-
-function tooLarge(maxBytes: number): Error {
-  return new Error(`the file is larger than ${maxBytes} bytes`);
-}
-
-/** The last part of the URL's path, decoded; never more than a name. */
-function nameOf(url: string): string {
-  const last = new URL(url).pathname.split("/").at(-1) ?? "";
-  let name = last.replaceAll("+", " ");
-  try {
-    name = decodeURIComponent(name);
-  } catch {
-    // Kept as it is.
-  }
-  // As Cog: a decoded slash or NUL must not become part of a path.
-  name = name.replace(/[/\0]/g, "_");
-  return name === "" || name === "." || name === ".." ? "file" : name;
-}
-
-function shortened(name: string): string {
-  if (Buffer.byteLength(name) <= longestName) return name;
-  const extension = extname(name).slice(0, 20);
-  const room = longestName - Buffer.byteLength(extension) - 1;
-  let head = Buffer.from(name).subarray(0, room).toString("utf8");
-  // The cut may have gone through a character.
-  if (head.endsWith("\ufffd")) head = head.slice(0, -1);
-  return `${head}~${extension}`;
-}
-
-function randomPrefix(): string {
-  return randomBytes(6).toString("hex");
-}
-
 /** `folder` is ours and of no use to the client. */
 function failure(place: string, error: unknown, folder = ""): CodedError {
   const text = error instanceof Error ? error.message || error.name : String(error);
   const reason = folder === "" ? text : text.replaceAll(`${folder}/`, "").replaceAll(folder, "its folder");
-  return new CodedError("INPUT_FILE", `input ${JSON.stringify(place)}: ${reason}`, { cause: error });
+  const { code, hint } = isCodedError(error) ? error : { code: "INPUT_FILE" as const };
+  const more = hint === undefined ? {} : { hint };
+  return new CodedError(code, `input ${JSON.stringify(place)}: ${reason}`, { cause: error, ...more });
 }

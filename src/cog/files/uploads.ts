@@ -1,8 +1,14 @@
-import { CodedError, isCodedError } from "../../errors/index.ts";
+import { CodedError, type ErrorCode, isCodedError } from "../../errors/index.ts";
 import { type InputFile, writeDataUrl } from "./data-url-file.ts";
 
 /** A file that came inside a body, or why it cannot be had. */
-export type Upload = InputFile | { readonly error: string };
+export type Upload = InputFile | UploadFailure;
+
+interface UploadFailure {
+  readonly code: ErrorCode;
+  readonly error: string;
+  readonly hint?: string;
+}
 
 /** Files that came inside a body, by their places in the input: `dataset`, `pictures/0`. */
 export type Uploads = Readonly<Record<string, Upload>>;
@@ -25,7 +31,7 @@ export async function takeUploads(
   let taken = 0;
   const take = async (place: string, value: unknown): Promise<unknown> => {
     if (typeof value !== "string" || value.length < shortest || !/^data:/i.test(value)) return value;
-    uploads[place] = await writeDataUrl(value, folder).catch((error) => ({ error: textOf(error) }));
+    uploads[place] = await writeDataUrl(value, folder).catch(failureOf);
     taken += value.length - shownLength;
     return `${value.slice(0, shownLength)}…`;
   };
@@ -39,15 +45,18 @@ export async function takeUploads(
   return { uploads, taken };
 }
 
-/** @throws CodedError INPUT_FILE where the file could not be had */
+/** @throws CodedError INPUT_FILE, TEMPORARY_FOLDER where the file could not be had */
 export function uploadedFile(upload: Upload): InputFile {
-  if ("error" in upload) throw new CodedError("INPUT_FILE", upload.error);
-  return upload;
+  if (!("error" in upload)) return upload;
+  throw new CodedError(upload.code, upload.error, upload.hint === undefined ? {} : { hint: upload.hint });
 }
 
-function textOf(error: unknown): string {
-  // Our own words; those of the file system would name our folders.
-  return isCodedError(error)
-    ? error.message
-    : `it cannot be stored (${(error as NodeJS.ErrnoException).code ?? "error"})`;
+/** The parts of an error that a thread can hand over. */
+function failureOf(error: unknown): UploadFailure {
+  if (isCodedError(error)) {
+    const { code, message, hint } = error;
+    return { code, error: message, ...(hint === undefined ? {} : { hint }) };
+  }
+  // The words of the file system would name our folders.
+  return { code: "INPUT_FILE", error: `it cannot be stored (${(error as NodeJS.ErrnoException).code ?? "error"})` };
 }

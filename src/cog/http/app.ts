@@ -9,6 +9,8 @@ import { CreateHandler } from "./create.ts";
 import type { HealthReport } from "./health.ts";
 import type { Exposition } from "./prometheus.ts";
 import { ReadHandler } from "./read.ts";
+import type { UntakenAnswers } from "./untaken-answers.ts";
+import { dropBody } from "./unwanted-body.ts";
 
 export interface AppOptions {
   readonly predictions: Predictions;
@@ -17,9 +19,8 @@ export interface AppOptions {
   readonly log: Log;
   /** COG_AUTH_TOKEN; null: everyone may do everything. */
   readonly authToken: string | null;
-  /** COG_CLIENT_TIMEOUT: of silence, while a body is sent or an answer taken. */
-  readonly clientTimeoutMs: number;
   readonly bodies: Bodies;
+  readonly answers: UntakenAnswers;
   readonly isStopping: () => boolean;
   /** POST /shutdown: called after the answer. */
   readonly onShutdown: () => void;
@@ -36,16 +37,17 @@ export function createListener(options: AppOptions): RequestListener {
   const app = createApp(options, create);
   const authorization = options.authToken === null ? null : new Authorization(options.authToken);
   return (req, res) => {
-    // An answer is complete, and its client takes nothing of it.
-    res.once("prefinish", () => res.setTimeout(options.clientTimeoutMs, () => res.destroy()));
+    options.answers.watch(res);
     if (authorization !== null && !probes.has(req.url!) && !authorization.allows(req)) {
-      req.resume();
+      dropBody(req, res);
       res.setHeader("www-authenticate", "Bearer");
       sendJson(res, 401, { error: "a bearer token is needed" });
     } else if (req.url === "/predictions" && req.method === "POST") {
       create.handle(req, res, "predictions", null).catch((error) => fail(options.log, res, error));
-    } else if (req.url!.length > longestPath) sendEmpty(res, 414);
-    else app(req, res);
+    } else if (req.url!.length > longestPath) {
+      dropBody(req, res);
+      sendEmpty(res, 414);
+    } else app(req, res);
   };
 }
 
@@ -61,6 +63,16 @@ function createApp(options: AppOptions, create: CreateHandler): Express {
   app.disable("etag");
   // A query is never looked at; parsing one would only be a surface.
   app.disable("query parser");
+
+  for (const family of ["predictions", "trainings"] as const) {
+    app.post(`/${family}`, (req, res) => create.handle(req, res, family, null));
+    app.put(`/${family}/:id`, (req, res) => create.handle(req, res, family, req.params.id));
+  }
+  // None of the others reads a body.
+  app.use((req, res, next) => {
+    dropBody(req, res);
+    next();
+  });
 
   app.get("/", (_req, res) => sendJson(res, 200, discovery(version, hasTrainings(predictions))));
   app.get("/health-check", async (_req, res) => sendJson(res, 200, await health.body()));
@@ -84,31 +96,28 @@ function createApp(options: AppOptions, create: CreateHandler): Express {
     app.all(path, notAllowed("GET,HEAD"));
 
   for (const family of ["predictions", "trainings"] as const) {
-    app.post(`/${family}`, (req, res) => create.handle(req, res, family, null));
     app.all(`/${family}`, notAllowed("POST"));
-    app.put(`/${family}/:id`, (req, res) => create.handle(req, res, family, req.params.id));
     app.get(`/${family}/:id`, (req, res) => reading.answer(res, req.params.id));
     app.all(`/${family}/:id`, notAllowed("GET,HEAD,PUT"));
     app.get(`/${family}/:id/stream`, (req, res) => reading.stream(req, res, req.params.id));
     app.all(`/${family}/:id/stream`, notAllowed("GET,HEAD"));
     app.post(`/${family}/:id/cancel`, (req, res) => {
-      req.resume();
       sendJson(res, predictions.cancel(req.params.id) ? 200 : 404, {});
     });
     app.all(`/${family}/:id/cancel`, notAllowed("POST"));
   }
 
-  app.post("/shutdown", (req, res) => {
-    req.resume();
+  app.post("/shutdown", (_req, res) => {
     res.on("finish", onShutdown);
     sendJson(res, 200, {});
   });
   app.all("/shutdown", notAllowed("POST"));
 
   app.use((_req, res) => sendEmpty(res, 404));
-  app.use(((error, _req, res, _next) => {
+  app.use(((error, req, res, _next) => {
     // The router's own complaint: a path that is not UTF-8 once decoded.
     if (error instanceof URIError || (error as { status?: unknown }).status === 400) {
+      dropBody(req, res);
       sendText(res, 400, "the path is not valid");
     } else fail(log, res, error);
   }) satisfies express.ErrorRequestHandler);
@@ -140,10 +149,7 @@ function discovery(version: string, withTrainings: boolean): Record<string, stri
 }
 
 function notAllowed(methods: string): RequestListener {
-  return (req, res) => {
-    req.resume();
-    sendEmpty(res, 405, { allow: methods });
-  };
+  return (_req, res) => sendEmpty(res, 405, { allow: methods });
 }
 
 /** Our own fault; the client learns no more than that. */

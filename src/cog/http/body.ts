@@ -6,7 +6,7 @@ export const largestBody = 104_857_600;
 /** A body beyond this is large: others take turns with it, and it is read in a thread. */
 export const smallBody = 65_536;
 
-/** How long the rest of a body that is too large is read and dropped. */
+/** How long the rest of a body that is too large is read and dropped; and as much as the limit of it at most. */
 const drainLimitMs = 10_000;
 
 /** A large body must come at least at this speed, in bytes per second, beside the silence that is allowed. */
@@ -58,7 +58,8 @@ export function readBody(req: IncomingMessage, options: BodyOptions): Promise<Bu
       if (size <= limit) {
         chunks.push(chunk);
         if (size > smallBody && !isLarge) void becomeLarge();
-      } else if (drain === undefined) {
+      } else if (size > 2 * limit) settle("too large");
+      else if (drain === undefined) {
         chunks = [];
         drain = setTimeout(() => settle("too large"), drainLimitMs);
       }

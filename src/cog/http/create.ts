@@ -9,6 +9,8 @@ import { sendJson, sendJsonText, sendText } from "./answer.ts";
 import { type Bodies, type Body, discard } from "./bodies.ts";
 import { contentKind, emptyEnvelope } from "./envelope.ts";
 import { answerWithStream } from "./stream.ts";
+import type { UntakenAnswers } from "./untaken-answers.ts";
+import { dropBody } from "./unwanted-body.ts";
 
 type Mode = "stream" | "async" | "sync";
 type ValidInput = Extract<CheckedInput, { readonly input: unknown }>;
@@ -16,38 +18,38 @@ type ValidInput = Extract<CheckedInput, { readonly input: unknown }>;
 interface CreateOptions {
   readonly predictions: Predictions;
   readonly log: Log;
-  readonly clientTimeoutMs: number;
   readonly bodies: Bodies;
+  readonly answers: UntakenAnswers;
 }
 
 /** POST and PUT of predictions and trainings: the checks in Cog's order, then the run, answered as the client asked. */
 export class CreateHandler {
   readonly #predictions: Predictions;
   readonly #log: Log;
-  readonly #clientTimeoutMs: number;
   readonly #bodies: Bodies;
+  readonly #answers: UntakenAnswers;
 
-  constructor({ predictions, log, clientTimeoutMs, bodies }: CreateOptions) {
+  constructor({ predictions, log, bodies, answers }: CreateOptions) {
     this.#predictions = predictions;
     this.#log = log;
-    this.#clientTimeoutMs = clientTimeoutMs;
     this.#bodies = bodies;
+    this.#answers = answers;
   }
 
   /** `pathId` is the decoded id of a PUT, null for a POST. */
   async handle(req: IncomingMessage, res: ServerResponse, family: Family, pathId: string | null): Promise<void> {
     const kind = contentKind(req);
+    if (kind !== "json") dropBody(req, res);
     if (kind === "other") {
-      req.resume();
       sendText(res, 415, "the content type must be application/json");
       return;
     }
-    if (kind === "none") req.resume();
     const fileFields = this.#predictions.schema(family)?.fileFields ?? null;
     const body = kind === "none" ? nothing : await this.#bodies.read(req, fileFields);
     if ("status" in body) {
       // What is still to come is not waited for.
       if (body.status === 503) res.setHeader("retry-after", 1).setHeader("connection", "close");
+      dropBody(req, res);
       sendText(res, body.status, body.text);
       return;
     }
@@ -168,7 +170,7 @@ export class CreateHandler {
     if (isCreator) stream.isTiedToClients = true;
     const isTaken = answerWithStream(res, stream, {
       onLeave: () => run.listenerLeft(),
-      timeoutMs: this.#clientTimeoutMs,
+      answers: this.#answers,
     });
     if (!isTaken) sendJson(res, 429, { error: "too many clients listen to this run" });
   }

@@ -18,15 +18,15 @@ export class HealthReport {
 
   /** Why no prediction would be taken now, or the author's healthcheck's complaint; null: the server is ready. */
   async reasonNotReady(): Promise<string | null> {
-    const { state, hasHealthcheck, isGivenUp } = this.#supervisor;
-    if (state === "ready") return hasHealthcheck ? await this.#supervisor.checkHealth() : null;
+    const { state, isGivenUp } = this.#supervisor;
+    if (state === "ready") return this.#problem();
     if (state === "defunct" && isGivenUp) return "the process that runs the model has died too often";
     return reasons[state];
   }
 
   async body(): Promise<Record<string, unknown>> {
-    const { state, hasHealthcheck, isFree } = this.#supervisor;
-    const problem = state === "ready" && hasHealthcheck ? await this.#supervisor.checkHealth() : null;
+    const { state, isFree } = this.#supervisor;
+    const problem = state === "ready" ? await this.#problem() : null;
     const status = problem !== null ? "UNHEALTHY" : state === "ready" ? (isFree ? "READY" : "BUSY") : names[state];
     if (status === "READY" && this.#mustMark) {
       this.#mustMark = false;
@@ -42,6 +42,13 @@ export class HealthReport {
     };
   }
 
+  /** Of a model that is set up. */
+  async #problem(): Promise<string | null> {
+    const { isSilent, hasHealthcheck } = this.#supervisor;
+    if (isSilent) return silent;
+    return hasHealthcheck ? await this.#supervisor.checkHealth() : null;
+  }
+
   #setup(): Record<string, unknown> {
     const { startedAt, completedAt, status, logs } = this.#supervisor.setup;
     return {
@@ -52,6 +59,8 @@ export class HealthReport {
     };
   }
 }
+
+const silent = "the process that runs the model is stopped or frozen";
 
 const names = {
   starting: "STARTING",

@@ -37,7 +37,7 @@ export class Exposition {
           for (const [labels, count] of counts()) this.inc(labels, count);
         },
       });
-    gauge("cog_ready", "1 while predictions are taken", () => Number(main.state === "ready"));
+    gauge("cog_ready", "1 while predictions are taken", () => Number(main.isReady));
     gauge("cog_slots", "Runs that may go on at the same time", () => main.slots);
     gauge("cog_slots_in_use", "Slots that are taken", () => main.taken);
     gauge("cog_queue_limit", "Runs that may wait for a slot", () => queue.limit);

@@ -2,15 +2,16 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Predictions } from "../prediction/predictions.ts";
 import { sendJson, sendJsonText } from "./answer.ts";
 import { answerWithStream, streamHeaders } from "./stream.ts";
+import type { UntakenAnswers } from "./untaken-answers.ts";
 
 /** GET of runs by their id, in flight or over since less than ten minutes; our addition to Cog's routes. */
 export class ReadHandler {
   readonly #predictions: Predictions;
-  readonly #clientTimeoutMs: number;
+  readonly #answers: UntakenAnswers;
 
-  constructor({ predictions, clientTimeoutMs }: { predictions: Predictions; clientTimeoutMs: number }) {
+  constructor({ predictions, answers }: { predictions: Predictions; answers: UntakenAnswers }) {
     this.#predictions = predictions;
-    this.#clientTimeoutMs = clientTimeoutMs;
+    this.#answers = answers;
   }
 
   answer(res: ServerResponse, id: string): void {
@@ -37,7 +38,7 @@ export class ReadHandler {
     }
     const isTaken = answerWithStream(res, run.stream, {
       onLeave: () => running?.listenerLeft(),
-      timeoutMs: this.#clientTimeoutMs,
+      answers: this.#answers,
       subscription: { isNumbered: true, after: lastEvent(req) },
     });
     if (!isTaken) sendJson(res, 429, { error: "too many clients listen to this run" });

@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { type EventStream, eventText, type Subscription } from "../prediction/event-stream.ts";
+import type { UntakenAnswers } from "./untaken-answers.ts";
 
 export const streamHeaders = { "content-type": "text/event-stream", "cache-control": "no-cache" };
 const keepAliveMs = 15_000;
@@ -9,8 +10,7 @@ const mostLag = 8 * 1024 * 1024;
 interface StreamOptions {
   /** Called when the client goes, or is cut off, before the end. */
   readonly onLeave: () => void;
-  /** A client that takes nothing of what waits for it for so long is cut off. */
-  readonly timeoutMs: number;
+  readonly answers: UntakenAnswers;
   readonly subscription?: Subscription;
 }
 
@@ -18,7 +18,7 @@ interface StreamOptions {
 export function answerWithStream(
   res: ServerResponse,
   stream: EventStream,
-  { onLeave, timeoutMs, subscription }: StreamOptions,
+  { onLeave, answers, subscription }: StreamOptions,
 ): boolean {
   let waiting = "";
   let isScheduled = false;
@@ -38,6 +38,7 @@ export function answerWithStream(
     keepAlive.refresh();
     res.write(waiting);
     waiting = "";
+    answers.written(res);
     if (!isComplete) return;
     leave();
     res.end();
@@ -66,7 +67,7 @@ export function answerWithStream(
   }
   res.writeHead(200, streamHeaders);
   res.flushHeaders();
-  res.setTimeout(timeoutMs, () => {
+  res.setTimeout(answers.timeoutMs, () => {
     // A stream may be silent for longer; a client that does not take what was sent may not.
     if (res.writableLength > 0) res.destroy();
   });

@@ -86,6 +86,7 @@ export class NewRuns {
       outputFetch: this.#outputFetch,
       userAgent: settings.userAgent,
       maxDownloadBytes: settings.maxDownloadBytes,
+      leastDownloadSpeed: settings.leastDownloadSpeed,
       log,
       traceparent,
       onEnd: declared.onEnd,

@@ -58,9 +58,9 @@ export class Predictions {
     return this.#options.project.train !== null;
   }
 
-  /** May predictions be streamed? Only known once the document is. */
+  /** May predictions be streamed? Not known before the first setup has succeeded; a process that is started again changes nothing. */
   get streams(): boolean {
-    return this.#published?.streams === true;
+    return (this.#published ?? this.#schemas)?.streams === true;
   }
 
   schema(family: Family): InputSchema | null {
@@ -110,7 +110,7 @@ export class Predictions {
   }
 
   #refusal(family: Family, size: number): Refusal | null {
-    if (this.main.state !== "ready") return "notReady";
+    if (!this.main.isReady) return "notReady";
     if (this.#workers.for(family).isFree) return null;
     if (this.queue.limit === 0) return "busy";
     return this.queue.isFullFor(size) ? "queueFull" : null;
@@ -131,7 +131,7 @@ export class Predictions {
 
   #beginWaiting(run: Run): void {
     const supervisor = this.#workers.for(run.family);
-    if (supervisor.state !== "ready" && supervisor.state !== "starting") return;
+    if ((supervisor.state !== "ready" && supervisor.state !== "starting") || supervisor.isSilent) return;
     const lease = supervisor.lease();
     if (lease === null) return;
     this.queue.remove(run);

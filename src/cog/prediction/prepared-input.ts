@@ -6,7 +6,15 @@ import type { RunOptions } from "./run-options.ts";
 
 type Options = Pick<
   RunOptions,
-  "input" | "schema" | "folder" | "inputFetch" | "local" | "uploads" | "userAgent" | "maxDownloadBytes"
+  | "input"
+  | "schema"
+  | "folder"
+  | "inputFetch"
+  | "local"
+  | "uploads"
+  | "userAgent"
+  | "maxDownloadBytes"
+  | "leastDownloadSpeed"
 >;
 
 /** What the author's function is given; `names`: what the client calls the files, by path. */
@@ -30,7 +38,8 @@ export async function preparedInput(
   events: RunEvents,
   cancellation: Cancellation,
 ): Promise<PreparedInput> {
-  const { input, schema, folder, inputFetch, local, uploads, userAgent, maxDownloadBytes } = options;
+  const { input, schema, folder, inputFetch, local, uploads, userAgent, maxDownloadBytes, leastDownloadSpeed } =
+    options;
   const state = await cancellation.interrupt(supervisor.settled());
   if (state !== "ready") throw new Error(`setup failed: ${supervisor.setup.logs}`);
   events.started();
@@ -42,6 +51,7 @@ export async function preparedInput(
     uploads,
     userAgent,
     maxBytes: maxDownloadBytes,
+    leastSpeed: { bytesPerSecond: leastDownloadSpeed },
     signal: cancellation.signal,
   });
   cancellation.signal.throwIfAborted();

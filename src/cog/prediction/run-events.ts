@@ -1,5 +1,6 @@
-import { type ErrorCode, errorCodes, isCodedError } from "../../errors/index.ts";
+import { type ErrorCode, errorCodes } from "../../errors/index.ts";
 import type { Log, LogFields, LogLevel } from "../log.ts";
+import { errorText } from "../worker/errors.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import type { EventStream } from "./event-stream.ts";
 import { logFieldsOf } from "./log-fields.ts";
@@ -79,7 +80,7 @@ export class RunEvents {
 
   /** The outcome, which is final; `predictTime` in seconds. */
   ended({ status, error, predictTime }: Outcome): void {
-    const text = error === undefined ? "" : textOf(error);
+    const text = error === undefined ? "" : errorText(error);
     this.record.end(status, text, predictTime);
     if (status !== "failed") return;
     const code = codeOf(text);
@@ -95,11 +96,6 @@ export class RunEvents {
     this.#logFields ??= logFieldsOf(this.#audience.id, this.#audience.traceparent);
     return this.#logFields;
   }
-}
-
-function textOf(error: unknown): string {
-  if (isCodedError(error)) return `[${error.code}] ${error.message}`;
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** The code that the text of an error begins with. */

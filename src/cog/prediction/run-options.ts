@@ -30,6 +30,8 @@ export interface RunOptions extends Audience {
   readonly outputFetch: Fetch;
   readonly userAgent: string | null;
   readonly maxDownloadBytes: number;
+  /** Bytes per second. */
+  readonly leastDownloadSpeed: number;
   /** Called once, when the outcome is known and before anyone else hears of it. */
   readonly onEnd: (run: Run) => void;
 }

@@ -15,8 +15,10 @@ export interface WorkersOptions {
 }
 
 const teardownLimitMs = 10_000;
-/** Five seconds beyond those after which the worker reports the run as canceled. */
-const cancelLimitMs = 10_000;
+/** After which the worker reports a canceled run that goes on. */
+const cancelGraceMs = 5000;
+/** What a trainer has beyond it. */
+const marginMs = 5000;
 
 /** The worker of the server's mode and, in a server for predictions, that of its trainings. */
 export class Workers {
@@ -68,7 +70,9 @@ export class Workers {
       log,
       holdSetup,
       // The trainer has one run only, so that nothing else is lost with its process.
-      cancelLimitMs: isMain ? null : cancelLimitMs,
+      heartbeatLimitMs: settings.heartbeatLimitMs,
+      cancelLimitMs: cancelGraceMs + (isMain ? settings.heartbeatLimitMs : marginMs),
+      endsStubbornRuns: !isMain,
       onChange: this.#onChange,
       onIdle: isMain ? () => {} : () => this.#releaseTrainer(),
     });

@@ -1,5 +1,7 @@
 import { Socket } from "node:net";
+import { Worker } from "node:worker_threads";
 import { type CodedError, isCodedError } from "../../errors/index.ts";
+import { removeAbandoned } from "../../temporary/folders.ts";
 import { contexts } from "../schema/context.ts";
 import { openApiDocument } from "../schema/openapi.ts";
 import type { Predictor } from "../schema/predictor.ts";
@@ -11,6 +13,16 @@ import { type FromWorker, MessageWriter, readMessages, type SetupFailure, type T
 import { WorkerRun } from "./run.ts";
 
 // The worker process: holds the author's code, so that nothing it does can stop the server from answering.
+
+const beatMs = Number(process.argv[2]);
+// Neither the author's options of Node nor the environment are its affair.
+const heartbeat = new URL("./heartbeat-thread.js", import.meta.url);
+new Worker(heartbeat, {
+  workerData: beatMs,
+  env: {},
+  execArgv: [],
+  resourceLimits: { maxOldGenerationSizeMb: 16 },
+}).unref();
 
 const socket = new Socket({ fd: 3, readable: true, writable: true });
 const writer = new MessageWriter<FromWorker>(socket);
@@ -54,6 +66,8 @@ const escaped = (error: unknown) => {
 };
 process.on("uncaughtException", escaped);
 process.on("unhandledRejection", escaped);
+// The process before it may have been killed.
+void removeAbandoned();
 // Both go to the whole process group on Ctrl-C; the server decides when the worker stops.
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});

@@ -1,6 +1,6 @@
-import { mkdirSync } from "node:fs";
 import { format } from "node:util";
 import { endsProcess, isCodedError } from "../../errors/index.ts";
+import { makeFolder } from "../../temporary/folders.ts";
 import { contexts, type MetricMode, type MetricValue, type PredictionContext } from "../schema/context.ts";
 import type { Inputs } from "../schema/field.ts";
 import type { Predictor } from "../schema/predictor.ts";
@@ -135,8 +135,8 @@ export class WorkerRun {
     const send = (name: string, value: unknown, mode: MetricMode) => {
       if (!this.#ended) this.#send({ type: "metric", run, name, value, mode });
     };
-    const makeFolder = () => {
-      if (!this.#folder.tempDir) mkdirSync(tempDir, { recursive: true, mode: 0o700 });
+    const ownFolder = () => {
+      if (!this.#folder.tempDir) makeFolder(tempDir);
       this.#folder = { tempDir: true };
       return tempDir;
     };
@@ -156,7 +156,7 @@ export class WorkerRun {
       },
       log: (...values) => this.logs.write("stdout", `${format(...values)}\n`),
       get tempDir() {
-        return makeFolder();
+        return ownFolder();
       },
     };
   }

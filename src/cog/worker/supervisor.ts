@@ -4,6 +4,7 @@ import type { Project } from "../project.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
 import { Deaths } from "./deaths.ts";
 import { Healthcheck } from "./healthcheck.ts";
+import { beatMs, Heartbeat } from "./heartbeat.ts";
 import { Lease } from "./lease.ts";
 import { WorkerProcess } from "./process.ts";
 import type { FromWorker, RunRequest, SetupFailure } from "./protocol.ts";
@@ -22,8 +23,12 @@ export interface SupervisorOptions {
   readonly log: Log;
   /** The first worker loads the declarations, and waits for beginSetup() before its setup. */
   readonly holdSetup: boolean;
-  /** After a run's cancel: when the process is ended if the author's function goes on. null: never, it has other runs. */
-  readonly cancelLimitMs: number | null;
+  /** A process that is not heard of for so long is silent. */
+  readonly heartbeatLimitMs: number;
+  /** After a run's cancel: when a silent process is ended if the run goes on. */
+  readonly cancelLimitMs: number;
+  /** And one that is heard, too: it has no other runs. */
+  readonly endsStubbornRuns: boolean;
   /** A slot or the worker may be free, or gone, now. */
   readonly onChange: () => void;
   /** No slot is in use any more. */
@@ -50,8 +55,11 @@ export class Supervisor {
   readonly #listeners = new Map<number, RunListener>();
   readonly #healthcheck = new Healthcheck(() => this.#worker!.send({ type: "health" }));
   readonly #stateWaiters = new Set<() => void>();
+  /** Runs that go on long after their cancel. */
+  readonly #overdue = new Set<number>();
   readonly #deaths = new Deaths();
   #worker: WorkerProcess | null = null;
+  #heartbeat: Heartbeat | null = null;
   #setupTimer: NodeJS.Timeout | undefined;
   #restartTimer: NodeJS.Timeout | undefined;
   #taken = 0;
@@ -72,14 +80,18 @@ export class Supervisor {
   }
 
   start(): void {
-    const { project, role, weights, env, setupTimeoutMs } = this.#options;
+    const { project, role, weights, env, setupTimeoutMs, heartbeatLimitMs: limitMs } = this.#options;
     this.#setState("starting");
     this.setup = new SetupRecord();
+    const heartbeat = new Heartbeat({ limitMs, onChange: () => this.#heard() });
+    this.#heartbeat = heartbeat;
     const worker = new WorkerProcess({
       cwd: project.dir,
       // What guards the server is none of the author's business.
       env: { ...Object.fromEntries(project.environment), ...env, COG_AUTH_TOKEN: undefined },
+      beatMs: beatMs(limitMs),
       events: {
+        beat: () => heartbeat.beat(),
         message: (message) => this.#receive(message),
         exit: (code, signal) => this.#exited(worker, code, signal),
       },
@@ -107,6 +119,15 @@ export class Supervisor {
 
   get deathCount(): number {
     return this.#deaths.count;
+  }
+
+  /** The process is stopped or frozen: nothing that it is told is answered. */
+  get isSilent(): boolean {
+    return this.#heartbeat?.isSilent === true;
+  }
+
+  get isReady(): boolean {
+    return this.state === "ready" && !this.isSilent;
   }
 
   get isFree(): boolean {
@@ -143,13 +164,31 @@ export class Supervisor {
     const listener = this.#listeners.get(run);
     if (listener === undefined) return;
     this.#worker?.send({ type: "cancel", run });
-    const { cancelLimitMs } = this.#options;
-    if (cancelLimitMs === null) return;
-    setTimeout(() => {
-      if (this.#listeners.get(run) !== listener) return;
+    setTimeout(() => this.#cancelIsOverdue(run), this.#options.cancelLimitMs).unref();
+  }
+
+  #cancelIsOverdue(run: number): void {
+    if (!this.#listeners.has(run)) return;
+    this.#overdue.add(run);
+    if (this.#options.endsStubbornRuns) {
       this.#options.log.warn("a canceled run does not end: its process is ended");
       void this.stop(0);
-    }, cancelLimitMs).unref();
+    } else this.#endIfSilent();
+  }
+
+  #heard(): void {
+    const { log, heartbeatLimitMs, onChange } = this.#options;
+    const limit = `${heartbeatLimitMs / 1000} s (COG_HEARTBEAT_TIMEOUT)`;
+    if (this.isSilent) log.warn(`the worker process is stopped or frozen: it has not been heard of for ${limit}`);
+    else log.info("the worker process is heard of again");
+    this.#endIfSilent();
+    onChange();
+  }
+
+  #endIfSilent(): void {
+    if (!this.isSilent || this.#overdue.size === 0) return;
+    this.#options.log.warn("a canceled run is held by a process that is stopped or frozen: the process is ended");
+    this.#worker?.kill();
   }
 
   /** What the author's healthcheck complains about; null: it is healthy. Never takes longer than 5 s. */
@@ -208,8 +247,10 @@ export class Supervisor {
         break;
       default: {
         const listener = this.#listeners.get(message.run);
-        if (message.type === "settled" || (message.type === "end" && message.settled))
+        if (message.type === "settled" || (message.type === "end" && message.settled)) {
           this.#listeners.delete(message.run);
+          this.#overdue.delete(message.run);
+        }
         listener?.receive(message);
       }
     }
@@ -233,6 +274,8 @@ export class Supervisor {
   #exited(worker: WorkerProcess, code: number | null, signal: NodeJS.Signals | null): void {
     if (worker !== this.#worker) return;
     this.#worker = null;
+    this.#heartbeat?.close();
+    this.#heartbeat = null;
     clearTimeout(this.#setupTimer);
     const how = signal ?? `exit code ${code}`;
     const wanted = this.state === "stopped" || this.state === "setupFailed";
@@ -241,6 +284,7 @@ export class Supervisor {
     if (!wanted) this.#died(how);
     const listeners = [...this.#listeners.values()];
     this.#listeners.clear();
+    this.#overdue.clear();
     this.#healthcheck.answered("the worker process has ended");
     const reason = `the process that runs the model ended unexpectedly (${how})`;
     for (const listener of listeners) listener.lost(reason);

@@ -1,0 +1,87 @@
+import { randomBytes } from "node:crypto";
+import { createWriteStream } from "node:fs";
+import { extname, join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { storageFailure } from "../../temporary/failure.ts";
+import { makeFolder } from "../../temporary/folders.ts";
+import type { InputFile } from "./data-url-file.ts";
+import { DownloadLimits, type LeastSpeed } from "./download-limits.ts";
+import type { Fetch } from "./network.ts";
+
+export interface DownloadOptions {
+  /** Made when the first file comes. */
+  readonly folder: string;
+  readonly fetch: Fetch;
+  readonly userAgent: string | null;
+  readonly maxBytes: number;
+  readonly leastSpeed: LeastSpeed;
+  readonly signal: AbortSignal;
+}
+
+/** Of a file's name, in bytes. */
+const longestName = 200;
+
+/** Fetches a URL into a file of `folder`. Throws for what goes wrong, for too many bytes, and for too few in its time. */
+export async function download(url: string, options: DownloadOptions): Promise<InputFile> {
+  const { maxBytes, leastSpeed, signal } = options;
+  const limits = new DownloadLimits(maxBytes, leastSpeed, signal);
+  try {
+    return await downloadWithin(limits, url, options);
+  } catch (error) {
+    // The streams say no more than that they were aborted.
+    throw limits.signal.aborted ? limits.signal.reason : (storageFailure(error) ?? error);
+  } finally {
+    limits.close();
+  }
+}
+
+async function downloadWithin(limits: DownloadLimits, url: string, options: DownloadOptions): Promise<InputFile> {
+  const { folder, fetch, userAgent } = options;
+  const { signal } = limits;
+  const headers: Record<string, string> = userAgent === null ? {} : { "user-agent": userAgent };
+  const answer = await fetch(url, { method: "GET", headers, signal });
+  try {
+    limits.checkSize(Number(answer.headers["content-length"] ?? 0));
+  } catch (error) {
+    // Not read to its end: that is what is to be avoided. It complains of that, and nobody else would hear it.
+    answer.body.on("error", () => {}).destroy();
+    throw error;
+  }
+  if (answer.status < 200 || answer.status > 299) {
+    await answer.body.dump();
+    throw new Error(`the server answered with status ${answer.status}`);
+  }
+  const name = nameOf(url);
+  makeFolder(folder);
+  const path = join(folder, randomPrefix() + shortened(name));
+  await pipeline(answer.body, limits.meter(), createWriteStream(path, { mode: 0o600 }), { signal });
+  return { path, name };
+}
+
+/** The last part of the URL's path, decoded; never more than a name. */
+function nameOf(url: string): string {
+  const last = new URL(url).pathname.split("/").at(-1) ?? "";
+  let name = last.replaceAll("+", " ");
+  try {
+    name = decodeURIComponent(name);
+  } catch {
+    // Kept as it is.
+  }
+  // As Cog: a decoded slash or NUL must not become part of a path.
+  name = name.replace(/[/\0]/g, "_");
+  return name === "" || name === "." || name === ".." ? "file" : name;
+}
+
+function shortened(name: string): string {
+  if (Buffer.byteLength(name) <= longestName) return name;
+  const extension = extname(name).slice(0, 20);
+  const room = longestName - Buffer.byteLength(extension) - 1;
+  let head = Buffer.from(name).subarray(0, room).toString("utf8");
+  // The cut may have gone through a character.
+  if (head.endsWith("\ufffd")) head = head.slice(0, -1);
+  return `${head}~${extension}`;
+}
+
+function randomPrefix(): string {
+  return randomBytes(6).toString("hex");
+}
