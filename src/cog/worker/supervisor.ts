@@ -217,7 +217,7 @@ export class Supervisor {
 
   #addSetupLog(data: string): void {
     const lines = linesOf(data);
-    for (const line of lines) this.#options.log.setup(line);
+    for (const line of lines) this.#options.log.always("cog::setup", line);
     this.setup.add(lines);
   }
 
