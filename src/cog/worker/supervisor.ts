@@ -7,6 +7,7 @@ import { Healthcheck } from "./healthcheck.ts";
 import { Lease } from "./lease.ts";
 import { WorkerProcess } from "./process.ts";
 import type { FromWorker, RunRequest, SetupFailure } from "./protocol.ts";
+import { Secrets } from "./secrets.ts";
 import { SetupRecord } from "./setup-record.ts";
 
 export type WorkerState = "starting" | "ready" | "setupFailed" | "defunct" | "stopped";
@@ -51,6 +52,7 @@ export class Supervisor {
   readonly #healthcheck = new Healthcheck(() => this.#worker!.send({ type: "health" }));
   readonly #stateWaiters = new Set<() => void>();
   readonly #deaths = new Deaths();
+  readonly #secrets = new Secrets();
   #worker: WorkerProcess | null = null;
   #setupTimer: NodeJS.Timeout | undefined;
   #restartTimer: NodeJS.Timeout | undefined;
@@ -79,7 +81,9 @@ export class Supervisor {
       cwd: project.dir,
       // What guards the server is none of the author's business.
       env: { ...Object.fromEntries(project.environment), ...env, COG_AUTH_TOKEN: undefined },
+      secrets: this.#secrets,
       events: {
+        printed: (data) => this.#printed(data),
         message: (message) => this.#receive(message),
         exit: (code, signal) => this.#exited(worker, code, signal),
       },
@@ -135,6 +139,7 @@ export class Supervisor {
 
   /** Hands a run that has a slot to the worker. */
   run(request: RunRequest, listener: RunListener): void {
+    this.#secrets.add(request);
     this.#listeners.set(request.run, listener);
     this.#worker!.send(request);
   }
@@ -208,8 +213,10 @@ export class Supervisor {
         break;
       default: {
         const listener = this.#listeners.get(message.run);
-        if (message.type === "settled" || (message.type === "end" && message.settled))
+        if (message.type === "settled" || (message.type === "end" && message.settled)) {
           this.#listeners.delete(message.run);
+          this.#secrets.ended(message.run);
+        }
         listener?.receive(message);
       }
     }
@@ -219,6 +226,11 @@ export class Supervisor {
     const lines = linesOf(data);
     for (const line of lines) this.#options.log.always("cog::setup", line);
     this.setup.add(lines);
+  }
+
+  /** At every level: it may be a crash's last words. */
+  #printed(data: string): void {
+    for (const line of linesOf(data)) this.#options.log.always("cog::worker", line);
   }
 
   #setupEnded(status: "succeeded" | "failed", error: string, code?: ErrorCode): void {
@@ -239,6 +251,7 @@ export class Supervisor {
     this.#refuse(new CodedError("WORKER_DIED", `the process that runs the model ended while loading it (${how})`));
     // The state changes first: a run that ends because of this must not find the slot free.
     if (!wanted) this.#died(how);
+    for (const run of this.#listeners.keys()) this.#secrets.ended(run);
     const listeners = [...this.#listeners.values()];
     this.#listeners.clear();
     this.#healthcheck.answered("the worker process has ended");
