@@ -1,5 +1,6 @@
 import { type Logger, pino } from "pino";
 import type { LogFields, LogLevel } from "./log.ts";
+import { withoutControls } from "./shown-text.ts";
 
 export type WriteLine = (level: LogLevel, target: string, message: string, fields: LogFields) => void;
 
@@ -14,7 +15,8 @@ export function jsonLines(write: (line: string) => void): WriteLine {
       formatters: { level: (label) => ({ level: label.toUpperCase() }) },
       nestedKey: "fields",
     },
-    { write },
+    // JSON may hold C1 controls and line ends of Unicode as they are; terminals and other readers of lines act on them.
+    { write: (line: string) => write(withoutControls(line)) },
   );
   const byTarget = new Map<string, Logger>();
   return (level, target, message, fields) => {

@@ -1,5 +1,7 @@
 import type { ErrorCode } from "../errors/index.ts";
 import type { WriteLine } from "./json-log.ts";
+import { LogOutput } from "./log-output.ts";
+import { withoutControls } from "./shown-text.ts";
 
 const levels = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof levels)[number];
@@ -27,20 +29,26 @@ interface LogOptions {
 export class Log {
   readonly #threshold: number;
   readonly #authorOnly: boolean;
-  readonly #line: WriteLine;
+  readonly #output: LogOutput;
+  #line: WriteLine;
 
-  private constructor(level: LogSettings["level"], line: WriteLine, authorOnly: boolean) {
+  private constructor(level: LogSettings["level"], authorOnly: boolean) {
     this.#authorOnly = authorOnly;
-    this.#line = line;
+    this.#output = new LogOutput((lines) =>
+      this.warn(`${lines} lines of the log were lost: standard error was not read, or could not be written`),
+    );
+    this.#line = textLines(this.#write);
     this.#threshold = level === "off" ? levels.length : levels.indexOf(level);
   }
 
   static async open({ level, format }: LogSettings, { authorOnly = false }: LogOptions = {}): Promise<Log> {
-    if (format === "console") return new Log(level, textLine, authorOnly);
+    const log = new Log(level, authorOnly);
     // A command's own server never writes JSON, and starts sooner without the library.
-    const { jsonLines } = await import("./json-log.ts");
-    return new Log(level, jsonLines(write), authorOnly);
+    if (format === "json") log.#line = (await import("./json-log.ts")).jsonLines(log.#write);
+    return log;
   }
+
+  readonly #write = (line: string) => this.#output.write(line);
 
   debug(message: string, fields?: LogFields): void {
     this.write("debug", "cog", message, fields);
@@ -69,22 +77,23 @@ export class Log {
     if (!this.#authorOnly) this.error(`setup failed: ${error}`, code === undefined ? {} : { code });
   }
 
-  /** What an author prints before the first prediction: shown at every level, since it is what one waits for. */
-  setup(line: string): void {
-    this.#line("info", "cog::setup", line, {});
+  /** Shown at every level: what an author prints before the first prediction, since it is what one waits for. */
+  always(target: string, line: string): void {
+    this.#line("info", target, line, {});
+  }
+
+  /** Before the process ends. */
+  flush(): Promise<void> {
+    return this.#output.flush();
   }
 }
 
-// A log that goes to a full disk, or to a reader that has gone, must not end the server.
-process.stderr.on("error", () => {});
-
-function write(line: string): void {
-  process.stderr.write(line);
-}
-
-function textLine(_level: LogLevel, _target: string, message: string, fields: LogFields): void {
-  const id = fields.prediction_id;
-  const before = id === undefined ? "" : `[${id}] `;
-  // A line of an error's text must not look like one of another run.
-  write(`${before}${message.replaceAll("\n", `\n${before}`)}\n`);
+/** Text for people: a line of an error's text must not look like one of another run. */
+function textLines(write: (line: string) => void): WriteLine {
+  return (_level, _target, message, fields) => {
+    const id = fields.prediction_id;
+    const before = id === undefined ? "" : `[${id}] `;
+    const lines = message.replaceAll("\r\n", "\n").replace(/\r$/, "");
+    write(withoutControls(`${before}${lines.replaceAll("\n", `\n${before}`)}\n`));
+  };
 }

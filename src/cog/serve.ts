@@ -124,7 +124,10 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     memory: settings.bodyMemory,
     mostText: settings.maxInputBytes,
   });
-  void running.ended.then(() => bodies.close());
+  const ended = running.ended.then(() => {
+    bodies.close();
+    return log.flush();
+  });
   const answer = createListener({
     bodies,
     predictions,
@@ -152,7 +155,10 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     document: predictions.main.declared,
     ready: predictions.main.settled().then((state) => state === "ready"),
     beginSetup: () => predictions.main.beginSetup(),
-    ended: running.ended,
-    close: (how) => running.close(how),
+    ended,
+    close: (how) => {
+      void running.close(how);
+      return ended;
+    },
   };
 }

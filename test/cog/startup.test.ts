@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { LogOutput } from "../../src/cog/log-output.ts";
 import { type RunningServer, type ServeOptions, startServer } from "../../src/cog/serve.ts";
 import { buildDist } from "./server-process.ts";
 
@@ -44,7 +45,7 @@ describe("the document of a server", () => {
   });
 
   it("is there although setup fails, which a command's server leaves to the command to tell", async () => {
-    const written = vi.spyOn(process.stderr, "write").mockReturnValue(true);
+    const written = vi.spyOn(LogOutput.prototype, "write");
     const { document } = await start({ BROKEN: "setup" });
     expect((await document).info.title).toBeTypeOf("string");
     expect(await untilFailed()).toContain("the weights are broken");

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { Log } from "../../src/cog/log.ts";
+import { LogOutput } from "../../src/cog/log-output.ts";
 import { type Backlog, Webhook } from "../../src/cog/prediction/webhook.ts";
 
 afterEach(() => {
@@ -10,10 +11,7 @@ const body = { dump: async () => {} };
 
 async function failing(status: number, backlog: Backlog) {
   const lines: string[] = [];
-  vi.spyOn(process.stderr, "write").mockImplementation((line) => {
-    lines.push(String(line));
-    return true;
-  });
+  vi.spyOn(LogOutput.prototype, "write").mockImplementation((line) => void lines.push(line));
   const log = await Log.open({ level: "info", format: "console" });
   let posts = 0;
   const fetch = async () => {

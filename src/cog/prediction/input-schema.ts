@@ -18,12 +18,16 @@ const mostProblems = 100;
 /** Of a list in an input; each file of a list is a download of its own. */
 const mostItems = 100_000;
 const mostFiles = 1000;
+/** Of a secret: everything that leaves the model's process is searched for it. */
+const longestSecret = 16_384;
+const mostSecretLines = 256;
 
 /** The published schema of one kind of input, compiled: what a request is held against. */
 export class InputSchema {
   /** Fields that hold files, alone or in a list. */
   readonly fileFields: readonly string[];
-  readonly #secrets: ReadonlySet<string>;
+  /** Fields whose values must not show. */
+  readonly secretFields: readonly string[];
   readonly #properties: Readonly<Record<string, JsonSchema>>;
   readonly #order: readonly string[];
   readonly #nulls: readonly string[];
@@ -40,12 +44,12 @@ export class InputSchema {
     this.#properties = properties;
     this.#order = Object.keys(properties);
     this.fileFields = names((schema) => isFile(schema) || isFile(schema.items as JsonSchema | undefined));
-    this.#secrets = new Set(names((schema) => schema["x-cog-secret"] === true));
+    this.secretFields = names((schema) => schema["x-cog-secret"] === true);
     this.#nulls = names(
       (schema, name) => schema.nullable === true && !Object.hasOwn(schema, "default") && !required.has(name),
     );
     this.#check = compileSchema({ $ref: `#/components/schemas/${component}`, components: { schemas } }, (path) =>
-      this.#secrets.has(path.split("/")[0]!),
+      this.secretFields.includes(path.split("/")[0]!),
     );
   }
 
@@ -62,6 +66,7 @@ export class InputSchema {
     for (const [name, value] of Object.entries(given)) {
       if (Object.hasOwn(this.#properties, name)) input[name] = value;
       else unknown.push(name);
+      if (typeof value === "string" && this.secretFields.includes(name)) tooLong.push(...tooLongSecret(name, value));
       if (!Array.isArray(value) || value.length <= mostFiles) continue;
       hasLongList = true;
       tooLong.push(...this.#tooLong(name, value.length));
@@ -81,11 +86,11 @@ export class InputSchema {
 
   /** A copy that may be shown. */
   masked(input: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
-    if (this.#secrets.size === 0) return input;
+    if (this.secretFields.length === 0) return input;
     return Object.fromEntries(
       Object.entries(input).map(([name, value]) => [
         name,
-        this.#secrets.has(name) && value !== null ? "**********" : value,
+        this.secretFields.includes(name) && value !== null ? "**********" : value,
       ]),
     );
   }
@@ -100,6 +105,14 @@ export class InputSchema {
       .sort((a, b) => this.#order.indexOf(a.missing!) - this.#order.indexOf(b.missing!));
     return [...present, ...missing].slice(0, mostProblems).map(asProblem);
   }
+}
+
+function tooLongSecret(path: string, value: string): Breach[] {
+  if (value.length > longestSecret)
+    return [{ path, missing: null, message: `the secret has more than ${longestSecret} characters` }];
+  if (value.split(/\r\n|[\n\r]/, mostSecretLines + 1).length > mostSecretLines)
+    return [{ path, missing: null, message: `the secret has more than ${mostSecretLines} lines` }];
+  return [];
 }
 
 function asProblem({ path, missing, message }: Breach): InputProblem {

@@ -134,10 +134,11 @@ export class Run implements RunListener {
 
   /** Calls the author's function. */
   #call(lease: Lease, given: PreparedInput): void {
-    const { number, id, context, folder } = this.#options;
+    const { number, id, context, folder, schema } = this.#options;
     this.#events.started();
     this.#phase = { name: "running", lease };
-    lease.supervisor.run({ type: "run", run: number, id, ...given, context, tempDir: `${folder}/work` }, this);
+    const secrets = schema?.secretFields ?? [];
+    lease.supervisor.run({ type: "run", run: number, id, ...given, secrets, context, tempDir: `${folder}/work` }, this);
   }
 
   #ended(end: RunEnd): void {

@@ -9,8 +9,10 @@ import { errorText, stackText } from "./errors.ts";
 import { healthcheckLimitMs, healthcheckTimedOut } from "./healthcheck.ts";
 import { loadPredictor } from "./load.ts";
 import { captureStandardStreams, LineBuffer } from "./logs.ts";
+import { withoutSecrets } from "./outgoing.ts";
 import { type FromWorker, MessageWriter, readMessages, type SetupFailure, type ToWorker } from "./protocol.ts";
 import { WorkerRun } from "./run.ts";
+import { Secrets } from "./secrets.ts";
 
 // The worker process: holds the author's code, so that nothing it does can stop the server from answering.
 
@@ -36,7 +38,8 @@ const setupWanted = new Promise<void>((resolve) => {
   beginSetup = resolve;
 });
 
-const send = (message: FromWorker) => writer.send(message);
+const secrets = new Secrets();
+const send = (message: FromWorker) => writer.send(withoutSecrets(message, secrets));
 const runById = new Map<object, WorkerRun>();
 
 /** The run whose code is executing; where the runtime lost track, the only one there is. */
@@ -49,7 +52,7 @@ function responsibleRun(): WorkerRun | undefined {
   return currentRun() ?? (runs.size === 1 ? [...runs.values()][0] : undefined);
 }
 
-const outside = new LineBuffer((_source, data) => send({ type: isSetUp ? "strayLog" : "setupLog", data }));
+const outside = new LineBuffer(secrets, (_source, data) => send({ type: isSetUp ? "strayLog" : "setupLog", data }));
 captureStandardStreams((source, chunk) => (currentRun()?.logs ?? outside).write(source, chunk));
 
 process.exit = ((code?: number | string): never => {
@@ -62,7 +65,7 @@ const escaped = (error: unknown) => {
   const run = responsibleRun();
   if (run !== undefined) run.fail(error);
   else if (!isSetUp) failSetup(error);
-  else send({ type: "strayLog", data: `outside of any prediction: ${stackText(error) ?? errorText(error)}\n` });
+  else outside.write("stderr", `outside of any prediction: ${stackText(error) ?? errorText(error)}\n`);
 };
 process.on("uncaughtException", escaped);
 process.on("unhandledRejection", escaped);
@@ -148,7 +151,7 @@ async function stop(): Promise<void> {
   try {
     await predictor?.teardown?.(model);
   } catch (error) {
-    send({ type: "strayLog", data: `teardown: ${stackText(error) ?? errorText(error)}\n` });
+    outside.write("stderr", `teardown: ${stackText(error) ?? errorText(error)}\n`);
   }
   leave(0);
 }
@@ -169,12 +172,14 @@ readMessages<ToWorker>(socket, (message) => {
       beginSetup();
       break;
     case "run": {
-      const run = new WorkerRun(predictor!.inputs, message, send);
+      secrets.add(message);
+      const run = new WorkerRun(message, secrets, send);
       runs.set(message.run, run);
       runById.set(run.signal, run);
       void run.execute(predictor!, model).then(() => {
         runs.delete(message.run);
         runById.delete(run.signal);
+        secrets.ended(message.run);
         if (run.endsProcess) leave(1);
       });
       break;

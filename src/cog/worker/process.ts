@@ -1,7 +1,9 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
+import { LineBuffer } from "./logs.ts";
 import { type FromWorker, MessageWriter, readMessages, type ToWorker } from "./protocol.ts";
+import type { Secrets } from "./secrets.ts";
 
 // From the sources (tests) the built worker is started: Node cannot run ours.
 const entry = fileURLToPath(new URL("./main.js", import.meta.url)).replace("/src/cog/", "/dist/cog/");
@@ -10,33 +12,57 @@ export interface WorkerEvents {
   message(message: FromWorker): void;
   /** The process is not stopped; `beatMs` after the last. */
   beat(): void;
+  /** Lines that native code or a child process printed: JavaScript's come as messages. */
+  printed(data: string): void;
   /** Always called once, after the last message. */
   exit(code: number | null, signal: NodeJS.Signals | null): void;
 }
+
+export interface WorkerOptions {
+  readonly cwd: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly beatMs: number;
+  readonly secrets: Secrets;
+  readonly events: WorkerEvents;
+}
+
+/** How long what a worker has left in its pipes is read after its end; a child of its own may hold them open for ever. */
+const lastWordsMs = 500;
 
 /** One worker process and the line to it. */
 export class WorkerProcess {
   readonly #child: ChildProcess;
   readonly #writer: MessageWriter<ToWorker>;
 
-  constructor(options: { cwd: string; env: NodeJS.ProcessEnv; beatMs: number; events: WorkerEvents }) {
-    const { cwd, env, beatMs, events } = options;
-    // What native code prints goes to the server's standard error; JavaScript's output comes as messages.
-    this.#child = spawn(process.execPath, [entry, String(beatMs)], {
-      cwd,
-      env,
-      stdio: ["ignore", 2, 2, "pipe", "pipe"],
-    });
-    const socket = this.#child.stdio[3] as Socket;
+  constructor(options: WorkerOptions) {
+    const { cwd, env, beatMs, secrets, events } = options;
+    const stdio: StdioOptions = ["ignore", "pipe", "pipe", "pipe", "pipe"];
+    const child = spawn(process.execPath, [entry, String(beatMs)], { cwd, env, stdio });
+    this.#child = child;
+    const lines = new LineBuffer(secrets, (_source, data) => events.printed(data));
+    for (const source of ["stdout", "stderr"] as const) {
+      child[source]!.on("data", (bytes: Buffer) => lines.write(source, bytes));
+      child[source]!.on("error", () => {});
+    }
+    const socket = child.stdio[3] as Socket;
     this.#writer = new MessageWriter(socket);
     readMessages<FromWorker>(socket, (message) => events.message(message));
     socket.on("error", () => this.kill());
-    const beats = this.#child.stdio[4] as Socket;
+    const beats = child.stdio[4] as Socket;
     beats.on("data", () => events.beat());
     beats.on("error", () => {});
-    // "close" comes after the socket has been read to its end, "exit" may come before.
-    this.#child.on("close", (code, signal) => events.exit(code, signal));
-    this.#child.on("error", () => events.exit(null, null));
+    let isOver = false;
+    const over = (code: number | null, signal: NodeJS.Signals | null) => {
+      if (isOver) return;
+      isOver = true;
+      lines.flush();
+      for (const stream of child.stdio) stream?.destroy();
+      events.exit(code, signal);
+    };
+    // "close" comes after the pipes have been read to their end, "exit" may come before.
+    child.on("close", over);
+    child.on("exit", (code, signal) => setTimeout(over, lastWordsMs, code, signal).unref());
+    child.on("error", () => over(null, null));
   }
 
   get pid(): number | undefined {

@@ -34,6 +34,8 @@ export interface RunRequest {
   readonly id: string;
   /** As validated; file inputs are paths on this machine by now. */
   readonly input: Readonly<Record<string, unknown>>;
+  /** Inputs that must not show. */
+  readonly secrets: readonly string[];
   /** What the client calls the files, by path. */
   readonly names: Readonly<Record<string, string>>;
   readonly context: Readonly<Record<string, string>>;

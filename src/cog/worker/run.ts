@@ -2,15 +2,15 @@ import { format } from "node:util";
 import { endsProcess, isCodedError } from "../../errors/index.ts";
 import { makeFolder } from "../../temporary/folders.ts";
 import { contexts, type MetricMode, type MetricValue, type PredictionContext } from "../schema/context.ts";
-import type { Inputs } from "../schema/field.ts";
 import type { Predictor } from "../schema/predictor.ts";
-import { Discretion } from "./discretion.ts";
+import { answeredError } from "./answered-error.ts";
 import { stackText } from "./errors.ts";
 import { toAuthorInput } from "./input.ts";
 import { LineBuffer } from "./logs.ts";
 import { MetricRules } from "./metrics.ts";
 import { toJson } from "./output.ts";
 import type { FromWorker, RunEnd, RunRequest } from "./protocol.ts";
+import type { Secrets } from "./secrets.ts";
 
 /** After a cancel, how long an author's function may go on before the run is reported without it. */
 const graceMs = 5000;
@@ -30,18 +30,14 @@ export class WorkerRun {
   #generator: AsyncIterator<unknown> | Iterator<unknown> | null = null;
   #canceled = false;
   #ended = false;
-  readonly #discreet: Discretion;
   #endsProcess = false;
   #folder: { tempDir?: true } = {};
   #failFast: (error: unknown) => void = () => {};
 
-  constructor(inputs: Inputs, request: RunRequest, send: Send) {
+  constructor(request: RunRequest, secrets: Secrets, send: Send) {
     this.#request = request;
-    this.#discreet = new Discretion(inputs, request);
     this.#send = send;
-    this.logs = new LineBuffer((source, data) =>
-      send({ type: "log", run: request.run, source, data: this.#discreet.withoutSecrets(data) }),
-    );
+    this.logs = new LineBuffer(secrets, (source, data) => send({ type: "log", run: request.run, source, data }));
   }
 
   get signal(): AbortSignal {
@@ -117,10 +113,8 @@ export class WorkerRun {
   #failure(error: unknown): Outcome {
     this.#endsProcess = isCodedError(error) && endsProcess.has(error.code);
     const stack = stackText(error);
-    if (stack !== null && !this.#canceled) {
-      this.#send({ type: "stack", run: this.#request.run, data: this.#discreet.withoutSecrets(stack) });
-    }
-    return { status: "failed", error: this.#discreet.errorText(error) };
+    if (stack !== null && !this.#canceled) this.#send({ type: "stack", run: this.#request.run, data: stack });
+    return { status: "failed", error: answeredError(error, this.#request.tempDir) };
   }
 
   #end(outcome: Outcome, settled: boolean): void {

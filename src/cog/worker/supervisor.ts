@@ -8,6 +8,7 @@ import { beatMs, Heartbeat } from "./heartbeat.ts";
 import { Lease } from "./lease.ts";
 import { WorkerProcess } from "./process.ts";
 import type { FromWorker, RunRequest, SetupFailure } from "./protocol.ts";
+import { Secrets } from "./secrets.ts";
 import { SetupRecord } from "./setup-record.ts";
 
 export type WorkerState = "starting" | "ready" | "setupFailed" | "defunct" | "stopped";
@@ -58,6 +59,7 @@ export class Supervisor {
   /** Runs that go on long after their cancel. */
   readonly #overdue = new Set<number>();
   readonly #deaths = new Deaths();
+  readonly #secrets = new Secrets();
   #worker: WorkerProcess | null = null;
   #heartbeat: Heartbeat | null = null;
   #setupTimer: NodeJS.Timeout | undefined;
@@ -90,8 +92,10 @@ export class Supervisor {
       // What guards the server is none of the author's business.
       env: { ...Object.fromEntries(project.environment), ...env, COG_AUTH_TOKEN: undefined },
       beatMs: beatMs(limitMs),
+      secrets: this.#secrets,
       events: {
         beat: () => heartbeat.beat(),
+        printed: (data) => this.#printed(data),
         message: (message) => this.#receive(message),
         exit: (code, signal) => this.#exited(worker, code, signal),
       },
@@ -156,6 +160,7 @@ export class Supervisor {
 
   /** Hands a run that has a slot to the worker. */
   run(request: RunRequest, listener: RunListener): void {
+    this.#secrets.add(request);
     this.#listeners.set(request.run, listener);
     this.#worker!.send(request);
   }
@@ -250,6 +255,7 @@ export class Supervisor {
         if (message.type === "settled" || (message.type === "end" && message.settled)) {
           this.#listeners.delete(message.run);
           this.#overdue.delete(message.run);
+          this.#secrets.ended(message.run);
         }
         listener?.receive(message);
       }
@@ -258,8 +264,13 @@ export class Supervisor {
 
   #addSetupLog(data: string): void {
     const lines = linesOf(data);
-    for (const line of lines) this.#options.log.setup(line);
+    for (const line of lines) this.#options.log.always("cog::setup", line);
     this.setup.add(lines);
+  }
+
+  /** At every level: it may be a crash's last words. */
+  #printed(data: string): void {
+    for (const line of linesOf(data)) this.#options.log.always("cog::worker", line);
   }
 
   #setupEnded(status: "succeeded" | "failed", error: string, code?: ErrorCode): void {
@@ -282,6 +293,7 @@ export class Supervisor {
     this.#refuse(new CodedError("WORKER_DIED", `the process that runs the model ended while loading it (${how})`));
     // The state changes first: a run that ends because of this must not find the slot free.
     if (!wanted) this.#died(how);
+    for (const run of this.#listeners.keys()) this.#secrets.ended(run);
     const listeners = [...this.#listeners.values()];
     this.#listeners.clear();
     this.#overdue.clear();

@@ -1,0 +1,89 @@
+import { describe, expect, it } from "vitest";
+import { Secrets } from "../../../src/cog/worker/secrets.ts";
+
+const mask = "**********";
+const knowing = (...values: string[]): Secrets => {
+  const secrets = new Secrets();
+  values.forEach((value, run) => {
+    secrets.add({ run, input: { token: value }, secrets: ["token"] });
+  });
+  return secrets;
+};
+
+/** Numbers from 0 to 1 that are the same in every run. */
+function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+describe("secrets of runs", () => {
+  it("are found as a plain search finds the longest ones, whatever they share", () => {
+    const random = randomFrom(7);
+    const text = (length: number) => Array.from({ length }, () => (random() < 0.8 ? "z" : "y")).join("");
+    for (let round = 0; round < 300; round++) {
+      const values = Array.from({ length: 12 }, () => text(4 + Math.floor(random() * 9)));
+      const line = text(80);
+      const longestFirst = values.toSorted((a, b) => b.length - a.length);
+      const plain = line.replace(new RegExp(`(?:${longestFirst.join("|")})+`, "g"), mask);
+      expect(knowing(...values).mask(line)).toBe(plain);
+    }
+  });
+
+  it("show as one when they are long, and show no part of theirs", () => {
+    const value = Array.from({ length: 400 }, (_, i) => i.toString(36)).join("-");
+    const secrets = knowing(value);
+    expect(secrets.mask(`a ${value} b`)).toBe(`a ${mask} b`);
+    expect(secrets.mask(value.slice(0, 500), { isCut: true })).toBe(mask);
+  });
+
+  it("of fewer than four characters are not searched for, nor such lines", () => {
+    expect(knowing("abc", "x\nlonger\ny").mask("abc x longer y")).toBe(`abc x ${mask} y`);
+  });
+
+  it("are known after the end of their run, the last thousand", () => {
+    const secrets = knowing("oldest-1");
+    secrets.ended(0);
+    expect(secrets.mask("oldest-1")).toBe(mask);
+    for (let run = 1; run <= 1000; run++) {
+      secrets.add({ run, input: { token: `value-${run}.` }, secrets: ["token"] });
+      secrets.ended(run);
+    }
+    expect(secrets.mask("oldest-1 value-1. value-1000.")).toBe(`oldest-1 ${mask} ${mask}`);
+  });
+
+  it("are known by their last 256 KiB, where they are long", () => {
+    const secrets = new Secrets();
+    const value = (run: number) => `${run}-${"x".repeat(16_000)}`;
+    for (let run = 10; run < 30; run++) {
+      secrets.add({ run, input: { token: value(run) }, secrets: ["token"] });
+      secrets.ended(run);
+    }
+    expect(secrets.mask(value(29))).toBe(mask);
+    expect(secrets.mask(value(10))).toMatch(/^10-/);
+  });
+
+  it("stay known while another run has the same", () => {
+    const secrets = knowing("shared-one", "shared-one");
+    secrets.ended(0);
+    for (let run = 2; run <= 1003; run++) {
+      secrets.add({ run, input: { token: `value-${run}.` }, secrets: ["token"] });
+      secrets.ended(run);
+    }
+    expect(secrets.mask("shared-one")).toBe(mask);
+  });
+
+  it.each([
+    ["256 lines", Array.from({ length: 256 }, (_, i) => `line-${i}-of-it`).join("\n"), "line-1-of- "],
+    ["one character only", "a".repeat(16_384), `${"a".repeat(3)} `],
+    ["lines that begin alike", Array.from({ length: 120 }, (_, i) => `${"a".repeat(i + 4)}B`).join("\n"), "a"],
+  ])("cost a log of 4 MiB no more than a few seconds: %s", (_, value, unit) => {
+    const secrets = knowing(value);
+    const text = unit.repeat(Math.ceil((4 * 1024 * 1024) / unit.length));
+    const begin = performance.now();
+    secrets.mask(text);
+    expect(performance.now() - begin).toBeLessThan(5000);
+  });
+});
