@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { archiveKind, unpackArchive } from "../../src/llama/archive.ts";
+import { archiveKind, type UnpackOptions, unpackArchive } from "../../src/llama/archive.ts";
 import { type TarEntry, tarball } from "./tarball.ts";
 
 let folder: string;
@@ -14,7 +14,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-function unpack(bytes: Buffer, maxBytes = 1 << 20): Promise<string[]> {
+function unpack(bytes: Buffer, maxBytes = 1 << 20, limits: Partial<UnpackOptions> = {}): Promise<string[]> {
   const file = join(folder, "x.tar");
   writeFileSync(file, bytes);
   return unpackArchive(file, target, {
@@ -22,6 +22,8 @@ function unpack(bytes: Buffer, maxBytes = 1 << 20): Promise<string[]> {
     missing: "ADAPTER_NOT_FOUND",
     corrupt: "ADAPTER_CORRUPT",
     maxBytes,
+    wanted: () => maxBytes,
+    ...limits,
   });
 }
 
