@@ -1,4 +1,3 @@
-import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { LlamaConfig } from "../../engine/config.ts";
 import { CodedError, type ErrorCode } from "../../errors/index.ts";
@@ -35,8 +34,9 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-// From the sources (tests) the built thread is started: Node cannot run ours.
-const entry = fileURLToPath(new URL("./reader-thread.js", import.meta.url)).replace("/src/llama/", "/dist/llama/");
+// From the sources the built thread is started: Node cannot run ours.
+const here = import.meta.url.endsWith(".ts") ? "../../../dist/llama/adapter/" : "./";
+const entry = new URL(`${here}reader-thread.js`, import.meta.url);
 /** Of the thread's heap, in MiB; tensors lie outside it. */
 const heapLimit = 512;
 /** Adapters that are read at a time: each may take what mostAdapterBytes allows, on the disk and in memory. */

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Llama, writeAdapterArchive } from "../../../src/llama/index.ts";
+import { buildDist } from "../../cog/server-process.ts";
 import { randomAdapter } from "../../engine/random-model.ts";
 import { modulesOf, smallModel } from "../adapter/small-model.ts";
 import { tinyConfig, writeTinyCheckpoint } from "./tiny-checkpoint.ts";
@@ -10,6 +11,7 @@ import { tinyConfig, writeTinyCheckpoint } from "./tiny-checkpoint.ts";
 let folder: string;
 let llama: Llama;
 beforeAll(async () => {
+  buildDist();
   folder = mkdtempSync(join(tmpdir(), "generation-test-"));
   await writeTinyCheckpoint(join(folder, "tiny"));
   llama = await Llama.load({ weights: join(folder, "tiny") });
