@@ -187,6 +187,20 @@ describe("adapters", () => {
     expect(texts.join("")).toBe(expected);
   });
 
+  it("go on being loaded for the others when one of those who wait is canceled", async () => {
+    const adapter = await adapterFile(31);
+    const controller = new AbortController();
+    const waiting = [controller.signal, undefined].map((signal) =>
+      llama.generate("the", { ...greedy, adapter, signal }).text(),
+    );
+    const settled = Promise.allSettled(waiting);
+    setImmediate(() => controller.abort(new Error("canceled")));
+    const [first, second] = await settled;
+    expect(first).toMatchObject({ status: "rejected", reason: { message: "canceled" } });
+    expect(second).toMatchObject({ status: "fulfilled" });
+    expect(await llama.generate("the", { ...greedy, adapter }).text()).toBe((second as { value: string }).value);
+  });
+
   it("of another model are refused by name, at the start and in a request", async () => {
     const file = join(folder, "other.tar.gz");
     const adapter = {
