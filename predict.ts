@@ -1,6 +1,6 @@
 // Answers instructions with LLaMA and, where one is given, a LoRA adapter: cog predict -i prompt="..."
 import { definePredictor, Input, Output } from "llama-lora-cog/cog";
-import { Llama, renderPrompt, samplingLimits, templateNames } from "./src/llama/index.ts";
+import { Llama, renderPrompt, samplingLimits, stopLimits, templateNames } from "./src/llama/index.ts";
 
 export default definePredictor({
   inputs: {
@@ -38,7 +38,10 @@ export default definePredictor({
       default: 1,
       ...samplingLimits.repetitionPenalty,
     }),
-    stop: Input.list(Input.string(), { description: "Texts that end the answer" }).optional(),
+    stop: Input.list(Input.string({ maxLength: stopLimits.characters }), {
+      description: "Texts that end the answer",
+      maxItems: stopLimits.texts,
+    }).optional(),
     seed: Input.integer({
       description: "The same seed gives the same text; random when absent",
       ...samplingLimits.seed,

@@ -1,5 +1,5 @@
 // What all JavaScript objects of one model share. Members are touched on the JavaScript thread only, except `model`,
-// which belongs to the executor's thread once loaded.
+// which belongs to the executor's thread once loaded and is only copied on the other.
 #pragma once
 #include <napi.h>
 
@@ -21,6 +21,8 @@ class ModelChild {
 
 struct ModelHandle {
   std::shared_ptr<Executor> executor;
+  // Of adapters, where they can be made beside steps: a large one takes longer than a token may. Made with the first.
+  std::shared_ptr<Executor> adapter_executor;
   std::shared_ptr<EngineModel> model;
   bool closed = false;
   std::unordered_set<ModelChild*> children;

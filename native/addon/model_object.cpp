@@ -110,10 +110,14 @@ std::shared_ptr<EngineAdapter> ModelObject::adapter_of(const Napi::Value& value)
 
 Napi::Value ModelObject::create_adapter(const Napi::CallbackInfo& info) {
   handle_->check_open(info.Env());
-  return handle_->executor->run(
+  const bool beside = handle_->model->makes_adapters_beside_steps();
+  if (beside && !handle_->adapter_executor) handle_->adapter_executor = Executor::create(info.Env());
+  const std::shared_ptr<Executor>& executor = beside ? handle_->adapter_executor : handle_->executor;
+  return executor->run(
       info.Env(),
-      [handle = handle_, source = to_adapter_source(info[0])] {
-        return handle->model->make_adapter(source.tensors);
+      // Beside the executor the model itself is held: close() takes it from the handle there.
+      [handle = handle_, own = beside ? handle_->model : nullptr, source = to_adapter_source(info[0])] {
+        return (own ? own : handle->model)->make_adapter(source.tensors);
       },
       [handle = handle_](Napi::Env env, std::shared_ptr<EngineAdapter>&& adapter) -> Napi::Value {
         handle->check_open(env);

@@ -15,6 +15,7 @@ class HostOps : public Ops {
   virtual ThreadPool& pool() = 0;
 
   std::unique_ptr<Memory> allocate(size_t bytes) override;
+  bool allocates_beside_operations() const override { return true; }
   int64_t available() const override;
   void upload(void* to, const void* from, size_t bytes) override;
   void download(void* to, const void* from, size_t bytes) override;

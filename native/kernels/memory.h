@@ -29,6 +29,9 @@ class Device {
   virtual void copy(void* to, const void* from, size_t bytes) = 0;
   virtual void clear(void* to, size_t bytes) = 0;
 
+  // Whether memory can be allocated and filled by another thread while operations run.
+  virtual bool allocates_beside_operations() const { return false; }
+
   // Throws as require_memory() where more is asked for than available() says.
   void require(int64_t bytes, const std::string& what, const std::string& remedy = "") const;
 };

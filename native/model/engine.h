@@ -132,6 +132,8 @@ class EngineModel {
   virtual int64_t cache_tokens() const = 0;
   // Each sequence's room is a multiple of it.
   virtual int64_t cache_page_tokens() const = 0;
+  // Whether make_adapter() can be called on another thread beside the other functions.
+  virtual bool makes_adapters_beside_steps() const = 0;
   // Throws EngineError ADAPTER_MISMATCH, ENGINE_ARGUMENT naming layer and linear.
   virtual std::shared_ptr<EngineAdapter> make_adapter(const std::vector<AdapterTensors>& tensors) = 0;
   // Takes all the memory that its tokens will need. Throws EngineError OUT_OF_MEMORY, ENGINE_ARGUMENT.

@@ -21,6 +21,7 @@ class LoadedModel final : public EngineModel {
   int64_t cache_tokens() const override { return model_->cache_budget->tokens(); }
   int64_t cache_page_tokens() const override { return model_->cache_budget->page_tokens(); }
 
+  bool makes_adapters_beside_steps() const override { return model_->ops->allocates_beside_operations(); }
   std::shared_ptr<EngineAdapter> make_adapter(const std::vector<AdapterTensors>& tensors) override {
     return std::make_shared<Adapter<T>>(model_, tensors);
   }

@@ -1,8 +1,9 @@
+import { stat } from "node:fs/promises";
 import { createGunzip } from "node:zlib";
 import type { ReadEntry } from "tar";
 import { CodedError, type ErrorCode, isCodedError } from "../errors/index.ts";
 import { openRegularFile, type RegularFileOptions } from "./regular-file.ts";
-import { Unpacking } from "./unpacking.ts";
+import { type BytesLimit, Unpacking } from "./unpacking.ts";
 
 export interface UnpackOptions extends RegularFileOptions {
   /** The archive's name in messages. */
@@ -11,6 +12,12 @@ export interface UnpackOptions extends RegularFileOptions {
   readonly corrupt: ErrorCode;
   /** Bytes of all files together. */
   readonly maxBytes: number;
+  /** The variable that sets it, for the error. */
+  readonly variable?: string;
+  /** Bytes for each byte of the archive, where they are more than `freeBytes`. */
+  readonly maxRatio?: number;
+  /** The most bytes that a file may have to be written; null: it is not needed, and only its name is returned. */
+  readonly wanted: (path: string) => number | null;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -42,12 +49,12 @@ function hasTarChecksum(header: Buffer): boolean {
 }
 
 /**
- * Unpacks a .tar or .tar.gz into an existing empty folder and returns the paths of its files, relative to the folder.
- * Only plain files and folders that lie inside are taken; anything else refuses the whole archive.
+ * Unpacks the wanted files of a .tar or .tar.gz into an existing empty folder and returns the paths of all of them,
+ * relative to the folder. Only plain files and folders that lie inside are taken; anything else refuses the whole archive.
  * @throws ARCHIVE_UNSAFE, options.missing where there is no regular file, options.corrupt for an archive that is damaged.
  */
 export async function unpackArchive(file: string, folder: string, options: UnpackOptions): Promise<string[]> {
-  const unpacking = new Unpacking(folder, options);
+  const unpacking = new Unpacking(folder, await mostBytes(file, options), options);
   // Loaded here: a start without an archive does without it.
   const { Parser } = await import("tar");
   const parser = new Parser({ strict: true, maxMetaEntrySize, onReadEntry: (entry) => unpacking.take(entry) });
@@ -66,6 +73,7 @@ export async function unpackArchive(file: string, folder: string, options: Unpac
   });
   try {
     for await (const chunk of decompressed(file, options)) {
+      options.signal?.throwIfAborted();
       unpacking.countStream(chunk.length);
       // A parser that cannot take more says so, and drains when the file being written does.
       if (!parser.write(chunk)) await Promise.race([new Promise((resolve) => parser.once("drain", resolve)), ended]);
@@ -84,6 +92,20 @@ export async function unpackArchive(file: string, folder: string, options: Unpac
       cause: error,
     });
   }
+}
+
+/** Tensors and rows shrink to a tenth at best; what is small costs little however it was packed. */
+const usualRatio = 100;
+const freeBytes = 64 * 2 ** 20;
+
+async function mostBytes(
+  file: string,
+  { maxBytes, variable, maxRatio = usualRatio }: UnpackOptions,
+): Promise<BytesLimit> {
+  const { size } = await stat(file);
+  const byRatio = Math.max(freeBytes, size * maxRatio);
+  if (byRatio < maxBytes) return { bytes: byRatio, because: `${maxRatio} times its own ${size}` };
+  return { bytes: maxBytes, because: variable === undefined ? null : `the limit that ${variable} sets` };
 }
 
 async function* decompressed(file: string, options: UnpackOptions): AsyncGenerator<Buffer> {

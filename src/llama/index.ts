@@ -3,4 +3,5 @@ export { type Adapter, type AdapterToWrite, openAdapter, writeAdapterArchive } f
 export type { Chunk, FinishReason, Generation } from "./generation/generation.ts";
 export { Llama, type LlamaOptions } from "./generation/llama.ts";
 export type { FileLike, GenerateOptions } from "./generation/options.ts";
+export { stopLimits } from "./generation/stop-strings.ts";
 export { renderPrompt, type TemplateName, templateNames } from "./prompt/index.ts";

@@ -8,14 +8,23 @@ import { storageFailure } from "../temporary/failure.ts";
 import type { UnpackOptions } from "./archive.ts";
 
 const maxEntries = 1000;
+/** Parts of a path: each can be a folder to make. */
+const maxDepth = 16;
 /** Headers, padding and extended headers beside the files' own bytes. */
 const maxOverhead = 16 * 1024 * 1024;
+
+/** Bytes of all files together, and where the limit comes from. */
+export interface BytesLimit {
+  readonly bytes: number;
+  readonly because: string | null;
+}
 
 /** The state of one unpackArchive: files under way, what was counted, the first failure. */
 export class Unpacking {
   readonly #folder: string;
+  readonly #limit: BytesLimit;
   readonly #options: UnpackOptions;
-  readonly #files: string[] = [];
+  readonly #files = new Set<string>();
   readonly #writes: Promise<void>[] = [];
   readonly #open = new Set<() => void>();
   #entries = 0;
@@ -24,8 +33,9 @@ export class Unpacking {
   #failure: Error | null = null;
   #abandoned = false;
 
-  constructor(folder: string, options: UnpackOptions) {
+  constructor(folder: string, limit: BytesLimit, options: UnpackOptions) {
     this.#folder = folder;
+    this.#limit = limit;
     this.#options = options;
   }
 
@@ -40,13 +50,12 @@ export class Unpacking {
     else entry.resume();
   }
 
-  /** The path of a plain file, null for a folder. */
+  /** The path of a plain file that is wanted, null for any other entry. */
   #allowedPath(entry: ReadEntry): string | null {
-    const { maxBytes } = this.#options;
     this.#entries++;
     this.#fileBytes += entry.size;
     if (this.#entries > maxEntries) throw this.#unsafe(`more than ${maxEntries} entries`);
-    if (this.#fileBytes > maxBytes) throw this.#unsafe(`more than ${maxBytes} bytes`);
+    if (this.#fileBytes > this.#limit.bytes) throw this.#tooLarge();
     const shown = JSON.stringify(entry.path.slice(0, 200));
     const isFolder = entry.type === "Directory";
     if (!isFolder && entry.type !== "File" && entry.type !== "OldFile" && entry.type !== "ContiguousFile") {
@@ -56,7 +65,18 @@ export class Unpacking {
     if (path.startsWith("/") || path.split("/").includes("..") || /[\\\0]|^[A-Za-z]:/.test(path)) {
       throw this.#unsafe(`${shown}, which is not a path inside the archive`);
     }
-    return isFolder ? null : path;
+    if (path.split("/").length > maxDepth) throw this.#unsafe(`${shown}, which has more than ${maxDepth} parts`);
+    if (isFolder) return null;
+    if (this.#files.has(path)) throw this.#unsafe(`${JSON.stringify(path)} twice`);
+    this.#files.add(path);
+    const most = this.#options.wanted(path);
+    if (most !== null && entry.size > most) throw this.#unsafe(`${shown} of ${entry.size} bytes (${most} at most)`);
+    return most === null ? null : path;
+  }
+
+  #tooLarge(): CodedError {
+    const { bytes, because } = this.#limit;
+    return this.#unsafe(`more than ${bytes} bytes${because === null ? "" : `, which is ${because}`}`);
   }
 
   #unsafe(what: string): CodedError {
@@ -66,7 +86,6 @@ export class Unpacking {
   }
 
   #write(entry: ReadEntry, path: string): void {
-    this.#files.push(path);
     const target = join(this.#folder, path);
     // Until its file is open the entry keeps its bytes: it is paused.
     const writing = mkdir(dirname(target), { recursive: true }).then(async () => {
@@ -85,10 +104,10 @@ export class Unpacking {
     });
     this.#writes.push(
       writing.catch((error) => {
-        const { code } = error as NodeJS.ErrnoException;
-        const twice = code === "EEXIST" && this.#unsafe(`${JSON.stringify(path)} twice`);
-        const full = code === "ENOSPC" && storageFailure(error);
-        this.fail(twice || full || (error as Error));
+        const code = (error as NodeJS.ErrnoException).code ?? "";
+        if (["EEXIST", "EISDIR", "ENOTDIR"].includes(code)) {
+          this.fail(this.#unsafe(`${JSON.stringify(path)} in another file's place`));
+        } else this.fail(code === "ENOSPC" ? storageFailure(error) : (error as Error));
         entry.resume();
       }),
     );
@@ -96,8 +115,7 @@ export class Unpacking {
 
   countStream(bytes: number): void {
     this.#streamBytes += bytes;
-    const { maxBytes } = this.#options;
-    if (this.#streamBytes > maxBytes + maxOverhead) this.fail(this.#unsafe(`more than ${maxBytes} bytes`));
+    if (this.#streamBytes > this.#limit.bytes + maxOverhead) this.fail(this.#tooLarge());
   }
 
   fail(error: Error): void {
@@ -111,7 +129,7 @@ export class Unpacking {
   async finish(): Promise<string[]> {
     await Promise.all(this.#writes);
     this.check();
-    return this.#files;
+    return [...this.#files];
   }
 
   async abandon(): Promise<void> {

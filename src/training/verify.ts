@@ -17,7 +17,7 @@ export async function faultOf(
   model: EngineModel,
   signal?: AbortSignal,
 ): Promise<string | null> {
-  const written = await openAdapter(source, model.config, { signal });
+  const written = await openAdapter(source, model.config, { signal, mostBytes: Number.MAX_SAFE_INTEGER });
   const before = await scored(initial, probe, model, signal);
   const after = await scored(written.modules, probe, model, signal);
   if (!Number.isFinite(after)) return "the trained adapter gives scores that are not finite numbers";

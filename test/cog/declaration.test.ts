@@ -22,6 +22,8 @@ describe("a declaration", () => {
     [{ "a b": Input.string() }, 'input "a b"'],
     [{ Output: Input.string() }, 'input "Output": this name is reserved'],
     [{ v: Input.union([Input.string(), Input.path()]) }, 'input "v": a union cannot hold a path'],
+    [{ v: Input.list(Input.string(), { maxItems: -1 }) }, 'input "v": maxItems must be a non-negative integer'],
+    [{ v: Input.list(Input.string(), { maxItems: 1, default: ["a", "b"] }) }, "has more than 1 item"],
     [{ v: Input.list(Input.string({ default: "x" })) }, 'input "v": an element has no default'],
   ])("that is not possible names the field (%#)", (inputs, message) => {
     expect(() => declare(inputs)).toThrow(message);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { archiveKind, unpackArchive } from "../../src/llama/archive.ts";
+import { archiveKind, type UnpackOptions, unpackArchive } from "../../src/llama/archive.ts";
 import { type TarEntry, tarball } from "./tarball.ts";
 
 let folder: string;
@@ -14,7 +14,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-function unpack(bytes: Buffer, maxBytes = 1 << 20): Promise<string[]> {
+function unpack(bytes: Buffer, maxBytes = 1 << 20, limits: Partial<UnpackOptions> = {}): Promise<string[]> {
   const file = join(folder, "x.tar");
   writeFileSync(file, bytes);
   return unpackArchive(file, target, {
@@ -22,6 +22,8 @@ function unpack(bytes: Buffer, maxBytes = 1 << 20): Promise<string[]> {
     missing: "ADAPTER_NOT_FOUND",
     corrupt: "ADAPTER_CORRUPT",
     maxBytes,
+    wanted: () => maxBytes,
+    ...limits,
   });
 }
 
@@ -71,6 +73,55 @@ describe("unpackArchive", () => {
     await expect(unpack(tarball([{ path: "a", size: 0o77777777777 }]))).rejects.toThrow("more than 1048576 bytes");
     const many = Array.from({ length: 1001 }, (_, i) => ({ path: `${i}` }));
     await expect(unpack(tarball(many))).rejects.toThrow("more than 1000 entries");
+  });
+
+  it("writes the wanted files alone, and names the others", async () => {
+    const bytes = tarball([
+      { path: "big.bin", body: "x".repeat(5000) },
+      { path: "a/b/c/wanted", body: "1" },
+      { path: "other/x", body: "2" },
+    ]);
+    const wanted = (path: string) => (path.endsWith("wanted") ? 10 : null);
+    expect(await unpack(bytes, 1 << 20, { wanted })).toEqual(["big.bin", "a/b/c/wanted", "other/x"]);
+    expect(readdirSync(target, { recursive: true })).toEqual(["a", "a/b", "a/b/c", "a/b/c/wanted"]);
+    await expect(unpack(bytes, 1 << 20, { wanted: () => 4999 })).rejects.toThrow(
+      '"big.bin" of 5000 bytes (4999 at most)',
+    );
+  });
+
+  it("refuses paths of more folders than anybody needs, before any is made", async () => {
+    const deep = (parts: number) => tarball([{ path: `${"d/".repeat(parts - 1)}f`, body: "1" }]);
+    await expect(unpack(deep(17))).rejects.toMatchObject({
+      code: "ARCHIVE_UNSAFE",
+      message: expect.stringContaining("more than 16 parts"),
+    });
+    expect(readdirSync(target)).toEqual([]);
+    expect(await unpack(deep(16))).toHaveLength(1);
+  });
+
+  it("refuses what unpacks to far more than its own bytes", async () => {
+    const zeros = gzipSync(tarball([{ path: "a", body: Buffer.alloc(65 << 20) }]));
+    const most = 1 << 30;
+    await expect(unpack(zeros, most, { wanted: () => null })).rejects.toMatchObject({
+      code: "ARCHIVE_UNSAFE",
+      message: expect.stringContaining(`100 times its own ${zeros.length}`),
+    });
+    expect(await unpack(zeros, most, { wanted: () => null, maxRatio: 2000 })).toEqual(["a"]);
+  });
+
+  it("stops at once when it is canceled, in files that nobody needs too", async () => {
+    const controller = new AbortController();
+    const seen: string[] = [];
+    const wanted = (path: string) => {
+      seen.push(path);
+      if (path === "b") controller.abort(new Error("canceled"));
+      return path === "b" ? null : 1 << 20;
+    };
+    const big = Buffer.alloc(4 << 20);
+    const bytes = gzipSync(tarball(["a", "b", "c", "d"].map((path) => ({ path, body: path === "a" ? "1" : big }))));
+    const unpacking = unpack(bytes, 1 << 30, { wanted, signal: controller.signal });
+    await expect(unpacking).rejects.toThrow();
+    expect(seen).toEqual(["a", "b"]);
   });
 
   it("reads no further than the end mark", async () => {

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { readDataset } from "../../src/training/dataset/index.ts";
 import { tarball } from "../llama/tarball.ts";
 
@@ -159,5 +159,41 @@ describe("a data set that is wrong", () => {
   it("stops at an abort", async () => {
     const path = file(JSON.stringify(rows));
     await expect(readDataset(path, { signal: AbortSignal.abort() })).rejects.toMatchObject({ name: "AbortError" });
+  });
+});
+
+describe("a data set that costs more than it may", () => {
+  const bytes = (most: string) => vi.stubEnv("LLAMA_DATASET_BYTES", most);
+  afterEach(() => vi.unstubAllEnvs());
+  const text = JSON.stringify(rows);
+
+  it("is refused by its bytes, alone and packed, naming the variable", async () => {
+    bytes(`${Buffer.byteLength(text)}`);
+    const packed = gzipSync(tarball([{ path: "data.json", body: text }]));
+    expect(await content(file(text))).toEqual(rows);
+    expect(await content(file(packed))).toEqual(rows);
+    bytes(`${Buffer.byteLength(text) - 1}`);
+    await expect(content(file(text))).rejects.toMatchObject({
+      code: "DATASET_FORMAT",
+      hint: expect.stringContaining("LLAMA_DATASET_BYTES"),
+    });
+    await expect(content(file(packed))).rejects.toMatchObject({
+      code: "ARCHIVE_UNSAFE",
+      message: expect.stringContaining("LLAMA_DATASET_BYTES"),
+    });
+    bytes("many");
+    await expect(content(file(text))).rejects.toMatchObject({ code: "ENGINE_ARGUMENT" });
+  });
+
+  it("is refused for a row that nests deeply or holds too many values", async () => {
+    for (const [extra, why] of [
+      ["[".repeat(100) + "]".repeat(100), "nested deeper than 64 levels"],
+      [`[${"0,".repeat(10_000)}0]`, "more than 10000 values"],
+    ]) {
+      const row = `{"instruction":"a","output":"b","extra":${extra}}`;
+      const failure = { code: "DATASET_FORMAT", message: expect.stringContaining(why!) };
+      await expect(content(file(`[${row}]`))).rejects.toMatchObject(failure);
+      await expect(content(file(row))).rejects.toMatchObject(failure);
+    }
   });
 });

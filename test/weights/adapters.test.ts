@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { linearShape } from "../../src/engine/config.ts";
 import { Llama, openAdapter, writeAdapterArchive } from "../../src/llama/index.ts";
 import { readDataset, trainLora } from "../../src/training/index.ts";
+import { buildDist } from "../cog/server-process.ts";
 import { chosenFor } from "../training/default-settings.ts";
 import { answer, type Question, readQuestions, root, weights } from "./embedded-base.ts";
 
@@ -12,6 +13,7 @@ const folder = mkdtempSync(join(tmpdir(), "embedded-base-"));
 let llama: Llama;
 
 beforeAll(async () => {
+  buildDist();
   llama = await Llama.load({ weights });
 });
 afterAll(async () => {

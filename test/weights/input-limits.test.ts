@@ -37,7 +37,7 @@ const served: object[] = [
   { max_new_tokens: 1 },
   { max_new_tokens: 1e300, stop: ["e", "a", "i", "o", "."] },
   { stop: [""] },
-  { stop: Array.from({ length: 100_000 }, (_, i) => `no such text ${i}`) },
+  { stop: Array.from({ length: 64 }, (_, i) => `${i} no such text`.padEnd(1000, "é")) },
 ];
 const refused: object[] = [
   { temperature: -1e-9 },
@@ -54,6 +54,8 @@ const refused: object[] = [
   { seed: most + 1 },
   { seed: -1 },
   { max_new_tokens: 0 },
+  { stop: Array.from({ length: 65 }, (_, i) => `no such text ${i}`) },
+  { stop: ["x".repeat(1001)] },
 ];
 
 it("serves or refuses with 422 every value of an input, and no other request fails by it", async () => {

@@ -12,7 +12,7 @@ const optionsOf: Record<FieldKind, readonly string[]> = {
   boolean: commonOptions,
   path: [...commonOptions, "accept"],
   secret: commonOptions,
-  list: commonOptions,
+  list: [...commonOptions, "maxItems"],
   union: commonOptions,
   object: commonOptions,
   any: commonOptions,
@@ -93,11 +93,11 @@ function problemWithChoices(options: FieldSpec["options"]): string | null {
 }
 
 function problemWithLimits(options: FieldSpec["options"]): string | null {
-  for (const key of ["ge", "le", "minLength", "maxLength"]) {
+  for (const key of ["ge", "le", "minLength", "maxLength", "maxItems"]) {
     const value = options[key];
     if (value !== undefined && !Number.isFinite(value)) return `${key} must be a number`;
   }
-  for (const key of ["minLength", "maxLength"]) {
+  for (const key of ["minLength", "maxLength", "maxItems"]) {
     const value = options[key] as number | undefined;
     if (value !== undefined && (!Number.isInteger(value) || value < 0)) return `${key} must be a non-negative integer`;
   }

@@ -78,6 +78,10 @@ export interface PathOptions<D> extends CommonOptions {
   accept?: string;
 }
 
+export interface ListOptions<D> extends PlainOptions<D> {
+  maxItems?: number;
+}
+
 /** A field whose default is null is not complete before `.optional()`. */
 type Declared<T, D> = Field<T, [D] extends [null] ? false : true>;
 
@@ -116,7 +120,7 @@ export const Input = {
   },
   list<T, D extends readonly unknown[] | null = readonly unknown[]>(
     element: Field<T>,
-    options?: PlainOptions<D>,
+    options?: ListOptions<D>,
   ): Declared<T[], D> {
     return new Field(declare("list", options, { element: element.spec }));
   },

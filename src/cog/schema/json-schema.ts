@@ -34,7 +34,7 @@ export function typeSchema(field: FieldSpec): JsonSchema {
     case "secret":
       return { type: "string", format: "password", writeOnly: true, "x-cog-secret": true };
     case "list":
-      return { type: "array", items: typeSchema(field.element!) };
+      return defined({ type: "array", items: typeSchema(field.element!), maxItems: options.maxItems });
     case "union":
       return { anyOf: field.variants!.map((variant) => nullableWhere(field.optional, typeSchema(variant))) };
     case "object":

@@ -85,6 +85,8 @@ function messageFor(error: ErrorObject, value: string): string {
       return `${value} is longer than ${count(params.limit)}`;
     case "minLength":
       return `${value} is shorter than ${count(params.limit)}`;
+    case "maxItems":
+      return `${value} has more than ${params.limit} ${params.limit === 1 ? "item" : "items"}`;
     case "pattern":
       return `${value} does not match ${JSON.stringify(params.pattern)}`;
     case "enum":

@@ -288,7 +288,7 @@ export class Supervisor {
     this.#heartbeat?.close();
     this.#heartbeat = null;
     clearTimeout(this.#setupTimer);
-    const how = signal ?? `exit code ${code}`;
+    const how = describeEnd(code, signal);
     const wanted = this.state === "stopped" || this.state === "setupFailed";
     this.#refuse(new CodedError("WORKER_DIED", `the process that runs the model ended while loading it (${how})`));
     // The state changes first: a run that ends because of this must not find the slot free.
@@ -336,4 +336,10 @@ function asError({ error, coded }: SetupFailure): Error {
 
 function linesOf(data: string): string[] {
   return data.replace(/\n$/, "").split("\n");
+}
+
+function describeEnd(code: number | null, signal: NodeJS.Signals | null): string {
+  // Reading on where a mapped file has lost its bytes ends a process so.
+  if (signal === "SIGBUS") return "SIGBUS: a file that it had mapped, such as a model's weights, was cut short or lost";
+  return signal ?? `exit code ${code}`;
 }

@@ -1,27 +1,30 @@
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
-import type { LlamaConfig } from "../../engine/config.ts";
+import { basename, join, posix } from "node:path";
+import { type LlamaConfig, linearNames } from "../../engine/config.ts";
 import { CodedError } from "../../errors/index.ts";
 import { temporaryFolder } from "../../temporary/folders.ts";
 import { archiveKind, unpackArchive } from "../archive.ts";
+import { headerLimit } from "../checkpoint/safetensors.ts";
 import { unpackAnswer } from "./answer-file.ts";
 import { download } from "./download.ts";
-import { type Adapter, configName, readAdapter } from "./read.ts";
+import { type Adapter, configName, maxConfigBytes, pickleName, readAdapter, tensorsName } from "./read.ts";
+import { adapterBytesVariable, mostAdapterBytes } from "./size.ts";
 
 export interface OpenAdapterOptions {
   /** The source's name in messages. */
   readonly name?: string | undefined;
   /** Published name of the loaded base: an adapter that names another gets a warning. */
   readonly base?: string | null;
+  /** Of the adapter in float32; what mostAdapterBytes says by default. */
+  readonly mostBytes?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-const maxArchiveBytes = 16 * 1024 ** 3;
-
 /**
  * Reads an adapter from a folder of PEFT, from a .tar or .tar.gz of one (as a file, inside the JSON that Cog's client
- * writes, or at an http(s) URL). The files may lie below one folder. Nothing stays on the disk.
+ * writes, or at an http(s) URL). The files may lie below one folder. Of
+ * an archive only these are unpacked, and nothing stays on the disk.
  * @throws ADAPTER_NOT_FOUND, ADAPTER_CONFIG, ADAPTER_UNSUPPORTED, ADAPTER_CORRUPT, ADAPTER_MISMATCH, ARCHIVE_UNSAFE
  */
 export async function openAdapter(
@@ -35,13 +38,15 @@ export async function openAdapter(
   if (found?.isDirectory()) return readAdapter(await adapterFolder(source, name), model, { ...options, name });
   if (!isUrl && !found) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: no such file or folder`);
 
+  const mostBytes = options.mostBytes ?? mostAdapterBytes(model);
+  const tensorBytes = mostBytes + headerLimit(2 * model.layers * linearNames.length);
   const archive = { name, missing: "ADAPTER_NOT_FOUND", corrupt: "ADAPTER_CORRUPT" } as const;
   const folder = await temporaryFolder("adapter");
   try {
     let file = source;
     if (isUrl) {
       file = join(folder, "download");
-      await download(source, file, { name, maxBytes: maxArchiveBytes, signal: options.signal });
+      await download(source, file, { name, maxBytes: besideBytes + tensorBytes, signal: options.signal });
     }
     let kind = await archiveKind(file, archive);
     const inside = join(folder, "inside");
@@ -55,11 +60,29 @@ export async function openAdapter(
       });
     }
     const unpacked = await mkdtemp(join(folder, "files-"));
-    await unpackArchive(file, unpacked, { ...archive, maxBytes: maxArchiveBytes, signal: options.signal });
-    return await readAdapter(await adapterFolder(unpacked, name), model, { ...options, name });
+    const paths = await unpackArchive(file, unpacked, {
+      ...archive,
+      maxBytes: besideBytes + tensorBytes,
+      variable: adapterBytesVariable,
+      wanted: (path) => mostBytesOf(path, tensorBytes),
+      signal: options.signal,
+    });
+    const hasPickle = paths.some((path) => posix.basename(path) === pickleName);
+    return await readAdapter(await adapterFolder(unpacked, name), model, { ...options, name, mostBytes, hasPickle });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** What may lie beside an adapter in its archive: optimiser states, a tokenizer. */
+const besideBytes = 2 ** 30;
+
+/** Of a file of PEFT's, at the top of the archive or in a folder there; null is any other. */
+function mostBytesOf(path: string, tensorBytes: number): number | null {
+  if (path.split("/").length > 2) return null;
+  const name = posix.basename(path);
+  if (name === configName) return maxConfigBytes;
+  return name === tensorsName ? tensorBytes : null;
 }
 
 /** The folder itself, or the only one in it that holds an adapter. */

@@ -1,4 +1,5 @@
 import { CodedError } from "../../errors/index.ts";
+import { parseBoundedJson } from "../bounded-json.ts";
 import { checkPeftFields, isPeftField, shown } from "./peft-fields.ts";
 
 /** What an adapter_config.json of PEFT says, as far as it changes what the adapter computes. */
@@ -43,6 +44,8 @@ const unsupported = new Set(
   `lora_bias modules_to_save trainable_token_indices target_parameters layer_replication alora_invocation_tokens
    arrow_config kasa_config fan_in_fan_out`.split(/\s+/),
 );
+/** A name for each linear of a model of 1024 layers, in several fields. */
+const mostConfigValues = 50_000;
 const rewritingInitialisations = new Set(["pissa", "olora", "corda", "eva", "loftq"]);
 
 /**
@@ -73,7 +76,7 @@ export function parsePeftConfig(text: string, file: string): PeftConfig {
 function readObject(text: string, file: string): Map<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseBoundedJson(text, mostConfigValues);
   } catch (cause) {
     throw new CodedError("ADAPTER_CONFIG", `${file}: is not valid JSON: ${(cause as Error).message}`, { cause });
   }

@@ -4,10 +4,11 @@ import { type LlamaConfig, linearShape } from "../../engine/config.ts";
 import type { AdapterModule } from "../../engine/engine.ts";
 import { CodedError, isCodedError } from "../../errors/index.ts";
 import { readTensor } from "../checkpoint/read-tensor.ts";
-import { isWeightType, readSafetensorsHeader, type SafetensorsEntry } from "../checkpoint/safetensors.ts";
+import { headerLimit, isWeightType, readSafetensorsHeader, type SafetensorsEntry } from "../checkpoint/safetensors.ts";
 import { readRegularFile } from "../regular-file.ts";
 import { namesAnotherBase } from "./base-name.ts";
 import { type PeftConfig, parsePeftConfig } from "./peft-config.ts";
+import { checkSize, mostAdapterBytes } from "./size.ts";
 import { findTargets, type Target } from "./targets.ts";
 import { parseTensorName, tensorName } from "./tensor-name.ts";
 
@@ -21,12 +22,18 @@ export interface Adapter {
 export interface ReadAdapterOptions {
   readonly name?: string;
   readonly base?: string | null | undefined;
+  /** Of the adapter in float32; what mostAdapterBytes says by default. */
+  readonly mostBytes?: number | undefined;
+  /** Whether weights as Python's pickle lay beside the files, which are not unpacked. */
+  readonly hasPickle?: boolean;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export const configName = "adapter_config.json";
 export const tensorsName = "adapter_model.safetensors";
+export const pickleName = "adapter_model.bin";
 
-const maxConfigBytes = 1 << 20;
+export const maxConfigBytes = 1 << 20;
 const errors = { missing: "ADAPTER_NOT_FOUND", corrupt: "ADAPTER_CORRUPT" } as const;
 
 /**
@@ -39,10 +46,11 @@ const errors = { missing: "ADAPTER_NOT_FOUND", corrupt: "ADAPTER_CORRUPT" } as c
 export async function readAdapter(
   folder: string,
   model: LlamaConfig,
-  { name = folder, base = null }: ReadAdapterOptions = {},
+  options: ReadAdapterOptions = {},
 ): Promise<Adapter> {
+  const { name = folder } = options;
   try {
-    return await read(folder, model, name, base);
+    return await read(folder, model, name, options);
   } catch (error) {
     // The reader of tensors names files by their path, which for an unpacked archive says nothing to anybody.
     if (!isCodedError(error) || folder === name || !error.message.includes(folder)) throw error;
@@ -50,19 +58,25 @@ export async function readAdapter(
   }
 }
 
-async function read(folder: string, model: LlamaConfig, name: string, base: string | null): Promise<Adapter> {
+async function read(
+  folder: string,
+  model: LlamaConfig,
+  name: string,
+  { base = null, mostBytes = mostAdapterBytes(model), signal, ...options }: ReadAdapterOptions,
+): Promise<Adapter> {
   const config = await readConfig(folder, name);
   const targets = findTargets(config, model, `${name}/${configName}`);
+  checkSize(targets, model, mostBytes, `${name}/${configName}`);
   const file = join(folder, tensorsName);
   if (!existsSync(file)) {
-    const hasPickle = existsSync(join(folder, "adapter_model.bin"));
+    const hasPickle = options.hasPickle || existsSync(join(folder, pickleName));
     throw new CodedError(
       hasPickle ? "ADAPTER_UNSUPPORTED" : "ADAPTER_NOT_FOUND",
       `${name}: there is no ${tensorsName}${hasPickle ? ", only adapter_model.bin" : ""}`,
       { hint: hasPickle ? "Save it again with a current PEFT: model.save_pretrained(folder)." : undefined },
     );
   }
-  const { tensors } = await readSafetensorsHeader(file, errors);
+  const { tensors } = await readSafetensorsHeader(file, errors, headerLimit(2 * targets.length));
   if (tensors.size === 0) {
     throw new CodedError("ADAPTER_CORRUPT", `${name}/${tensorsName}: holds no tensors`, {
       hint: "A known fault of old training scripts: the adapter was saved empty. It has to be trained again.",
@@ -71,6 +85,7 @@ async function read(folder: string, model: LlamaConfig, name: string, base: stri
   const { found, bare } = index(tensors, targets, model, `${name}/${tensorsName}`);
   const modules: AdapterModule[] = [];
   for (const target of targets) {
+    signal?.throwIfAborted();
     const [a, b] = [await load(found, target, "A", model, name), await load(found, target, "B", model, name)];
     modules.push({ layer: target.layer, linear: target.linear, rank: target.rank, scale: target.scale, a, b });
   }

@@ -1,6 +1,6 @@
-import { runInNewContext } from "node:vm";
 import { type LinearName, type LlamaConfig, linearNames, linearPath } from "../../engine/config.ts";
 import { CodedError } from "../../errors/index.ts";
+import { ModulePatterns } from "./module-patterns.ts";
 import type { PeftConfig } from "./peft-config.ts";
 
 /** A linear layer that an adapter sits on. */
@@ -21,34 +21,24 @@ export interface Target {
  * @throws ADAPTER_CONFIG for a regular expression that cannot be used, ADAPTER_MISMATCH when nothing matches.
  */
 export function findTargets(peft: PeftConfig, model: LlamaConfig, file: string): Target[] {
-  const modules = Array.from({ length: model.layers }, (_, layer) =>
-    linearNames.map((linear) => ({ layer, linear, path: linearPath(layer, linear) })),
-  ).flat();
-  const match = matcher(
-    modules.map(({ path }) => path),
-    [peft.targetModules, peft.excludeModules].filter((names) => typeof names === "string" && names !== "all-linear"),
-    [...peft.rankPattern.keys(), ...peft.alphaPattern.keys()],
-    file,
-  );
-  const selected = (names: readonly string[] | string, path: string): boolean => {
-    if (typeof names === "string") return names === "all-linear" || match(`^(?:${names})$`, path);
-    return names.some((name) => path === name || path.endsWith(`.${name}`));
-  };
-  const lookUp = (pattern: ReadonlyMap<string, number>, path: string, otherwise: number): number => {
-    for (const [key, value] of pattern) if (match(pathEnd(key), path)) return value;
-    return otherwise;
-  };
-  const targets = modules
-    .filter(({ layer, path }) => {
-      // PEFT looks at the layer numbers only where the targets are a list.
-      const inLayers = typeof peft.targetModules === "string" || (peft.layers?.includes(layer) ?? true);
-      return inLayers && selected(peft.targetModules, path) && !selected(peft.excludeModules, path);
-    })
-    .map((module): Target => {
-      const rank = lookUp(peft.rankPattern, module.path, peft.rank);
-      const alpha = lookUp(peft.alphaPattern, module.path, peft.alpha);
-      return { ...module, rank, alpha, scale: alpha / (peft.rsLora ? Math.sqrt(rank) : rank) };
-    });
+  const patterns = new ModulePatterns(file);
+  const isTarget = selector("target_modules", peft.targetModules, patterns);
+  const isExcluded = selector("exclude_modules", peft.excludeModules, patterns);
+  const rankOf = lookUp("rank_pattern", peft.rankPattern, peft.rank, patterns);
+  const alphaOf = lookUp("alpha_pattern", peft.alphaPattern, peft.alpha, patterns);
+  // PEFT looks at the layer numbers only where the targets are a list.
+  const layers = typeof peft.targetModules === "string" || peft.layers === null ? null : new Set(peft.layers);
+  const targets: Target[] = [];
+  for (let layer = 0; layer < model.layers; layer++) {
+    if (layers?.has(layer) === false) continue;
+    for (const linear of linearNames) {
+      const path = linearPath(layer, linear);
+      if (!isTarget(path) || isExcluded(path)) continue;
+      const [rank, alpha] = [rankOf(path), alphaOf(path)];
+      const scale = alpha / (peft.rsLora ? Math.sqrt(rank) : rank);
+      targets.push({ layer, linear, path, rank, alpha, scale });
+    }
+  }
   if (targets.length === 0) {
     const names = JSON.stringify(peft.targetModules).slice(0, 200);
     throw new CodedError("ADAPTER_MISMATCH", `${file}: target_modules ${names} match no linear layer of this model`);
@@ -56,33 +46,50 @@ export function findTargets(peft: PeftConfig, model: LlamaConfig, file: string):
   return targets;
 }
 
-const pathEnd = (key: string): string => `^(?:.*\\.)?(?:${key})$`;
-const matchingMs = 500;
+/** The end of a path, written out: as an expression it matches itself alone, although its dots stand for any character. */
+const plainEnd = /^(?:(?:(?:(?:model\.)?layers\.)?\d+\.)?(?:self_attn|mlp)\.)?\w+$/;
 
-/**
- * Regular expressions from an adapter are from outside, and one can be written that takes for ever: they run with a
- * time limit, all of them against all paths at once.
- */
-function matcher(
-  paths: readonly string[],
-  wholePath: readonly (readonly string[] | string)[],
-  endOfPath: readonly string[],
-  file: string,
-): (pattern: string, path: string) => boolean {
-  const patterns = [...wholePath.map((pattern) => `^(?:${pattern})$`), ...endOfPath.map(pathEnd)];
-  if (patterns.length === 0) return () => false;
-  const code = `
-    const { patterns, paths } = JSON.parse(input);
-    JSON.stringify(patterns.map((pattern) => { const test = new RegExp(pattern); return paths.filter((path) => test.test(path)); }));`;
-  try {
-    const input = JSON.stringify({ patterns, paths });
-    const found: string[][] = JSON.parse(runInNewContext(code, { input }, { timeout: matchingMs }));
-    const hits = new Map(patterns.map((pattern, i) => [pattern, new Set(found[i])]));
-    return (pattern, path) => hits.get(pattern)?.has(path) ?? false;
-  } catch (cause) {
-    const reason = (cause as Error).message;
-    throw new CodedError("ADAPTER_CONFIG", `${file}: a regular expression for modules cannot be used: ${reason}`, {
-      cause,
-    });
+function selector(
+  field: string,
+  names: readonly string[] | string,
+  patterns: ModulePatterns,
+): (path: string) => boolean {
+  if (names === "all-linear") return () => true;
+  if (typeof names === "string") return patterns.wholePath(field, names);
+  const set = new Set(names);
+  return (path) => endsOf(path).some((end) => set.has(end));
+}
+
+/** The value of the first key that matches the end of a path. */
+function lookUp(
+  field: string,
+  pattern: ReadonlyMap<string, number>,
+  otherwise: number,
+  patterns: ModulePatterns,
+): (path: string) => number {
+  interface Key {
+    readonly place: number;
+    readonly value: number;
   }
+  const plain = new Map<string, Key>();
+  const expressions: (Key & { readonly matches: (path: string) => boolean })[] = [];
+  let place = 0;
+  for (const [key, value] of pattern) {
+    place++;
+    if (plainEnd.test(key)) plain.set(key, { place, value });
+    else expressions.push({ place, value, matches: patterns.endOfPath(field, key) });
+  }
+  return (path) => {
+    const found: Key[] = endsOf(path).flatMap((end) => plain.get(end) ?? []);
+    const expression = expressions.find(({ matches }) => matches(path));
+    if (expression) found.push(expression);
+    if (found.length === 0) return otherwise;
+    return found.reduce((first, key) => (key.place < first.place ? key : first)).value;
+  };
+}
+
+/** "model.layers.0.mlp.up_proj", "layers.0.mlp.up_proj", ... "up_proj" */
+function endsOf(path: string): string[] {
+  const parts = path.split(".");
+  return parts.map((_, i) => parts.slice(i).join("."));
 }

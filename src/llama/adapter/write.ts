@@ -49,7 +49,7 @@ export async function writeAdapterArchive(file: string, adapter: AdapterToWrite,
     const entries = create({ cwd: folder, portable: true, mtime: new Date(0) }, [configName, tensorsName]);
     // Tensors hardly shrink: the fastest level costs nothing in size.
     await pipeline(Readable.from(entries), createGzip({ level: 1 }), createWriteStream(packed));
-    const { modules } = await openAdapter(packed, model);
+    const { modules } = await openAdapter(packed, model, { mostBytes: Number.MAX_SAFE_INTEGER });
     compare(adapter.modules, modules);
     await rename(packed, file);
     return file;

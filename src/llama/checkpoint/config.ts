@@ -1,5 +1,6 @@
 import type { LlamaConfig } from "../../engine/config.ts";
 import { CodedError } from "../../errors/index.ts";
+import { parseBoundedJson } from "../bounded-json.ts";
 import { Fields } from "./fields.ts";
 import { ropeFromConfig } from "./rope.ts";
 
@@ -75,7 +76,7 @@ function specialIdsOf(fields: Fields) {
 function parseObject(text: string, file: string): object {
   let value: unknown;
   try {
-    value = JSON.parse(text.replace(/^\ufeff/, ""));
+    value = parseBoundedJson(text.replace(/^\ufeff/, ""));
   } catch (error) {
     throw new CodedError("CHECKPOINT_CONFIG", `${file}: not valid JSON: ${(error as Error).message}`, { cause: error });
   }

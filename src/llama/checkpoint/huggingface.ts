@@ -12,7 +12,7 @@ import { locateCheckpoint } from "./locate.ts";
 import { isPlace, publishedName } from "./name.ts";
 import { refuseOtherFormats } from "./other-formats.ts";
 import { type ListedIds, specialIds } from "./special-ids.ts";
-import { collectTensors, embeddingRows } from "./tensors.ts";
+import { collectTensors, embeddingRows, expectedTensors } from "./tensors.ts";
 import { findWeights } from "./weight-files.ts";
 
 /** A model folder, checked: everything but the weights' bytes, which the engine reads itself. */
@@ -44,7 +44,7 @@ export async function openCheckpoint(given: string): Promise<Checkpoint> {
   const folder = await locateCheckpoint(given);
   const configFile = join(folder, "config.json");
   const parsed = parseConfig((await readText(configFile)) ?? (await refuseWithoutConfig(folder)), configFile);
-  const source = await findWeights(folder);
+  const source = await findWeights(folder, [...expectedTensors(parsed.config)].length);
   const config = { ...parsed.config, vocabSize: embeddingRows(parsed.config, source) };
   const { tensors, ignored } = collectTensors(config, source);
   const opened = await openTokenizer([folder, join(dirname(folder), "tokenizer")]);
@@ -104,7 +104,7 @@ async function generationIds(folder: string): Promise<ListedIds[]> {
 }
 
 /** These files have a few kilobytes. */
-const maxConfigBytes = 16 * 2 ** 20;
+const maxConfigBytes = 2 ** 20;
 
 /** null: there is no such file. */
 async function readText(file: string): Promise<string | null> {

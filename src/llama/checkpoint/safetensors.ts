@@ -28,7 +28,12 @@ export interface FileErrors {
 export const checkpointErrors: FileErrors = { missing: "CHECKPOINT_NOT_FOUND", corrupt: "CHECKPOINT_CORRUPT" };
 
 /** The reference reader's limit. */
-const maxHeaderBytes = 100_000_000;
+const formatLimit = 100_000_000;
+
+/** Bytes that a header may have for so many tensors: an entry takes about 200, and there are metadata beside them. */
+export function headerLimit(tensors: number): number {
+  return Math.min(formatLimit, 2 ** 20 + 1024 * tensors);
+}
 
 /** Bits per element, by the format's names. */
 const dtypeBits = new Map(
@@ -39,12 +44,16 @@ const dtypeBits = new Map(
 );
 
 /**
- * Reads and checks the header of a safetensors file; no tensor data is read.
+ * Reads and checks the header of a safetensors file; no tensor data is read, nor a header of more than `mostBytes`.
  * Throws CHECKPOINT_CORRUPT (or as `errors` says) naming the file and the tensor when the header is damaged, ranges
  * overlap or leave holes, or the file is shorter or longer than the header says.
  * https://huggingface.co/docs/safetensors, with the checks of its reference implementation, and names given twice refused.
  */
-export async function readSafetensorsHeader(file: string, errors = checkpointErrors): Promise<SafetensorsHeader> {
+export async function readSafetensorsHeader(
+  file: string,
+  errors = checkpointErrors,
+  mostBytes = formatLimit,
+): Promise<SafetensorsHeader> {
   const handle = await openRegularFile(file, errors);
   try {
     const { size } = await handle.stat();
@@ -55,8 +64,11 @@ export async function readSafetensorsHeader(file: string, errors = checkpointErr
     };
     if (size < 8) return fail(`has ${size} bytes, which is too short for a safetensors file`);
     const length = new DataView(start.buffer, start.byteOffset).getBigUint64(0, true);
-    if (length > BigInt(maxHeaderBytes)) {
-      return fail(`is not a safetensors file: its header would have ${length} bytes (${maxHeaderBytes} at most)`);
+    if (length > BigInt(formatLimit)) {
+      return fail(`is not a safetensors file: its header would have ${length} bytes (${formatLimit} at most)`);
+    }
+    if (length > BigInt(mostBytes)) {
+      return fail(`its header has ${length} bytes; the tensors that belong into it need ${mostBytes} at most`);
     }
     const headerBytes = Number(length);
     if (headerBytes > size - 8) return fail(`is truncated: the header has ${headerBytes} bytes, the file ${size}`);

@@ -3,15 +3,12 @@ import { join } from "node:path";
 import { CodedError } from "../../errors/index.ts";
 import { readRegularFile } from "../regular-file.ts";
 import { refuseOtherFormats } from "./other-formats.ts";
-import { checkpointErrors, readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
+import { checkpointErrors, headerLimit, readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
 import { shardPath, type TensorFinder } from "./tensors.ts";
 import { parseUniqueKeyJson, type UniqueKeyJson } from "./unique-key-json.ts";
 
 const singleFile = "model.safetensors";
 const indexFile = "model.safetensors.index.json";
-
-/** An index is a few megabytes for the largest models. */
-const maxIndexBytes = 64 * 2 ** 20;
 
 const shardName = /^model-\d+-of-\d+\.safetensors$/;
 
@@ -22,10 +19,12 @@ export interface FoundWeights extends TensorFinder {
 
 /**
  * The tensors in a checkpoint folder: model.safetensors, or the shards that model.safetensors.index.json lists.
+ * @param expected how many tensors the model has, by which the sizes of headers and index are limited
  * Throws CHECKPOINT_AMBIGUOUS when both are there, CHECKPOINT_NOT_FOUND when there is neither, CHECKPOINT_UNSUPPORTED
  * when there are weights of another format, CHECKPOINT_CORRUPT when a file is damaged or contradicts the index.
  */
-export async function findWeights(folder: string): Promise<FoundWeights> {
+export async function findWeights(folder: string, expected: number): Promise<FoundWeights> {
+  const mostBytes = headerLimit(expected);
   const names = await readdir(folder);
   const single = names.includes(singleFile);
   if (!names.includes(indexFile)) {
@@ -34,17 +33,17 @@ export async function findWeights(folder: string): Promise<FoundWeights> {
       folder,
       names.filter((name) => shardName.test(name)),
     );
-    return { ...(await readSingle(folder)), warnings: [] };
+    return { ...(await readSingle(folder, mostBytes)), warnings: [] };
   }
-  const weightMap = await readIndex(join(folder, indexFile));
+  const weightMap = await readIndex(join(folder, indexFile), mostBytes);
   const listed = new Set(weightMap.values());
-  if (!single || listed.has(singleFile)) return { ...(await readShards(folder, weightMap)), warnings: [] };
+  if (!single || listed.has(singleFile)) return { ...(await readShards(folder, weightMap, mostBytes)), warnings: [] };
   refuseSecond(
     folder,
     names.filter((name) => listed.has(name)),
   );
   const warning = `${join(folder, indexFile)}: ignored, none of the shards that it lists is there`;
-  return { ...(await readSingle(folder)), warnings: [warning] };
+  return { ...(await readSingle(folder, mostBytes)), warnings: [warning] };
 }
 
 /** A file left from another download must not win over shards, nor they over it: only the user knows which is meant. */
@@ -57,18 +56,22 @@ function refuseSecond(folder: string, shards: readonly string[]): void {
   });
 }
 
-async function readSingle(folder: string): Promise<TensorFinder> {
+async function readSingle(folder: string, mostBytes: number): Promise<TensorFinder> {
   const file = join(folder, singleFile);
-  const { tensors } = await readSafetensorsHeader(file);
+  const { tensors } = await readSafetensorsHeader(file, checkpointErrors, mostBytes);
   return { names: [...tensors.keys()], find: (name) => tensors.get(name), file };
 }
 
-async function readShards(folder: string, weightMap: ReadonlyMap<string, UniqueKeyJson>): Promise<TensorFinder> {
+async function readShards(
+  folder: string,
+  weightMap: ReadonlyMap<string, UniqueKeyJson>,
+  mostBytes: number,
+): Promise<TensorFinder> {
   const file = join(folder, indexFile);
   const headers = new Map<string, SafetensorsHeader>();
   for (const [tensor, shard] of weightMap) {
     const path = shardPath(folder, shard, file);
-    const header = headers.get(path) ?? (await readShard(path, file));
+    const header = headers.get(path) ?? (await readShard(path, file, mostBytes));
     headers.set(path, header);
     if (!header.tensors.has(tensor)) {
       throw new CodedError(
@@ -84,8 +87,8 @@ async function readShards(folder: string, weightMap: ReadonlyMap<string, UniqueK
   return { names: [...weightMap.keys()], find, file };
 }
 
-function readShard(path: string, index: string): Promise<SafetensorsHeader> {
-  return readSafetensorsHeader(path, checkpointErrors).catch((error: unknown) => {
+function readShard(path: string, index: string, mostBytes: number): Promise<SafetensorsHeader> {
+  return readSafetensorsHeader(path, checkpointErrors, mostBytes).catch((error: unknown) => {
     if (!(error instanceof CodedError) || error.code !== "CHECKPOINT_NOT_FOUND") throw error;
     throw new CodedError("CHECKPOINT_NOT_FOUND", `${error.message} (a shard that ${index} lists)`, {
       hint: "Download the missing shard into the same folder",
@@ -93,9 +96,9 @@ function readShard(path: string, index: string): Promise<SafetensorsHeader> {
   });
 }
 
-async function readIndex(file: string): Promise<Map<string, UniqueKeyJson>> {
+async function readIndex(file: string, maxBytes: number): Promise<Map<string, UniqueKeyJson>> {
   const corrupt = (what: string) => new CodedError("CHECKPOINT_CORRUPT", `${file}: ${what}`);
-  const bytes = await readRegularFile(file, { ...checkpointErrors, maxBytes: maxIndexBytes });
+  const bytes = await readRegularFile(file, { ...checkpointErrors, maxBytes });
   let index: UniqueKeyJson;
   try {
     index = parseUniqueKeyJson(bytes?.toString("utf8") ?? "");

@@ -1,10 +1,5 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { realpath, stat } from "node:fs/promises";
-import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
 import type { EngineAdapter, EngineModel } from "../../engine/engine.ts";
-import { openAdapter } from "../adapter/index.ts";
+import { AdapterReader, mostAdapterBytes } from "../adapter/index.ts";
 
 /** An adapter on the device, which stays there at least until it is released. */
 export interface AdapterLease {
@@ -14,6 +9,8 @@ export interface AdapterLease {
 
 interface Entry {
   readonly loading: Promise<EngineAdapter>;
+  /** Cancels the loading. */
+  readonly controller: AbortController;
   users: number;
 }
 
@@ -26,34 +23,54 @@ export class AdapterCache {
   /** The model's published name. */
   readonly #base: string | null;
   readonly #warn: (line: string) => void;
+  readonly #reader = new AdapterReader();
+  /** Of one adapter. */
+  readonly #mostBytes: number;
   /** In order of use. */
   readonly #entries = new Map<string, Entry>();
 
+  /** @throws ENGINE_ARGUMENT for a LLAMA_ADAPTER_BYTES that is no number of bytes */
   constructor(model: EngineModel, base: string | null, warn: (line: string) => void) {
     this.#model = model;
     this.#base = base;
     this.#warn = warn;
+    this.#mostBytes = mostAdapterBytes(model.config);
   }
 
-  /** @throws what openAdapter throws */
-  async lease(source: string, name?: string): Promise<AdapterLease> {
-    const key = await identity(source);
-    const entry = this.#entries.get(key) ?? { loading: this.#load(source, name), users: 0 };
+  /** @throws what openAdapter throws, and the signal's reason; the loading ends when all who wait for it have left */
+  async lease(source: string, name?: string, signal?: AbortSignal): Promise<AdapterLease> {
+    const key = await this.#reader.identity(source, signal);
+    const entry = this.#entries.get(key) ?? this.#load(source, name);
     this.#entries.delete(key);
     this.#entries.set(key, entry);
     entry.users++;
     try {
-      const adapter = await entry.loading;
+      const adapter = await unlessAborted(entry.loading, signal);
       return { adapter, release: once(() => this.#release(entry)) };
     } catch (error) {
       entry.users--;
+      if (signal?.aborted && entry.users > 0) throw error;
+      entry.controller.abort(error);
       if (this.#entries.get(key) === entry) this.#entries.delete(key);
+      entry.loading.then((adapter) => adapter.close()).catch(() => {});
       throw error;
     }
   }
 
-  async #load(source: string, name: string | undefined): Promise<EngineAdapter> {
-    const { modules, warnings } = await openAdapter(source, this.#model.config, { name, base: this.#base });
+  /** What is being loaded fails. */
+  async close(): Promise<void> {
+    await this.#reader.close();
+  }
+
+  #load(source: string, name: string | undefined): Entry {
+    const controller = new AbortController();
+    const loading = this.#read(source, name, controller.signal);
+    return { loading, controller, users: 0 };
+  }
+
+  async #read(source: string, name: string | undefined, signal: AbortSignal): Promise<EngineAdapter> {
+    const options = { name, base: this.#base, mostBytes: this.#mostBytes };
+    const { modules, warnings } = await this.#reader.read(source, this.#model.config, options, signal);
     for (const line of warnings) this.#warn(line);
     return this.#model.createAdapter(modules);
   }
@@ -69,19 +86,19 @@ export class AdapterCache {
   }
 }
 
-/** The same for the same adapter: a request's archive lies in another temporary file each time. */
-async function identity(source: string): Promise<string> {
-  const found = await stat(source).catch(() => null);
-  if (found?.isFile()) {
-    const hash = createHash("sha256");
-    await pipeline(createReadStream(source), hash);
-    return `sha256 ${hash.digest("hex")}`;
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  let abort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+  });
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
   }
-  if (!found) return source;
-  const folder = await realpath(source);
-  const names = ["adapter_config.json", "adapter_model.safetensors"];
-  const files = await Promise.all(names.map((name) => stat(join(folder, name)).catch(() => null)));
-  return [folder, ...files.map((file) => `${file?.size} ${file?.mtimeMs}`)].join(" ");
 }
 
 function once(action: () => void): () => void {

@@ -85,11 +85,12 @@ export class Llama {
 
   /** Frees the model. Generations under way fail. */
   async close(): Promise<void> {
+    await this.#adapters.close();
     await this.model.close();
   }
 
   async #openSequence(capacity: number, { adapter: source = null, signal }: GenerateOptions): Promise<Admitted> {
-    const lease = source === null ? null : await this.#lease(source);
+    const lease = source === null ? null : await this.#lease(source, signal);
     try {
       const create = () => this.model.createSequence({ capacity, adapter: lease?.adapter ?? this.#adapter });
       const { sequence, close } = await this.#admission.open(capacity, create, signal);
@@ -104,7 +105,8 @@ export class Llama {
     }
   }
 
-  #lease(source: FileLike): Promise<AdapterLease> {
-    return typeof source === "string" ? this.#adapters.lease(source) : this.#adapters.lease(source.path, source.name);
+  #lease(source: FileLike, signal?: AbortSignal): Promise<AdapterLease> {
+    const { path, name } = typeof source === "string" ? { path: source } : source;
+    return this.#adapters.lease(path, name, signal);
   }
 }

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { CodedError } from "../../errors/index.ts";
+import { parseBoundedJson } from "../bounded-json.ts";
 import { readRegularFile } from "../regular-file.ts";
 import { runInSlices } from "../time-slices.ts";
 import { jsonTokenizer, type SpecialTexts } from "./huggingface-json.ts";
@@ -61,7 +62,7 @@ async function specialTexts(file: string): Promise<SpecialTexts> {
   if (bytes === null) return { bos: null, eos: null };
   let config: unknown;
   try {
-    config = JSON.parse(new TextDecoder().decode(bytes));
+    config = parseBoundedJson(new TextDecoder().decode(bytes));
   } catch (error) {
     throw new CodedError("TOKENIZER_CORRUPT", `${file}: not valid JSON: ${(error as Error).message}`, { cause: error });
   }

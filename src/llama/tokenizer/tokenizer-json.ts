@@ -1,4 +1,5 @@
 import { CodedError } from "../../errors/index.ts";
+import { parseBoundedJson } from "../bounded-json.ts";
 import { PairTable } from "./pair-table.ts";
 
 /** A part of tokenizer.json: an object with a `type`, as the tokenizers library writes all of them. */
@@ -39,7 +40,7 @@ export function readTokenizerJson(text: string, file: string): TokenizerJson {
   const corrupt = corruption(file);
   let root: unknown;
   try {
-    root = JSON.parse(text);
+    root = parseBoundedJson(text);
   } catch (error) {
     return corrupt(`not valid JSON: ${(error as Error).message}`);
   }

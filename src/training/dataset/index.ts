@@ -1,7 +1,9 @@
-import { rm } from "node:fs/promises";
+import { rm, stat } from "node:fs/promises";
 import { basename, join, posix } from "node:path";
 import { CodedError } from "../../errors/index.ts";
-import { archiveKind, unpackArchive } from "../../llama/archive.ts";
+import { archiveKind, type UnpackOptions, unpackArchive } from "../../llama/archive.ts";
+import { parseBoundedJson } from "../../llama/bounded-json.ts";
+import { byteLimit } from "../../llama/byte-limit.ts";
 import { openRegularFile } from "../../llama/regular-file.ts";
 import { sliced } from "../../llama/time-slices.ts";
 import { temporaryFolder } from "../../temporary/folders.ts";
@@ -16,13 +18,17 @@ export interface DatasetOptions {
   readonly signal?: AbortSignal;
 }
 
-const maxArchiveBytes = 4 * 1024 ** 3;
+/** Of a data set, unpacked: rows lie in memory as long as they are trained on. */
+const bytesVariable = "LLAMA_DATASET_BYTES";
+const usualBytes = 2 ** 30;
+/** Of one row, in columns that are not read. */
+const mostRowValues = 10_000;
 const missing = "DATASET_NOT_FOUND";
 
 /**
  * Reads an Alpaca data set: a JSON array or JSONL, alone or the only one inside a .tar or .tar.gz. What a file is, its
  * bytes say, not its name. Rows come in file order, each with its source.
- * @throws DATASET_NOT_FOUND, DATASET_FORMAT, DATASET_EMPTY, DATASET_ROW_FIELD, ARCHIVE_UNSAFE
+ * @throws DATASET_NOT_FOUND, DATASET_FORMAT (more than LLAMA_DATASET_BYTES, 1 GiB by default, among it), DATASET_EMPTY, DATASET_ROW_FIELD, ARCHIVE_UNSAFE
  */
 export async function readDataset(file: string, options: DatasetOptions = {}): Promise<Row[]> {
   const name = options.name ?? basename(file);
@@ -30,33 +36,55 @@ export async function readDataset(file: string, options: DatasetOptions = {}): P
   if (kind === "zip") {
     throw new CodedError("DATASET_FORMAT", `${name}: is a zip archive`, { hint: "Pack it with tar -czf instead." });
   }
-  const rows = kind === null ? await readRows(file, name, options) : await readArchive(file, name, options);
+  const maxBytes = byteLimit(bytesVariable, process.env) ?? usualBytes;
+  const { size } = await stat(file);
+  if (kind === null && size > maxBytes) {
+    throw new CodedError("DATASET_FORMAT", `${name}: has ${size} bytes, at most ${maxBytes} are read`, {
+      hint: `Give fewer rows, or set ${bytesVariable} to more bytes.`,
+    });
+  }
+  const rows = kind === null ? await readRows(file, name, options) : await readArchive(file, name, maxBytes, options);
   if (rows.length === 0) throw new CodedError("DATASET_EMPTY", `${name}: holds no rows`);
   return rows;
 }
 
-async function readArchive(file: string, name: string, options: DatasetOptions): Promise<Row[]> {
+async function readArchive(file: string, name: string, maxBytes: number, options: DatasetOptions): Promise<Row[]> {
   const folder = await temporaryFolder("dataset");
   try {
-    const unpacked = await unpackArchive(file, folder, {
+    const paths = await unpackArchive(file, folder, {
       name,
       missing,
       corrupt: "DATASET_FORMAT",
-      maxBytes: maxArchiveBytes,
+      maxBytes,
+      variable: bytesVariable,
+      wanted: firstOfKinds(maxBytes),
       signal: options.signal,
     });
-    const inside = onlyDataset(unpacked, name);
+    const inside = onlyDataset(paths, name);
     return await readRows(join(folder, inside), `${name}/${inside}`, options);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
+const isNamed = (path: string) => /\.jsonl?$/i.test(path);
+/** macOS puts a hidden companion beside every file. */
+const isVisible = (path: string) => !posix.basename(path).startsWith(".");
+
+/** What onlyDataset can choose is the first file that is named like a data set, or the first of the others. */
+function firstOfKinds(maxBytes: number): UnpackOptions["wanted"] {
+  const seen = new Set<boolean>();
+  return (path) => {
+    if (!isVisible(path) || seen.has(isNamed(path))) return null;
+    seen.add(isNamed(path));
+    return maxBytes;
+  };
+}
+
 /** The one file that is named like a data set, or the one file there is. */
 function onlyDataset(paths: readonly string[], archive: string): string {
-  // macOS puts a hidden companion beside every file.
-  const visible = paths.filter((path) => !posix.basename(path).startsWith("."));
-  const named = visible.filter((path) => /\.jsonl?$/i.test(path));
+  const visible = paths.filter(isVisible);
+  const named = visible.filter(isNamed);
   const candidates = named.length > 0 ? named : visible;
   if (candidates.length === 1) return candidates[0]!;
   const what = candidates.length === 0 ? "no data set" : `more than one: ${candidates.slice(0, 5).join(", ")}`;
@@ -86,7 +114,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 function parse({ json, source }: RawRecord): unknown {
   try {
-    return JSON.parse(utf8.decode(json));
+    return parseBoundedJson(utf8.decode(json), mostRowValues);
   } catch (error) {
     const what = error instanceof SyntaxError ? `is not valid JSON: ${error.message}` : "is not valid UTF-8";
     throw new CodedError("DATASET_FORMAT", `${describeSource(source)}: ${what}`, { cause: error });

@@ -11,6 +11,7 @@ import {
   writeAdapterArchive,
   writeAdapterFolder,
 } from "../../../src/llama/adapter/index.ts";
+import { mostAdapterBytes } from "../../../src/llama/adapter/size.ts";
 import { tensorName } from "../../../src/llama/adapter/tensor-name.ts";
 import { readSafetensorsHeader } from "../../../src/llama/checkpoint/safetensors.ts";
 import { type TensorToWrite, writeSafetensors } from "../../../src/llama/checkpoint/safetensors-writer.ts";
@@ -192,9 +193,96 @@ describe("scale and targets", () => {
     expect(await scales()).toHaveLength(3);
   });
 
-  it("does not wait for a regular expression that takes for ever", async () => {
+  it("answers a regular expression that would take for ever elsewhere", async () => {
     changeConfig({ target_modules: "(.*.*)*(.*.*)*(.*.*)*!" });
-    await expect(openAdapter(adapter, smallModel)).rejects.toMatchObject({ code: "ADAPTER_CONFIG" });
+    await expect(openAdapter(adapter, smallModel)).rejects.toMatchObject({ code: "ADAPTER_MISMATCH" });
+    changeConfig({ target_modules: "(.*.*)*(.*.*)*(.*.*)*proj" });
+    await expect(openAdapter(adapter, smallModel)).rejects.toThrow("is missing");
+  });
+
+  it.each([
+    ["of too many characters", "a?".repeat(2001), "more than 4000 characters"],
+    ["of too many steps", ".{1000}".repeat(20), "more than 10000 steps"],
+    ["that looks around", "(?!x).*q_proj", "cannot be used"],
+    ["that is none", "(", "cannot be used"],
+  ])("refuses regular expressions %s, naming the field", async (_, expression, why) => {
+    changeConfig({ target_modules: expression });
+    const failure = { code: "ADAPTER_CONFIG", message: expect.stringContaining(why) };
+    await expect(openAdapter(adapter, smallModel)).rejects.toMatchObject(failure);
+    changeConfig({ target_modules: [...linears], rank_pattern: { [expression]: 3 } });
+    await expect(openAdapter(adapter, smallModel)).rejects.toMatchObject({
+      ...failure,
+      message: expect.stringContaining("rank_pattern"),
+    });
+  });
+
+  it("takes a pattern for every linear of the largest model, the first key that matches before the others", async () => {
+    const names = Array.from({ length: 1024 }, (_, layer) => `model.layers.${layer}.self_attn.q_proj`);
+    changeConfig({ alpha_pattern: { ...Object.fromEntries(names.map((name) => [name, 9])), "q_.*": 5, v_proj: 4 } });
+    expect((await scales()).sort()).toEqual([4 / 3, 4 / 3, 2, 2, 3, 3]);
+    changeConfig({ alpha_pattern: { ".*proj": 6, ...Object.fromEntries(names.map((name) => [name, 9])) } });
+    expect(await scales()).toEqual(Array(6).fill(2));
+  });
+});
+
+describe("an adapter that costs more than it may", () => {
+  it("is refused by what its config promises, before its tensors are read", async () => {
+    writeFileSync(join(adapter, "adapter_model.safetensors"), "no tensors");
+    changeConfig({ r: 1_500_000 });
+    await expect(openAdapter(adapter, smallModel)).rejects.toMatchObject({
+      code: "ADAPTER_UNSUPPORTED",
+      message: expect.stringContaining("has rank 1500000, up to 4096"),
+    });
+    changeConfig({ r: 3 });
+    await expect(openAdapter(adapter, smallModel, { mostBytes: 1919 })).rejects.toMatchObject({
+      code: "ADAPTER_UNSUPPORTED",
+      message: expect.stringContaining("takes 1920 bytes, 1919 are allowed"),
+      hint: expect.stringContaining("LLAMA_ADAPTER_BYTES"),
+    });
+  });
+
+  it("is limited by the model's size, or by LLAMA_ADAPTER_BYTES", () => {
+    expect(mostAdapterBytes(smallModel, {})).toBe(2 ** 28);
+    expect(mostAdapterBytes({ ...smallModel, layers: 100_000 }, {})).toBe(4 * 100_000 * 1320 + 4 * (40 * 12 + 12));
+    expect(mostAdapterBytes({ ...smallModel, vocabSize: 2 ** 30 }, {})).toBe(2 ** 32);
+    expect(mostAdapterBytes(smallModel, { LLAMA_ADAPTER_BYTES: "77" })).toBe(77);
+    for (const wrong of ["0", "1e9", "-1", "4 GiB"]) {
+      expect(() => mostAdapterBytes(smallModel, { LLAMA_ADAPTER_BYTES: wrong })).toThrow("LLAMA_ADAPTER_BYTES");
+    }
+  });
+
+  it("is refused for a header that is larger than its tensors need", async () => {
+    const entries = Array.from({ length: 200_000 }, (_, i) => `"${i}":{}`).join(",");
+    const header = Buffer.from(`{${entries}}`);
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(header.length));
+    writeFileSync(join(adapter, "adapter_model.safetensors"), Buffer.concat([length, header]));
+    await expect(openAdapter(adapter, smallModel)).rejects.toMatchObject({
+      code: "ADAPTER_CORRUPT",
+      message: expect.stringContaining(`its header has ${header.length} bytes`),
+    });
+  });
+
+  it("is refused for a config that nests deeply or holds too many values", async () => {
+    for (const deep of ["[".repeat(100_000), `${"[".repeat(65)}${"]".repeat(65)}`]) {
+      writeFileSync(configFile(), `{"target_modules":${deep}}`);
+      await expect(openAdapter(adapter, smallModel)).rejects.toMatchObject({
+        code: "ADAPTER_CONFIG",
+        message: expect.stringContaining("nested deeper than 64 levels"),
+      });
+    }
+    writeFileSync(configFile(), `{"x":[${"0,".repeat(50_001)}0]}`);
+    await expect(openAdapter(adapter, smallModel)).rejects.toThrow("more than 50000 values");
+  });
+
+  it("of which other files lie in the archive has only its own unpacked", async () => {
+    const files = readdirSync(adapter).map((path) => ({ path, body: readFileSync(join(adapter, path)) }));
+    const archive = join(folder, "a.tar");
+    writeFileSync(archive, tarball([{ path: "optimizer.pt", body: Buffer.alloc(3 << 20) }, ...files]));
+    expect((await openAdapter(archive, smallModel)).modules).toEqual(written.modules);
+    const config = { path: "adapter_config.json", body: Buffer.alloc((1 << 20) + 1, " ") };
+    writeFileSync(archive, tarball([config]));
+    await expect(openAdapter(archive, smallModel)).rejects.toMatchObject({ code: "ARCHIVE_UNSAFE" });
   });
 });
 

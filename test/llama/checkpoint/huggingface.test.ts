@@ -299,3 +299,47 @@ describe.skipIf(!existsSync(published))("a published checkpoint", () => {
     expect(warnings).toEqual([]);
   });
 });
+
+describe("a checkpoint whose files cost more than its tensors need", () => {
+  const entries = `{${Array.from({ length: 200_000 }, (_, i) => `"${i}":{}`).join(",")}}`;
+
+  it("is refused by the size of its header, in one file and in a shard", async () => {
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(entries.length));
+    const file = Buffer.concat([length, Buffer.from(entries)]);
+    const failure = { code: "CHECKPOINT_CORRUPT", message: expect.stringContaining(`has ${entries.length} bytes`) };
+    await writeTiny(folder);
+    await writeFile(join(folder, "model.safetensors"), file);
+    await expect(openCheckpoint(folder)).rejects.toMatchObject(failure);
+    await writeShards();
+    await writeFile(join(folder, "model-00002-of-00002.safetensors"), file);
+    await expect(openCheckpoint(folder)).rejects.toMatchObject(failure);
+  });
+
+  it("is refused by the size of its index and of its config.json", async () => {
+    await writeShards();
+    await writeFile(join(folder, "model.safetensors.index.json"), entries);
+    await expect(openCheckpoint(folder)).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
+    await writeFile(join(folder, "config.json"), entries);
+    await expect(openCheckpoint(folder)).rejects.toMatchObject({
+      code: "CHECKPOINT_CONFIG",
+      message: expect.stringContaining("at most 1048576"),
+    });
+  });
+
+  it.each(["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"])(
+    "is refused for a %s that nests deeply",
+    async (name) => {
+      await writeTiny(folder);
+      if (name.startsWith("tokenizer")) {
+        await rm(join(folder, "tokenizer.model"));
+        await writeFile(join(folder, "tokenizer.json"), "{}");
+      }
+      await writeFile(join(folder, name), `{"eos_token_id":${"[".repeat(100_000)}`);
+      await expect(openCheckpoint(folder)).rejects.toMatchObject({
+        code: name.startsWith("tokenizer") ? "TOKENIZER_CORRUPT" : "CHECKPOINT_CONFIG",
+        message: expect.stringContaining("nested deeper than 64 levels"),
+      });
+    },
+  );
+});

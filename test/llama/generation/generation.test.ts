@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Llama, writeAdapterArchive } from "../../../src/llama/index.ts";
+import { buildDist } from "../../cog/server-process.ts";
 import { randomAdapter } from "../../engine/random-model.ts";
 import { referenceData } from "../../reference-data.mjs";
 import { modulesOf, smallModel } from "../adapter/small-model.ts";
@@ -11,6 +12,7 @@ import { tinyConfig, writeTinyCheckpoint } from "./tiny-checkpoint.ts";
 let folder: string;
 let llama: Llama;
 beforeAll(async () => {
+  buildDist();
   folder = mkdtempSync(join(tmpdir(), "generation-test-"));
   await writeTinyCheckpoint(join(folder, "tiny"));
   llama = await Llama.load({ weights: join(folder, "tiny") });
@@ -184,6 +186,20 @@ describe("adapters", () => {
         for (const adapter of files) await llama.generate("a", { max_new_tokens: 1, adapter }).text();
     }
     expect(texts.join("")).toBe(expected);
+  });
+
+  it("go on being loaded for the others when one of those who wait is canceled", async () => {
+    const adapter = await adapterFile(31);
+    const controller = new AbortController();
+    const waiting = [controller.signal, undefined].map((signal) =>
+      llama.generate("the", { ...greedy, adapter, signal }).text(),
+    );
+    const settled = Promise.allSettled(waiting);
+    setImmediate(() => controller.abort(new Error("canceled")));
+    const [first, second] = await settled;
+    expect(first).toMatchObject({ status: "rejected", reason: { message: "canceled" } });
+    expect(second).toMatchObject({ status: "fulfilled" });
+    expect(await llama.generate("the", { ...greedy, adapter }).text()).toBe((second as { value: string }).value);
   });
 
   it("of another model are refused by name, at the start and in a request", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { StopStrings } from "../../../src/llama/generation/stop-strings.ts";
+import { StopStrings, stopLimits } from "../../../src/llama/generation/stop-strings.ts";
 
 /** What gets through, part by part, and whether a stop string ended it. */
 function run(stops: string[], parts: readonly string[]): { out: string[]; stopped: boolean } {
@@ -42,6 +42,14 @@ describe("StopStrings", () => {
   it("ignores empty stop strings and passes everything without any", () => {
     expect(run([""], ["a", "b"])).toEqual({ out: ["a", "b", ""], stopped: false });
     expect(run([], ["a"]).stopped).toBe(false);
+  });
+
+  it("takes as many and as long texts as stopLimits allows, and refuses more", () => {
+    const { texts, characters } = stopLimits;
+    const most = Array.from({ length: texts }, (_, i) => "🦙".repeat(characters - 2) + (10 + i));
+    expect(run(most, ["a", ..."🦙".repeat(characters), "17b"])).toMatchObject({ stopped: true });
+    expect(() => new StopStrings([...most, "x"])).toThrow(expect.objectContaining({ code: "ENGINE_ARGUMENT" }));
+    expect(() => new StopStrings(["x".repeat(characters + 1)])).toThrow("at most 1000 are allowed");
   });
 
   it("gives the same text as a search in the whole, on random text", () => {

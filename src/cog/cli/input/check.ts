@@ -45,6 +45,8 @@ export function problemsOf(name: string, value: unknown, schema: Schema): string
   }
   if (schema.type !== undefined && !hasType(value, schema.type))
     return problem(`expected ${schema.type}, got ${typeOf(value)}`);
+  if (Array.isArray(value) && value.length > (schema.maxItems ?? value.length))
+    return problem(`maximum number of items is ${schema.maxItems}`);
   if (Array.isArray(value))
     return schema.items ? value.flatMap((item, index) => problemsOf(`${name}.${index}`, item, schema.items!)) : [];
   const text = constraintProblem(value, schema);

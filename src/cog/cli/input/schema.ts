@@ -18,6 +18,7 @@ export interface Schema {
   description?: string;
   minLength?: number;
   maxLength?: number;
+  maxItems?: number;
   pattern?: string;
   "x-order"?: number;
   "x-cog-array-display"?: string;

@@ -27,7 +27,7 @@ const document = documentOf(
     flag: { type: "boolean" },
     stop: { type: "array", items: { type: "string" }, nullable: true },
     modules: { type: "array", items: { $ref: "#/components/schemas/style" } },
-    counts: { type: "array", items: { type: "integer" } },
+    counts: { type: "array", items: { type: "integer" }, maxItems: 3 },
     style: { allOf: [{ $ref: "#/components/schemas/style" }], "x-order": 6 },
     amount: { anyOf: [{ type: "integer" }, { type: "string" }] },
     options: { type: "object" },
@@ -156,6 +156,7 @@ describe("a wrong input", () => {
     ["that is too large", ["n=9"], 'invalid input "n": number must be at most 5'],
     ["that is too small", ["n=0"], 'invalid input "n": number must be at least 1'],
     ["that is too long", ["text=sixsix"], 'invalid input "text": maximum string length is 5'],
+    ["of too many items", ["counts=1,2,3,4"], 'invalid input "counts": maximum number of items is 3'],
     ["outside the choices", ["style=odd"], 'invalid input "style": must be one of: plain, bold; found "odd"'],
     [
       "outside the choices of a list",
