@@ -3,7 +3,7 @@ import { expect } from "vitest";
 import { type CodedError, type ErrorCode, isCodedError } from "../src/errors/index.ts";
 
 /** Of one property: seconds at most. What fails prints its seed. */
-export const bounded = { numRuns: 300, interruptAfterTimeLimit: 3000 } as const;
+export const bounded = { numRuns: 300, interruptAfterTimeLimit: 2000 } as const;
 
 /** What reading came to: a value, or the coded error that refused it. Anything else that is thrown fails the test. */
 export async function valueOrCode<T>(read: () => T | Promise<T>, ...codes: ErrorCode[]): Promise<T | CodedError> {

@@ -1,11 +1,11 @@
-import { randomBytes } from "node:crypto";
 import { createWriteStream } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { extname, join } from "node:path";
+import { join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { CodedError } from "../../errors/index.ts";
 import { type InputFile, writeDataUrl } from "./data-url-file.ts";
+import { nameOf, storedName } from "./download-name.ts";
 import type { LocalFiles } from "./local-files.ts";
 import type { Fetch } from "./network.ts";
 import { inParallel } from "./parallel.ts";
@@ -32,8 +32,6 @@ export interface InputFileOptions {
 
 /** Downloads at the same time, per prediction. */
 const mostDownloads = 8;
-/** Of a file's name, in bytes. */
-const longestName = 200;
 
 /**
  * Brings the files that `fields` of an input name onto this machine and puts their paths in place of the URLs.
@@ -107,7 +105,7 @@ async function download(url: string, options: InputFileOptions): Promise<InputFi
   }
   const name = nameOf(url);
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const path = join(folder, randomPrefix() + shortened(name));
+  const path = join(folder, storedName(name));
   let total = 0;
   const meter = new Transform({
     transform(chunk: Buffer, _encoding, done) {
@@ -121,34 +119,6 @@ async function download(url: string, options: InputFileOptions): Promise<InputFi
 
 function tooLarge(maxBytes: number): Error {
   return new Error(`the file is larger than ${maxBytes} bytes`);
-}
-
-/** The last part of the URL's path, decoded; never more than a name. */
-function nameOf(url: string): string {
-  const last = new URL(url).pathname.split("/").at(-1) ?? "";
-  let name = last.replaceAll("+", " ");
-  try {
-    name = decodeURIComponent(name);
-  } catch {
-    // Kept as it is.
-  }
-  // As Cog: a decoded slash or NUL must not become part of a path.
-  name = name.replace(/[/\0]/g, "_");
-  return name === "" || name === "." || name === ".." ? "file" : name;
-}
-
-function shortened(name: string): string {
-  if (Buffer.byteLength(name) <= longestName) return name;
-  const extension = extname(name).slice(0, 20);
-  const room = longestName - Buffer.byteLength(extension) - 1;
-  let head = Buffer.from(name).subarray(0, room).toString("utf8");
-  // The cut may have gone through a character.
-  if (head.endsWith("\ufffd")) head = head.slice(0, -1);
-  return `${head}~${extension}`;
-}
-
-function randomPrefix(): string {
-  return randomBytes(6).toString("hex");
 }
 
 /** `folder` is ours and of no use to the client. */
