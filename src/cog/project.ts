@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
+import { inspect } from "node:util";
 import { parse } from "yaml";
 import { CodedError } from "../errors/index.ts";
 import { isFileName } from "./schema/train-output.ts";
@@ -180,7 +181,7 @@ class ConfigReader {
     const entries = new Map<string, string>();
     for (const item of list) {
       const match = typeof item === "string" ? /^([A-Za-z_][A-Za-z0-9_]*)=([\s\S]*)$/.exec(item) : null;
-      if (!match) throw this.#wrong("environment", `${JSON.stringify(item)} is not of the form NAME=value`);
+      if (!match) throw this.#wrong("environment", `${shown(item)} is not of the form NAME=value`);
       const name = match[1]!;
       if (refusedNames.has(name) || refusedPrefixes.some((prefix) => name.startsWith(prefix))) {
         throw this.#wrong("environment", `${name} may not be set here`);
@@ -193,4 +194,9 @@ class ConfigReader {
   #wrong(key: string, problem: string): CodedError {
     return new CodedError("PROJECT_CONFIG", `${this.#file}: ${key} ${problem}`);
   }
+}
+
+/** YAML may hold a list that holds itself, which JSON cannot show. */
+function shown(value: unknown): string {
+  return typeof value === "string" ? JSON.stringify(value) : inspect(value, { depth: 1, breakLength: Infinity });
 }

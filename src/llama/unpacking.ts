@@ -107,7 +107,7 @@ export class Unpacking {
         const code = (error as NodeJS.ErrnoException).code ?? "";
         if (["EEXIST", "EISDIR", "ENOTDIR"].includes(code)) {
           this.fail(this.#unsafe(`${JSON.stringify(path)} in another file's place`));
-        } else this.fail(code === "ENOSPC" ? storageFailure(error) : (error as Error));
+        } else this.fail((code === "ENOSPC" && storageFailure(error)) || (error as Error));
         entry.resume();
       }),
     );

@@ -7,13 +7,17 @@ export interface DataUrl {
   readonly bytes: Buffer;
 }
 
+/** Of what stands before the data, in UTF-16 units: media type, parameters and the name that our own command sends. */
+const longestHeader = 4096;
+
 /**
  * Reads `data:[<type>][;parameter=value]*[;base64],<data>` (RFC 2397); the default type is text/plain.
  * @throws CodedError INPUT_FILE
  */
 export function readDataUrl(url: string): DataUrl {
-  const comma = url.indexOf(",");
-  if (comma < 0) throw new CodedError("INPUT_FILE", "the data URL has no comma");
+  const comma = url.slice(0, longestHeader).indexOf(",");
+  if (comma < 0)
+    throw new CodedError("INPUT_FILE", `the data URL has no comma in its first ${longestHeader} characters`);
   const [mediaType = "", ...parameters] = url.slice("data:".length, comma).split(";");
   const isBase64 = parameters.at(-1)?.trim().toLowerCase() === "base64";
   const name = parameters.find((parameter) => parameter.startsWith("name="))?.slice("name=".length);

@@ -1,11 +1,11 @@
-import { randomBytes } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { extname, join } from "node:path";
+import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { storageFailure } from "../../temporary/failure.ts";
 import { makeFolder } from "../../temporary/folders.ts";
 import type { InputFile } from "./data-url-file.ts";
 import { DownloadLimits, type LeastSpeed } from "./download-limits.ts";
+import { nameOf, storedName } from "./download-name.ts";
 import type { Fetch } from "./network.ts";
 
 export interface DownloadOptions {
@@ -17,9 +17,6 @@ export interface DownloadOptions {
   readonly leastSpeed: LeastSpeed;
   readonly signal: AbortSignal;
 }
-
-/** Of a file's name, in bytes. */
-const longestName = 200;
 
 /** Fetches a URL into a file of `folder`. Throws for what goes wrong, for too many bytes, and for too few in its time. */
 export async function download(url: string, options: DownloadOptions): Promise<InputFile> {
@@ -53,35 +50,7 @@ async function downloadWithin(limits: DownloadLimits, url: string, options: Down
   }
   const name = nameOf(url);
   makeFolder(folder);
-  const path = join(folder, randomPrefix() + shortened(name));
+  const path = join(folder, storedName(name));
   await pipeline(answer.body, limits.meter(), createWriteStream(path, { mode: 0o600 }), { signal });
   return { path, name };
-}
-
-/** The last part of the URL's path, decoded; never more than a name. */
-function nameOf(url: string): string {
-  const last = new URL(url).pathname.split("/").at(-1) ?? "";
-  let name = last.replaceAll("+", " ");
-  try {
-    name = decodeURIComponent(name);
-  } catch {
-    // Kept as it is.
-  }
-  // As Cog: a decoded slash or NUL must not become part of a path.
-  name = name.replace(/[/\0]/g, "_");
-  return name === "" || name === "." || name === ".." ? "file" : name;
-}
-
-function shortened(name: string): string {
-  if (Buffer.byteLength(name) <= longestName) return name;
-  const extension = extname(name).slice(0, 20);
-  const room = longestName - Buffer.byteLength(extension) - 1;
-  let head = Buffer.from(name).subarray(0, room).toString("utf8");
-  // The cut may have gone through a character.
-  if (head.endsWith("\ufffd")) head = head.slice(0, -1);
-  return `${head}~${extension}`;
-}
-
-function randomPrefix(): string {
-  return randomBytes(6).toString("hex");
 }

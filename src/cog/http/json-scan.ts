@@ -21,8 +21,8 @@ const quote = 0x22;
 const backslash = 0x5c;
 const [comma, colon, zero, nine] = [0x2c, 0x3a, 0x30, 0x39];
 const [openBracket, closeBracket, openBrace, closeBrace] = [0x5b, 0x5d, 0x7b, 0x7d];
-/** An exponent of three digits or three hundred digits of anything: less is finite in a float64. */
-const [longExponent, longNumber] = [3, 300];
+/** Fewer than 200 digits with an exponent of two, at most 10^299, are finite in a float64. */
+const [longExponent, longNumber] = [3, 200];
 
 /**
  * Looks over the bytes of a JSON text before it is parsed, in one linear pass. Of text that is no JSON it says nothing
@@ -33,6 +33,8 @@ export function scanJson(bytes: Buffer, limits: JsonLimits): JsonScan {
   const outermostKeys: [number, number][] = [];
   let [values, keys, depth] = [1, 0, 0];
   let mayOverflow = false;
+  /** The outermost value. */
+  let isObject = false;
   let isKeyNext = false;
   for (let at = 0; at < bytes.length; at++) {
     const byte = bytes[at]!;
@@ -48,12 +50,13 @@ export function scanJson(bytes: Buffer, limits: JsonLimits): JsonScan {
       at = end - 1;
     } else if (byte === comma) {
       values += 1;
-      isKeyNext = depth === 1;
+      isKeyNext = depth === 1 && isObject;
     } else if (byte === colon) keys += 1;
     else if (byte === openBrace || byte === openBracket) {
       depth += 1;
       values += 1;
-      isKeyNext = byte === openBrace && depth === 1;
+      if (depth === 1) isObject = byte === openBrace;
+      isKeyNext = depth === 1 && isObject;
       if (depth > limits.depth) throw new JsonTooLarge(`the body is nested deeper than ${limits.depth} levels`);
     } else if (byte === closeBrace || byte === closeBracket) depth -= 1;
     if (values > limits.values) throw new JsonTooLarge(`the body holds more than ${limits.values} values`);

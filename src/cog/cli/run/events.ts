@@ -1,4 +1,4 @@
-import { createParser } from "eventsource-parser";
+import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { Failure } from "../failure.ts";
 
 /** One event of a `text/event-stream` answer, its data parsed. */
@@ -10,14 +10,21 @@ export interface ServerEvent {
 /** Cuts an event stream into events. Comments (keep-alives) and events without data are passed over. */
 export async function* serverEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<ServerEvent> {
   const decoder = new TextDecoder();
-  const events: ServerEvent[] = [];
-  const parser = createParser({
-    onEvent: ({ event = "message", data }) => events.push({ event, data: parsed(data) }),
-  });
+  const messages: EventSourceMessage[] = [];
+  const pieces: string[] = [];
+  const parser = createParser({ onEvent: (message) => messages.push(message) });
+  const complete = function* () {
+    parser.feed(pieces.splice(0).join(""));
+    // Parsed one by one: those before one that cannot be read are not lost.
+    for (const { event = "message", data } of messages.splice(0)) yield { event, data: parsed(data) };
+  };
   for await (const chunk of body) {
-    parser.feed(decoder.decode(chunk, { stream: true }));
-    yield* events.splice(0);
+    const text = decoder.decode(chunk, { stream: true });
+    pieces.push(text);
+    // The parser looks over an unfinished line again with every piece: a long one would cost the square of its length.
+    if (/[\r\n]/.test(text)) yield* complete();
   }
+  yield* complete();
 }
 
 function parsed(data: string): unknown {

@@ -1,0 +1,66 @@
+import fc from "fast-check";
+import { expect } from "vitest";
+import { type CodedError, type ErrorCode, isCodedError } from "../src/errors/index.ts";
+
+/** Of one property: seconds at most. What fails prints its seed. */
+export const bounded = { numRuns: 300, interruptAfterTimeLimit: 2000 } as const;
+
+/** What reading came to: a value, or the coded error that refused it. Anything else that is thrown fails the test. */
+export async function valueOrCode<T>(read: () => T | Promise<T>, ...codes: ErrorCode[]): Promise<T | CodedError> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!isCodedError(error)) throw error;
+    expect(codes).toContain(error.code);
+    return error as CodedError;
+  }
+}
+
+/** Text of `tokens` in any order, among other text: nearer to what a parser knows than characters at random. */
+export function soup(tokens: readonly string[], maxLength = 40): fc.Arbitrary<string> {
+  const token = fc.oneof(
+    { weight: 5, arbitrary: fc.constantFrom(...tokens) },
+    fc.string({ unit: "binary", maxLength: 3 }),
+  );
+  return fc.array(token, { maxLength }).map((parts) => parts.join(""));
+}
+
+/** `bytes` with some of them changed, and possibly cut. */
+export function damaged(bytes: Uint8Array): fc.Arbitrary<Buffer> {
+  const place = fc.nat(bytes.length - 1);
+  const changes = fc.array(fc.tuple(place, fc.nat(255)), { maxLength: 8 });
+  return fc.tuple(changes, fc.option(place)).map(([list, end]) => {
+    const copy = Buffer.from(bytes);
+    for (const [at, byte] of list) copy[at] = byte;
+    return end === null ? copy : copy.subarray(0, end);
+  });
+}
+
+/** Of the processor, beside what loading and collecting take. A text is read at tens of nanoseconds a byte. */
+const [mostPerByte, mostBeside] = [2e-3, 200];
+
+/**
+ * Reads `input(size)` for sizes that double up to `most`: each may take so much of the processor's time as its bytes allow.
+ * Work that grows with the square of the size goes past that long before it takes minutes.
+ */
+export function expectLinear(
+  input: (size: number) => string | Uint8Array,
+  read: (text: never) => unknown,
+  most = 2 ** 20,
+): void {
+  for (let size = 2 ** 10; size <= most; size *= 2) {
+    const text = input(size) as never;
+    const milliseconds = Math.min(
+      processorTime(() => read(text)),
+      processorTime(() => read(text)),
+    );
+    expect(milliseconds, `milliseconds for size ${size}`).toBeLessThan(mostBeside + mostPerByte * size);
+  }
+}
+
+function processorTime(work: () => unknown): number {
+  const before = process.cpuUsage();
+  work();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000;
+}

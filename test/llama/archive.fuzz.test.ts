@@ -1,0 +1,60 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import fc from "fast-check";
+import { afterAll, describe, expect, it } from "vitest";
+import { isCodedError } from "../../src/errors/index.ts";
+import { unpackArchive } from "../../src/llama/archive.ts";
+import { bounded, soup, valueOrCode } from "../fuzzing.ts";
+import { tarball } from "./tarball.ts";
+
+const parent = mkdtempSync(join(tmpdir(), "archive-"));
+const [file, folder] = [join(parent, "archive"), join(parent, "inside")];
+afterAll(() => rmSync(parent, { recursive: true }));
+const maxBytes = 20_000;
+
+const path = soup(["/", "..", "../", "a", "b/", ".", "./", "\\", "C:", "x".repeat(60), "adapter_config.json", "é"], 5);
+const entry = fc.record(
+  {
+    path,
+    body: fc.oneof(
+      fc.string(),
+      fc.nat(30_000).map((size) => "x".repeat(size)),
+    ),
+    type: fc.constantFrom("0", "0", "0", "1", "2", "3", "5", "6", "7", "x", "g", "L", "K", "\0"),
+    link: path,
+    size: fc.oneof(fc.nat(1000), fc.constant(8 ** 11 - 1)),
+  },
+  { requiredKeys: ["path"] },
+);
+const damage = fc.record({ at: fc.nat(), byte: fc.nat(255), cut: fc.option(fc.nat()), isGzip: fc.boolean() });
+const archive = fc.tuple(fc.array(entry, { maxLength: 5 }), fc.option(damage)).map(([entries, harm]) => {
+  const bytes = tarball(entries);
+  if (harm === null) return bytes;
+  const packed = harm.isGzip ? gzipSync(bytes) : bytes;
+  packed[harm.at % packed.length] = harm.byte;
+  return harm.cut === null ? packed : packed.subarray(0, harm.cut % packed.length);
+});
+
+describe("whatever an archive holds, unpacking it", () => {
+  it("writes what it returns, within the limit and inside its folder, or ends in a coded error", async () => {
+    const property = fc.asyncProperty(archive, async (bytes) => {
+      writeFileSync(file, bytes);
+      rmSync(folder, { recursive: true, force: true });
+      mkdirSync(folder);
+      const options = { name: "archive", missing: "ADAPTER_NOT_FOUND", corrupt: "ADAPTER_CORRUPT", maxBytes } as const;
+      const files = await valueOrCode(() => unpackArchive(file, folder, options), "ARCHIVE_UNSAFE", "ADAPTER_CORRUPT");
+      expect(readdirSync(parent).toSorted()).toEqual(["archive", "inside"]);
+      expect(readFileSync(file).equals(bytes)).toBe(true);
+      const written = readdirSync(folder, { recursive: true, encoding: "utf8" }).map(
+        (name) => [name, statSync(join(folder, name))] as const,
+      );
+      const plain = written.filter(([, found]) => found.isFile());
+      expect(plain.reduce((sum, [, { size }]) => sum + size, 0)).toBeLessThanOrEqual(maxBytes);
+      if (!isCodedError(files))
+        expect(plain.map(([name]) => name).toSorted()).toEqual(files.map((name) => name).toSorted());
+    });
+    await fc.assert(property, bounded);
+  });
+});

@@ -1,0 +1,114 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, describe, expect, it } from "vitest";
+import { isCodedError } from "../../../src/errors/index.ts";
+import { runNow } from "../../../src/llama/time-slices.ts";
+import { openTokenizer } from "../../../src/llama/tokenizer/open.ts";
+import { readSentencePieceModel } from "../../../src/llama/tokenizer/sentencepiece-model.ts";
+import { bounded, damaged, expectLinear, valueOrCode } from "../../fuzzing.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "tokenizer-"));
+const model = readFileSync(join(import.meta.dirname, "../../../weights/tiny/tokenizer.model"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Encodes and decodes a text, as a prediction would. */
+async function open(name: string, content: Uint8Array) {
+  rmSync(join(folder, "tokenizer.model"), { force: true });
+  writeFileSync(join(folder, name), content);
+  const opened = await valueOrCode(
+    () => openTokenizer([folder]),
+    "TOKENIZER_CORRUPT",
+    "TOKENIZER_UNSUPPORTED",
+    "TOKENIZER_NOT_FOUND",
+  );
+  if (isCodedError(opened)) return;
+  const ids = opened.tokenizer.encode("A tiny alpaca é.");
+  for (const id of ids) expect(Number.isSafeInteger(id) && id >= 0).toBe(true);
+  expect(typeof opened.tokenizer.decode(ids)).toBe("string");
+}
+
+const pieces = { "<unk>": 0, "<s>": 1, "</s>": 2, a: 3, b: 4, ab: 5, "▁": 6, "▁a": 7 };
+const part = fc.oneof(
+  fc.jsonValue(),
+  fc.constantFrom(
+    null,
+    { type: "ByteFallback" },
+    { type: "Fuse" },
+    { type: "Prepend", prepend: "▁" },
+    { type: "Sequence" },
+    { type: "Sequence", decoders: [null] },
+    { type: "Metaspace" },
+  ),
+);
+const tokenizerJson = fc.record(
+  {
+    model: fc.oneof(
+      {
+        weight: 4,
+        arbitrary: fc.record({
+          type: fc.constantFrom("BPE", "BPE", "BPE", "Unigram", null),
+          vocab: fc.oneof(
+            { weight: 3, arbitrary: fc.constant(pieces) },
+            fc.dictionary(fc.constantFrom("a", "b", "ab", "__proto__"), fc.oneof(fc.nat(8), fc.jsonValue())),
+            fc.jsonValue(),
+          ),
+          merges: fc.oneof(
+            fc.array(fc.constantFrom("a b", ["a", "b"], "▁ a", "a", "x y", ["a"], null, 1)),
+            fc.jsonValue(),
+          ),
+          unk_token: fc.constantFrom("<unk>", "none", null, 1),
+          byte_fallback: fc.constantFrom(true, false, null),
+        }),
+      },
+      fc.jsonValue(),
+    ),
+    added_tokens: fc.oneof(
+      fc.constant([{ id: 1, content: "<s>", special: true }]),
+      fc.array(fc.record({ id: fc.oneof(fc.integer(), fc.jsonValue()), content: fc.jsonValue() })),
+      fc.jsonValue(),
+    ),
+    normalizer: part,
+    pre_tokenizer: part,
+    decoder: part,
+  },
+  { requiredKeys: [] },
+);
+
+describe("whatever a tokenizer's file holds, it", () => {
+  it("encodes and decodes, or is refused with a code: tokenizer.model", async () => {
+    const property = fc.asyncProperty(
+      fc.oneof(damaged(model), damaged(model.subarray(0, 40)), fc.uint8Array()),
+      (bytes) => open("tokenizer.model", bytes),
+    );
+    await fc.assert(property, bounded);
+  });
+
+  it("encodes and decodes, or is refused with a code: tokenizer.json", async () => {
+    const property = fc.asyncProperty(
+      fc.oneof({ weight: 6, arbitrary: tokenizerJson.map((value) => JSON.stringify(value)) }, fc.json()),
+      (json) => open("tokenizer.json", Buffer.from(json)),
+    );
+    await fc.assert(property, bounded);
+  });
+
+  it.each([
+    ["zeros", (n: number) => new Uint8Array(n)],
+    ["numbers that go on", (n: number) => new Uint8Array(n).fill(0x80)],
+    ["empty pieces", (n: number) => Buffer.from("0a00".repeat(n / 2), "hex")],
+    ["short pieces", (n: number) => Buffer.from("0a030a0161".repeat(n / 5), "hex")],
+    [
+      "fields of one piece",
+      (n: number) => Buffer.concat([Buffer.from([0x0a, 0x80, 0x80, 0x40]), Buffer.alloc(n, Buffer.from([0x18, 1]))]),
+    ],
+  ])("costs time in proportion to its length: %s", (_, input) => {
+    expectLinear(input, (bytes: Uint8Array) => {
+      try {
+        return runNow(readSentencePieceModel(bytes, "tokenizer.model"));
+      } catch (error) {
+        return error;
+      }
+    });
+  });
+});
