@@ -43,7 +43,13 @@ describe("whatever an archive holds, unpacking it", () => {
       writeFileSync(file, bytes);
       rmSync(folder, { recursive: true, force: true });
       mkdirSync(folder);
-      const options = { name: "archive", missing: "ADAPTER_NOT_FOUND", corrupt: "ADAPTER_CORRUPT", maxBytes } as const;
+      const options = {
+        name: "archive",
+        missing: "ADAPTER_NOT_FOUND",
+        corrupt: "ADAPTER_CORRUPT",
+        maxBytes,
+        wanted: () => maxBytes,
+      } as const;
       const files = await valueOrCode(() => unpackArchive(file, folder, options), "ARCHIVE_UNSAFE", "ADAPTER_CORRUPT");
       expect(readdirSync(parent).toSorted()).toEqual(["archive", "inside"]);
       expect(readFileSync(file).equals(bytes)).toBe(true);
