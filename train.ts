@@ -81,7 +81,7 @@ export default defineTrainer({
     const log = ranks.rank === 0 ? console.log : () => {};
     const rows = await readDataset(dataset.path, { name: dataset.name, signal });
     // Loaded for one training, once its rows are known to be good: what waits for the next one holds no memory.
-    const base = await Llama.load({ localRank: ranks.localRank });
+    const base = await Llama.load({ localRank: ranks.localRank, log });
     try {
       log(`Training on ${rows.length} rows of ${dataset.name}, base ${base.name}, ${base.engine.description}`);
       if (ranks.size > 1) log(`${ranks.size} ranks share every step`);

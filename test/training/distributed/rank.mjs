@@ -9,7 +9,10 @@ const { Llama } = await import("../../../src/llama/index.ts");
 const { readDataset, readRanks, trainLora } = await import("../../../src/training/index.ts");
 
 const { dataset, settings, results, killedAt } = JSON.parse(process.argv[2]);
-const base = await Llama.load({ weights: join(import.meta.dirname, "..", "..", "..", "weights", "tiny") });
+const base = await Llama.load({
+  weights: join(import.meta.dirname, "..", "..", "..", "weights", "tiny"),
+  log: () => {},
+});
 try {
   const ranks = readRanks();
   const onProgress = ({ step }) => {
