@@ -1,5 +1,8 @@
 import type { ServerResponse } from "node:http";
 
+/** UTF-16 units. */
+const longText = 65_536;
+
 /** Answers with JSON, typed exactly as Cog does (no charset). */
 export function sendJson(res: ServerResponse, status: number, body: unknown): void {
   sendJsonText(res, status, JSON.stringify(body));
@@ -21,6 +24,12 @@ export function sendEmpty(res: ServerResponse, status: number, headers: Record<s
 export function send(res: ServerResponse, status: number, type: string, text: string): void {
   // The client may have left while the run was going on.
   if (res.headersSent || res.destroyed) return;
-  res.writeHead(status, { "content-type": type, "content-length": Buffer.byteLength(text) });
-  res.end(text);
+  const body = bytesIfLong(text);
+  res.writeHead(status, { "content-type": type, "content-length": Buffer.byteLength(body) });
+  res.end(body);
+}
+
+/** A long text is copied twice when it is written, with its headers and by the socket; bytes are not copied at all. */
+export function bytesIfLong(text: string): string | Buffer {
+  return text.length > longText ? Buffer.from(text) : text;
 }

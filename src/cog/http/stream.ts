@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { type EventStream, eventText, type Subscription } from "../prediction/event-stream.ts";
+import { bytesIfLong } from "./answer.ts";
 import type { UntakenAnswers } from "./untaken-answers.ts";
 
 export const streamHeaders = { "content-type": "text/event-stream", "cache-control": "no-cache" };
@@ -36,7 +37,7 @@ export function answerWithStream(
     isScheduled = false;
     if (isGone || res.writableNeedDrain || (waiting === "" && !isComplete)) return;
     keepAlive.refresh();
-    res.write(waiting);
+    res.write(bytesIfLong(waiting));
     waiting = "";
     answers.written(res);
     if (!isComplete) return;
