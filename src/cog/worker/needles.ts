@@ -131,7 +131,8 @@ function ordered(bucket: Bucket): string[] {
 
 function commonLength(needle: string, text: string, at: number): number {
   const most = Math.min(needle.length, text.length - at);
-  let length = 0;
+  // They are of one bucket.
+  let length = prefixLength;
   while (length < most && needle.charCodeAt(length) === text.charCodeAt(at + length)) length += 1;
   return length;
 }
