@@ -1,6 +1,8 @@
 import { type ErrorCode, errorCodes, isCodedError } from "../../errors/index.ts";
 import type { Log, LogFields, LogLevel } from "../log.ts";
+import { maskedError } from "../worker/outgoing.ts";
 import type { FromWorker } from "../worker/protocol.ts";
+import type { Secrets } from "../worker/secrets.ts";
 import type { EventStream } from "./event-stream.ts";
 import { logFieldsOf } from "./log-fields.ts";
 import { RunRecord, type Status } from "./record.ts";
@@ -28,10 +30,12 @@ export interface Outcome {
 export class RunEvents {
   readonly record: RunRecord;
   readonly #audience: Audience;
+  readonly #secrets: Secrets;
   #logFields: LogFields | null = null;
 
-  constructor(audience: Audience) {
+  constructor(audience: Audience, secrets: Secrets) {
     this.#audience = audience;
+    this.#secrets = secrets;
     this.record = new RunRecord(audience.id);
   }
 
@@ -79,7 +83,8 @@ export class RunEvents {
 
   /** The outcome, which is final; `predictTime` in seconds. */
   ended({ status, error, predictTime }: Outcome): void {
-    const text = error === undefined ? "" : textOf(error);
+    // Of a file, say, whose address holds a secret.
+    const text = error === undefined ? "" : maskedError(textOf(error), this.#secrets);
     this.record.end(status, text, predictTime);
     if (status !== "failed") return;
     const code = codeOf(text);

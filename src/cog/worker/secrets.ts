@@ -22,6 +22,13 @@ export class Secrets {
   readonly #fresh = new Set<Known>();
   #endedLength = 0;
 
+  /** Those of one run alone. */
+  static of(input: RunRequest["input"], names: readonly string[] = []): Secrets {
+    const secrets = new Secrets();
+    secrets.add({ run: 0, input, secrets: names });
+    return secrets;
+  }
+
   add({ run, input, secrets }: Pick<RunRequest, "run" | "input" | "secrets">): void {
     const values = secrets.map((name) => input[name]).filter((value): value is string => typeof value === "string");
     if (values.length === 0) return;
