@@ -153,7 +153,11 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
     url: `http://${reachable}:${bound}`,
     port: bound,
     document: predictions.main.declared,
-    ready: predictions.main.settled().then((state) => state === "ready"),
+    ready: predictions.main.settled().then(async (state) => {
+      // What the log says of it stands before what is said on the same terminal.
+      await log.flush();
+      return state === "ready";
+    }),
     beginSetup: () => predictions.main.beginSetup(),
     ended,
     close: (how) => {

@@ -102,6 +102,13 @@ describe("secrets", () => {
     );
   });
 
+  it("do not show in what the server says of a file whose address holds one", async () => {
+    const { json } = await predict({ token: "k3y-of-mine", file: "http://k3y-of-mine.invalid/x" });
+    expect(json.error).toContain(`${mask}.invalid`);
+    await expect.poll(() => server.log()).toContain(`${mask}.invalid`);
+    expect(server.log()).not.toContain("k3y-of-mine");
+  });
+
   it("that are too long, or have too many lines, are refused without being shown", async () => {
     for (const [token, problem] of [
       ["long".repeat(4097), "the secret has more than 16384 characters"],

@@ -1,7 +1,9 @@
 import { type ErrorCode, errorCodes } from "../../errors/index.ts";
 import type { Log, LogFields, LogLevel } from "../log.ts";
 import { errorText } from "../worker/errors.ts";
+import { maskedError } from "../worker/outgoing.ts";
 import type { FromWorker } from "../worker/protocol.ts";
+import type { Secrets } from "../worker/secrets.ts";
 import type { EventStream } from "./event-stream.ts";
 import { logFieldsOf } from "./log-fields.ts";
 import { RunRecord, type Status } from "./record.ts";
@@ -29,10 +31,12 @@ export interface Outcome {
 export class RunEvents {
   readonly record: RunRecord;
   readonly #audience: Audience;
+  readonly #secrets: Secrets;
   #logFields: LogFields | null = null;
 
-  constructor(audience: Audience) {
+  constructor(audience: Audience, secrets: Secrets) {
     this.#audience = audience;
+    this.#secrets = secrets;
     this.record = new RunRecord(audience.id);
   }
 
@@ -80,7 +84,8 @@ export class RunEvents {
 
   /** The outcome, which is final; `predictTime` in seconds. */
   ended({ status, error, predictTime }: Outcome): void {
-    const text = error === undefined ? "" : errorText(error);
+    // Of a file, say, whose address holds a secret.
+    const text = error === undefined ? "" : maskedError(errorText(error), this.#secrets);
     this.record.end(status, text, predictTime);
     if (status !== "failed") return;
     const code = codeOf(text);

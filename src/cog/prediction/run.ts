@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import type { Lease } from "../worker/lease.ts";
 import type { FromWorker, RunEnd } from "../worker/protocol.ts";
+import { Secrets } from "../worker/secrets.ts";
 import type { RunListener } from "../worker/supervisor.ts";
 import { Cancellation } from "./cancellation.ts";
 import { Delivery } from "./delivery.ts";
@@ -43,7 +44,7 @@ export class Run implements RunListener {
 
   constructor(options: RunOptions) {
     this.#options = options;
-    this.#events = new RunEvents(options);
+    this.#events = new RunEvents(options, Secrets.of(options.input, options.schema?.secretFields));
     this.#delivery = new Delivery(options, this.#events, this.#cancellation);
     this.#hasFolder = Object.keys(options.uploads).length > 0;
     this.id = options.id;

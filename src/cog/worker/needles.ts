@@ -8,6 +8,7 @@ interface Bucket {
 }
 
 const prefixLength = 4;
+const hashes = 65_536;
 
 /**
  * Texts of four characters and more that are looked for in other texts. A search takes time by the length of the text and
@@ -17,7 +18,7 @@ export class Needles {
   readonly #uses = new Map<string, number>();
   readonly #buckets = new Map<string, Bucket>();
   /** Buckets by the hash of their prefix: most places of a text need no look into the map. */
-  readonly #counts = new Int32Array(65_536);
+  #counts = new Int32Array(0);
 
   get isEmpty(): boolean {
     return this.#uses.size === 0;
@@ -103,6 +104,8 @@ export class Needles {
   #newBucket(text: string): Bucket {
     const bucket: Bucket = { texts: new Set(), sorted: null, parents: new Int32Array() };
     this.#buckets.set(text.slice(0, prefixLength), bucket);
+    // Most never hold anything.
+    if (this.#counts.length === 0) this.#counts = new Int32Array(hashes);
     this.#counts[hashAt(text, 0)]! += 1;
     return bucket;
   }
@@ -111,7 +114,7 @@ export class Needles {
 function hashAt(text: string, at: number): number {
   let hash = 0;
   for (let i = 0; i < prefixLength; i++) hash = Math.imul(hash, 31) + text.charCodeAt(at + i);
-  return (hash ^ (hash >>> 16)) & 0xffff;
+  return (hash ^ (hash >>> 16)) & (hashes - 1);
 }
 
 function ordered(bucket: Bucket): string[] {
@@ -131,7 +134,8 @@ function ordered(bucket: Bucket): string[] {
 
 function commonLength(needle: string, text: string, at: number): number {
   const most = Math.min(needle.length, text.length - at);
-  let length = 0;
+  // They are of one bucket.
+  let length = prefixLength;
   while (length < most && needle.charCodeAt(length) === text.charCodeAt(at + length)) length += 1;
   return length;
 }

@@ -23,7 +23,7 @@ export function withoutSecrets(message: FromWorker, secrets: Secrets): FromWorke
 }
 
 /** A secret such as "FILE" must not change the code that a client looks at. */
-function maskedError(error: string, secrets: Secrets): string {
+export function maskedError(error: string, secrets: Secrets): string {
   const code = /^\[[A-Z_]+\] /.exec(error)?.[0] ?? "";
   return code + secrets.mask(error.slice(code.length));
 }

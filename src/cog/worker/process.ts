@@ -1,5 +1,6 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import type { Socket } from "node:net";
+import type { Duplex, Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { LineBuffer } from "./logs.ts";
 import { type FromWorker, MessageWriter, readMessages, type ToWorker } from "./protocol.ts";
@@ -26,8 +27,8 @@ export interface WorkerOptions {
   readonly events: WorkerEvents;
 }
 
-/** How long what a worker has left in its pipes is read after its end; a child of its own may hold them open for ever. */
-const lastWordsMs = 500;
+/** How long what a worker has left on its descriptors 1 and 2 is read after its end: a child of its own may hold them open. */
+const lastWordsMs = 50;
 
 /** One worker process and the line to it. */
 export class WorkerProcess {
@@ -59,9 +60,10 @@ export class WorkerProcess {
       for (const stream of child.stdio) stream?.destroy();
       events.exit(code, signal);
     };
-    // "close" comes after the pipes have been read to their end, "exit" may come before.
-    child.on("close", over);
-    child.on("exit", (code, signal) => setTimeout(over, lastWordsMs, code, signal).unref());
+    child.on("exit", (code, signal) => {
+      const printed = Promise.race([Promise.all([closed(child.stdout!), closed(child.stderr!)]), lastWords()]);
+      void Promise.all([closed(socket), printed]).then(() => over(code, signal));
+    });
     child.on("error", () => over(null, null));
   }
 
@@ -76,4 +78,13 @@ export class WorkerProcess {
   kill(): void {
     this.#child.kill("SIGKILL");
   }
+}
+
+function closed(stream: Duplex | Readable): Promise<void> {
+  return stream.closed ? Promise.resolve() : new Promise((resolve) => stream.once("close", resolve));
+}
+
+/** Resolves after the time, and never before what is there could be read. */
+function lastWords(): Promise<void> {
+  return new Promise((resolve) => setTimeout(() => setImmediate(resolve), lastWordsMs));
 }

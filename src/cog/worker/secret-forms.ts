@@ -2,10 +2,10 @@ import { inspect } from "node:util";
 
 /** A shorter text would be found in the middle of ordinary words; it protects nothing anyway. */
 const shortest = 4;
-/** Longer ones are looked for in parts, so that no place of a text takes longer than others, and a part shows no more. */
-const partLength = 64;
+/** Longer ones are looked for in parts, so that no place of a text takes long. In UTF-16 units. */
+export const longestForm = 32;
 
-/** What a secret looks like in text: itself, each of its lines, and both in the usual encodings. Each of 4 to 127 characters. */
+/** What a secret looks like in text: itself, each of its lines, and both in the usual encodings. Each of 4 to 32 characters. */
 export function secretForms(secret: string): string[] {
   const forms = new Set<string>();
   for (const text of new Set([secret, ...secret.split(/\r\n|[\n\r]/)])) {
@@ -37,9 +37,8 @@ function base64Inside(bytes: Buffer, offset: number): string {
 }
 
 function parts(form: string): string[] {
-  const found: string[] = [];
-  let start = 0;
-  for (; form.length - start >= 2 * partLength; start += partLength) found.push(form.slice(start, start + partLength));
-  found.push(form.slice(start));
-  return found;
+  if (form.length <= longestForm) return [form];
+  const starts = Array.from({ length: Math.floor(form.length / longestForm) }, (_, index) => index * longestForm);
+  // The last one overlaps the one before.
+  return [...starts, form.length - longestForm].map((start) => form.slice(start, start + longestForm));
 }

@@ -1,6 +1,6 @@
 import { Needles } from "./needles.ts";
 import type { RunRequest } from "./protocol.ts";
-import { secretForms } from "./secret-forms.ts";
+import { longestForm, secretForms } from "./secret-forms.ts";
 
 const mask = "**********";
 /** What is remembered of runs that are over: a timer of theirs may still print. Lengths are of values, in UTF-16 units. */
@@ -21,6 +21,13 @@ export class Secrets {
   /** Those whose forms are not made. */
   readonly #fresh = new Set<Known>();
   #endedLength = 0;
+
+  /** Those of one run alone. */
+  static of(input: RunRequest["input"], names: readonly string[] = []): Secrets {
+    const secrets = new Secrets();
+    secrets.add({ run: 0, input, secrets: names });
+    return secrets;
+  }
 
   add({ run, input, secrets }: Pick<RunRequest, "run" | "input" | "secrets">): void {
     const values = secrets.map((name) => input[name]).filter((value): value is string => typeof value === "string");
@@ -50,17 +57,20 @@ export class Secrets {
     if (this.#known().isEmpty) return text;
     let shown = "";
     let done = 0;
-    for (let at = 0; at < text.length; ) {
+    // The stretch that secrets cover, which may overlap: a part of one must not hide where the next begins.
+    let start = 0;
+    let end = 0;
+    for (let at = 0; at < text.length; at++) {
       const length = this.#needles.lengthAt(text, at) || (isCut ? this.#restAt(text, at) : 0);
-      if (length === 0) at += 1;
-      else {
-        // The parts of a long secret are one.
-        shown += at === done && at > 0 && shown.endsWith(mask) ? "" : text.slice(done, at) + mask;
-        at += length;
-        done = at;
+      if (length === 0) continue;
+      if (at > end || end === 0) {
+        if (end > 0) shown += text.slice(done, start) + mask;
+        done = end;
+        start = at;
       }
+      end = Math.max(end, at + length);
     }
-    return done === 0 ? text : shown + text.slice(done);
+    return end === 0 ? text : shown + text.slice(done, start) + mask + text.slice(end);
   }
 
   /** A value of JSON, its keys included. A number is masked as a whole. */
@@ -83,8 +93,7 @@ export class Secrets {
   }
 
   #restAt(text: string, at: number): number {
-    // No form is longer than two parts.
-    if (text.length - at >= 128) return 0;
+    if (text.length - at >= longestForm) return 0;
     return this.#needles.beginsWithRest(text, at) ? text.length - at : 0;
   }
 }
