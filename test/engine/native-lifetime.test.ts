@@ -24,6 +24,7 @@ describe("a process with the native addon", () => {
         threads: 2,
         isa: "auto",
         checkpointedLayers: -1,
+        cacheBytes: 0,
         gpuModule: "",
         gpu: null,
       },

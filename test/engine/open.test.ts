@@ -18,7 +18,6 @@ describe("openEngine", () => {
     for (const [name, value] of Object.entries({
       LLAMA_QUANTIZATION: "int8",
       LLAMA_DTYPE: "bfloat16",
-      LLAMA_CACHE_BYTES: "1000000000",
       LLAMA_CHECKPOINTED_LAYERS: "2",
       LLAMA_THREADS: "2",
       LLAMA_ISA: "avx2",

@@ -104,8 +104,10 @@ void test_range() {
       const auto sequence = model->make_sequence(64, nullptr);
       Sampling greedy;
       greedy.temperature = 0;
-      std::vector<int32_t> drawn = model->step({{sequence, 0, prompt, greedy}});
-      for (int64_t at = 5; at < 10 && drawn.back() >= 0; ++at) drawn.push_back(model->step({{sequence, at, {drawn.back()}, greedy}})[0]);
+      std::vector<int32_t> drawn = {model->step({{sequence, 0, prompt, greedy}})[0].token};
+      for (int64_t at = 5; at < 10 && drawn.back() >= 0; ++at) {
+        drawn.push_back(model->step({{sequence, at, {drawn.back()}, greedy}})[0].token);
+      }
       return drawn;
     };
     Checkpoint checkpoint(config, StorageType::bf16);

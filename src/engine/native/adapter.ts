@@ -1,6 +1,6 @@
 import type { AdapterModule, EngineAdapter } from "../engine.ts";
 import type { AddonAdapter } from "./addon.ts";
-import { settle } from "./failure.ts";
+import { withCodes } from "./failure.ts";
 
 /** What a module is, without its tensors. */
 export type ModulePlace = Pick<AdapterModule, "layer" | "linear" | "rank" | "scale">;
@@ -15,7 +15,7 @@ export class NativeAdapter implements EngineAdapter {
   }
 
   async read(): Promise<AdapterModule[]> {
-    const tensors = await settle(() => this.addon.read());
+    const tensors = await withCodes(() => this.addon.read());
     return this.#places.map((place, i) => ({ ...place, ...tensors[i]! }));
   }
 

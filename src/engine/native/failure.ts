@@ -8,8 +8,8 @@ export function toCodedError(error: Error): Error {
   return new CodedError(code as keyof typeof errorCodes, error.message, { cause: error });
 }
 
-/** Waits for one of the addon's promises. */
-export async function settle<T>(call: () => Promise<T>): Promise<T> {
+/** The result of a call of the addon, whose errors become CodedErrors. */
+export async function withCodes<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {

@@ -1,6 +1,6 @@
 import type { Engine, EngineModel, LoadOptions, ModelWeights } from "../engine.ts";
 import { type Addon, openAddon } from "./addon.ts";
-import { settle } from "./failure.ts";
+import { withCodes } from "./failure.ts";
 import { NativeModel } from "./model.ts";
 import { chooseDevice, type NativeOptions } from "./settings.ts";
 
@@ -37,7 +37,7 @@ class NativeEngine implements Engine {
     signal?.addEventListener("abort", cancel, { once: true });
     try {
       const list = Array.from(tensors, ([name, source]) => ({ name, ...source }));
-      const addon = await settle(() =>
+      const addon = await withCodes(() =>
         this.#addon.load({ ...this.#options, config, tensors: list, cancelled }, onProgress),
       );
       if (signal?.aborted) await addon.close();

@@ -12,7 +12,7 @@ import type {
 } from "../engine.ts";
 import { NativeAdapter } from "./adapter.ts";
 import type { AddonModel } from "./addon.ts";
-import { settle, toCodedError } from "./failure.ts";
+import { toCodedError, withCodes } from "./failure.ts";
 import { toAddonGroup } from "./group.ts";
 import { type Appended, NativeSequence } from "./sequence.ts";
 import { NativeTrainer } from "./trainer.ts";
@@ -33,7 +33,7 @@ export class NativeModel implements EngineModel {
 
   async createAdapter(modules: readonly AdapterModule[]): Promise<EngineAdapter> {
     const native = modules.map((module) => ({ ...module, linear: linearNames.indexOf(module.linear) }));
-    const addon = await settle(() => this.#addon.createAdapter(native));
+    const addon = await withCodes(() => this.#addon.createAdapter(native));
     const places = modules.map(({ layer, linear, rank, scale }) => ({ layer, linear, rank, scale }));
     return new NativeAdapter(addon, places);
   }
@@ -41,7 +41,7 @@ export class NativeModel implements EngineModel {
   async createSequence(options: { capacity: number; adapter?: EngineAdapter | null }): Promise<EngineSequence> {
     checkInteger("capacity", options.capacity, 1, this.config.maxPositionEmbeddings);
     const adapter = nativeAdapter(options.adapter);
-    const addon = await settle(() => this.#addon.createSequence(options.capacity, adapter));
+    const addon = await withCodes(() => this.#addon.createSequence(options.capacity, adapter));
     return new NativeSequence(addon, options.capacity);
   }
 
@@ -58,7 +58,7 @@ export class NativeModel implements EngineModel {
     }
     if (accepted.length === 0) return results;
     try {
-      const { tokens, failures } = await settle(() =>
+      const { tokens, failures } = await withCodes(() =>
         this.#addon.step(
           accepted.map(({ appended }) => appended.addon),
           accepted.map(({ appended }) => appended.position),
@@ -93,18 +93,18 @@ export class NativeModel implements EngineModel {
 
   async logits(tokens: Int32Array, adapter?: EngineAdapter | null): Promise<Float32Array> {
     checkTokens("tokens", tokens, this.config.vocabSize);
-    return settle(() => this.#addon.logits(tokens, nativeAdapter(adapter)));
+    return withCodes(() => this.#addon.logits(tokens, nativeAdapter(adapter)));
   }
 
   async createTrainer(adapter: EngineAdapter, options: TrainerOptions = {}): Promise<EngineTrainer> {
     const group = toAddonGroup(options);
-    const addon = await settle(() => this.#addon.createTrainer(nativeAdapter(adapter)!, group));
+    const addon = await withCodes(() => this.#addon.createTrainer(nativeAdapter(adapter)!, group));
     return new NativeTrainer(addon);
   }
 
   /** Waits for what is under way. Closing twice is one close. */
   close(): Promise<void> {
-    this.#closing ??= settle(() => this.#addon.close());
+    this.#closing ??= withCodes(() => this.#addon.close());
     return this.#closing;
   }
 }

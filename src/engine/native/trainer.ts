@@ -1,7 +1,7 @@
 import type { Dropout, EngineTrainer, LossSum, MemoryPlan, OptimizerStep, PackedBatch } from "../engine.ts";
 import type { AddonTrainer } from "./addon.ts";
 import { checkOptimizerStep } from "./arguments.ts";
-import { settle } from "./failure.ts";
+import { withCodes } from "./failure.ts";
 
 /** Batches, dropout and counts are checked by the addon, which makes indices of memory of them. */
 export class NativeTrainer implements EngineTrainer {
@@ -13,32 +13,32 @@ export class NativeTrainer implements EngineTrainer {
 
   async accumulate(batch: PackedBatch, gradientScale: number, dropout: Dropout | null = null): Promise<LossSum> {
     const { tokens, targets, offsets } = batch;
-    return settle(() => this.#addon.accumulate(tokens, targets, offsets, gradientScale, dropout));
+    return withCodes(() => this.#addon.accumulate(tokens, targets, offsets, gradientScale, dropout));
   }
 
   async evaluate(batch: PackedBatch): Promise<LossSum> {
-    return settle(() => this.#addon.evaluate(batch.tokens, batch.targets, batch.offsets));
+    return withCodes(() => this.#addon.evaluate(batch.tokens, batch.targets, batch.offsets));
   }
 
   async update(step: OptimizerStep): Promise<{ gradNorm: number }> {
     checkOptimizerStep(step);
-    return { gradNorm: await settle(() => this.#addon.update(step)) };
+    return { gradNorm: await withCodes(() => this.#addon.update(step)) };
   }
 
   async gradients(): Promise<{ a: Float32Array; b: Float32Array }[]> {
-    return settle(() => this.#addon.gradients());
+    return withCodes(() => this.#addon.gradients());
   }
 
   async plan(tokens: number, dropout: boolean): Promise<MemoryPlan> {
-    return settle(() => this.#addon.plan(tokens, dropout));
+    return withCodes(() => this.#addon.plan(tokens, dropout));
   }
 
   async sum(values: Float64Array): Promise<Float64Array> {
-    return settle(() => this.#addon.sum(values));
+    return withCodes(() => this.#addon.sum(values));
   }
 
   async finish(): Promise<void> {
-    await settle(() => this.#addon.finish());
+    await withCodes(() => this.#addon.finish());
   }
 
   async close(): Promise<void> {

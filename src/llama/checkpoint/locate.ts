@@ -8,20 +8,33 @@ const projectWeights = fileURLToPath(new URL("../../../weights", import.meta.url
 const embeddedFolder = "tiny";
 
 /**
- * Folder of the base model: the one that LLAMA_WEIGHTS names, else the only one in `weights`, else the embedded one.
- * Anything in `weights` that looks like a model goes before the embedded one, whether or not it can be opened.
+ * Folder of the base model: the one that LLAMA_WEIGHTS names, else the only one in the first of the folders `weights` that
+ * holds any, else the embedded one. Anything that looks like a model goes before it, whether or not it can be opened.
  * @throws CHECKPOINT_NOT_FOUND, CHECKPOINT_AMBIGUOUS listing the folders there are to choose from
  */
-export async function chooseCheckpoint(env = process.env, weights = projectWeights): Promise<string> {
+export async function chooseCheckpoint(env = process.env, ...weights: readonly string[]): Promise<string> {
   if (env.LLAMA_WEIGHTS) return locateCheckpoint(env.LLAMA_WEIGHTS);
-  if (!(await isFolder(weights))) throw nothingIn(weights, "there is no such folder");
-  const embedded = join(weights, embeddedFolder);
-  const others = (await modelFolders(weights, isModelFile)).filter((folder) => folder !== embedded);
-  if (others.length > 0) return only(others, weights);
-  const parts = (await modelFolders(weights, isSideFile)).filter((folder) => folder !== embedded);
+  // A project that installed this package has its model in its own folder.
+  const places = weights.length > 0 ? weights : [...new Set([resolve("weights"), projectWeights])];
+  const last = places.at(-1)!;
+  const embedded = join(last, embeddedFolder);
+  for (const place of places) {
+    const model = await modelIn(place, embedded);
+    if (model !== null) return model;
+  }
+  if (await isFolder(embedded)) return embedded;
+  throw nothingIn(last, (await isFolder(last)) ? "holds no model" : "there is no such folder");
+}
+
+/** The one model in `weights` that is not the embedded one; null where there is none. */
+async function modelIn(weights: string, embedded: string): Promise<string | null> {
+  if (!(await isFolder(weights))) return null;
+  const isOther = (folder: string) => folder !== embedded;
+  const models = (await modelFolders(weights, isModelFile)).filter(isOther);
+  if (models.length > 0) return only(models, weights);
+  const parts = (await modelFolders(weights, isSideFile)).filter(isOther);
   if (parts.length > 0) throw nothingIn(parts[0]!, "holds files of a model, but neither config.json nor weights");
-  if (!(await isFolder(embedded))) throw nothingIn(weights, "holds no model");
-  return embedded;
+  return null;
 }
 
 /** Whether the folder is where the project's embedded model lies. */

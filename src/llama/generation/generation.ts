@@ -8,7 +8,7 @@ import type { PromptEncoder } from "./prompt-encoder.ts";
 import type { Scheduler, Task } from "./scheduler.ts";
 import { StopStrings } from "./stop-strings.ts";
 
-export interface Piece {
+export interface Chunk {
   /** Never empty, and never half a character. */
   readonly text: string;
   /** The token that settled the text. */
@@ -29,11 +29,10 @@ export interface GenerationHost {
   /** Tokens of the largest sequence that there is memory for. */
   readonly largestSequence: number;
   openSequence(capacity: number): Promise<Admitted>;
-  finished(generation: Generation): void;
 }
 
 /** A continuation of one prompt. Iterate it once; leaving the loop early ends it. */
-export class Generation implements AsyncIterable<Piece> {
+export class Generation implements AsyncIterable<Chunk> {
   readonly seed: number;
   readonly #prompt: string;
   readonly #options: GenerateOptions;
@@ -67,12 +66,12 @@ export class Generation implements AsyncIterable<Piece> {
   /** The whole answer. */
   async text(): Promise<string> {
     let text = "";
-    for await (const piece of this) text += piece.text;
+    for await (const chunk of this) text += chunk.text;
     return text;
   }
 
   /** @throws PROMPT_TOO_LONG, the adapter's and the engine's errors, and the signal's reason */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Piece, void> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<Chunk, void> {
     const { scheduler, encoder, tokenizer } = this.#host;
     const { signal } = this.#options;
     signal?.throwIfAborted();
@@ -94,7 +93,6 @@ export class Generation implements AsyncIterable<Piece> {
       this.#seconds = (performance.now() - started) / 1000;
       await scheduler.remove(task);
       close();
-      this.#host.finished(this);
     }
   }
 
@@ -148,15 +146,15 @@ export class Generation implements AsyncIterable<Piece> {
   }
 }
 
-/** Pieces on their way from the scheduler to whoever reads; the reader may be slower. */
-class Queue implements AsyncIterable<Piece> {
-  #pieces: Piece[] = [];
+/** Chunks on their way from the scheduler to whoever reads; the reader may be slower. */
+class Queue implements AsyncIterable<Chunk> {
+  #chunks: Chunk[] = [];
   #ended = false;
   #failure: { error: unknown } | null = null;
   #wake: () => void = () => {};
 
-  push(piece: Piece): void {
-    this.#pieces.push(piece);
+  push(chunk: Chunk): void {
+    this.#chunks.push(chunk);
     this.#wake();
   }
 
@@ -170,13 +168,13 @@ class Queue implements AsyncIterable<Piece> {
     this.#wake();
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Piece, void> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<Chunk, void> {
     for (;;) {
       if (this.#failure) throw this.#failure.error;
-      const pieces = this.#pieces;
-      this.#pieces = [];
-      yield* pieces;
-      if (this.#pieces.length > 0 || this.#failure) continue;
+      const chunks = this.#chunks;
+      this.#chunks = [];
+      yield* chunks;
+      if (this.#chunks.length > 0 || this.#failure) continue;
       if (this.#ended) return;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;

@@ -35,7 +35,6 @@ export class Llama {
   readonly #scheduler: Scheduler;
   /** Held as long as the model, so that no request waits for it. */
   #adapter: EngineAdapter | null = null;
-  #lastSpeed = 0;
 
   /**
    * Opens the checkpoint, loads it into the engine, and the adapter with it.
@@ -71,11 +70,6 @@ export class Llama {
     return this.checkpoint.name;
   }
 
-  /** tokens/s of the generation that ended last. */
-  get lastSpeed(): number {
-    return this.#lastSpeed;
-  }
-
   /** Continues `prompt` as it stands (see renderPrompt for templates). It starts when it is iterated. */
   generate(prompt: string, options: GenerateOptions = {}): Generation {
     return new Generation(prompt, options, {
@@ -86,9 +80,6 @@ export class Llama {
       scheduler: this.#scheduler,
       largestSequence: this.#admission.largest,
       openSequence: (capacity) => this.#openSequence(capacity, options),
-      finished: ({ tokensPerSecond }) => {
-        this.#lastSpeed = tokensPerSecond;
-      },
     });
   }
 

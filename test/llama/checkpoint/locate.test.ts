@@ -42,6 +42,13 @@ describe("the model that is chosen", () => {
     expect(await choose()).toBe(join(weights, "tiny"));
   });
 
+  it("is one in the first folder that holds any, and only then the embedded one", async () => {
+    const own = join(weights, "own");
+    expect(await chooseCheckpoint({}, own, weights)).toBe(join(weights, "tiny"));
+    await putModel("own/tiny");
+    expect(await chooseCheckpoint({}, own, weights)).toBe(join(own, "tiny"));
+  });
+
   it.each(["", "llama-7b", "meta-llama/Llama-2-7b", "models--a--b/snapshots/main"])(
     "is the one that lies in weights/%s, not the embedded one",
     async (folder) => {
