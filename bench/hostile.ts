@@ -2,6 +2,7 @@
 // beside each. Ends with 1 where one of them kept the stream waiting for more than 100 ms beyond its silence without an
 // attack, a slot was not given back, or a file was left. Linux only.
 //   --only TEXT (attacks whose names hold it)  --out FILE (bench/results/hostile.json)
+import { setMaxListeners } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -138,7 +139,9 @@ async function attackWith(
   server: ServerProcess,
   victim: Victim,
 ): Promise<{ heard: Heard; answers: Answers }> {
-  const target = new Target(server, token, AbortSignal.timeout((attack.seconds ?? 10) * 1000));
+  const signal = AbortSignal.timeout((attack.seconds ?? 10) * 1000);
+  setMaxListeners(0, signal);
+  const target = new Target(server, token, signal);
   await attack.run(target);
   // What was begun may still be going on.
   await sleep(500);
@@ -152,6 +155,11 @@ const mebibytes = (bytes: number) => Math.round(bytes / 2 ** 20);
 
 const measuredOn = provenance();
 const outcomes: Outcome[] = [];
+const write = () => {
+  const report = { mostSilenceMs, graceMs, ...measuredOn, attacks: outcomes };
+  mkdirSync(dirname(options.out), { recursive: true });
+  writeFileSync(options.out, `${JSON.stringify(report, null, 2)}\n`);
+};
 for (const model of models) {
   for (const attack of model.attacks.filter(({ name }) => name.includes(options.only))) {
     let outcome = await attempt(model, attack);
@@ -160,6 +168,8 @@ for (const model of models) {
       if (again.broken.length < outcome.broken.length) outcome = again;
     }
     outcomes.push(outcome);
+    // After each of them: all together take minutes.
+    write();
     const { silenceMs, idleMs: idle, memoryMiB, diskMiB, diskEntries, answers, broken } = outcome;
     const cost = `silence ${silenceMs} ms (idle ${idle}), memory ${memoryMiB} MiB, disk ${diskMiB} MiB in ${diskEntries}`;
     console.log(
@@ -167,10 +177,5 @@ for (const model of models) {
     );
   }
 }
-mkdirSync(dirname(options.out), { recursive: true });
-writeFileSync(
-  options.out,
-  `${JSON.stringify({ mostSilenceMs, graceMs, ...measuredOn, attacks: outcomes }, null, 2)}\n`,
-);
 console.log(`written: ${options.out}`);
 process.exitCode = outcomes.some(({ broken }) => broken.length > 0) ? 1 : 0;
