@@ -1,7 +1,7 @@
 // npm run bench:hostile: hostile requests against real servers, a plain model and the tiny LLaMA, with another client's stream
 // beside each. Ends with 1 where one of them kept the stream waiting for more than 100 ms beyond its silence without an
 // attack, a slot was not given back, or a file was left. Linux only.
-//   --only TEXT (attacks whose names hold it)  --out FILE (bench/results/hostile.json)
+//   --only PATTERN (attacks whose names match it)  --out FILE (bench/results/hostile.json)
 import { setMaxListeners } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -24,6 +24,7 @@ const { values: options } = parseArgs({
     out: { type: "string", default: join(root, "bench", "results", "hostile.json") },
   },
 });
+const only = new RegExp(options.only);
 const token = "t0ken";
 const mostSilenceMs = 100;
 const idleMs = 3000;
@@ -161,9 +162,9 @@ const write = () => {
   writeFileSync(options.out, `${JSON.stringify(report, null, 2)}\n`);
 };
 for (const model of models) {
-  for (const attack of model.attacks.filter(({ name }) => name.includes(options.only))) {
+  for (const attack of model.attacks.filter(({ name }) => only.test(name))) {
     let outcome = await attempt(model, attack);
-    for (let i = 1; i < attempts && outcome.broken.length > 0; i++) {
+    for (let i = 1; i < attempts && outcome.broken.includes("silence"); i++) {
       const again = await attempt(model, attack);
       if (again.broken.length < outcome.broken.length) outcome = again;
     }

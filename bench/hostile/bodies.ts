@@ -64,7 +64,7 @@ export const bodies: readonly Attack[] = [
   },
   {
     name: "16 MB of 190,000 values in one input",
-    run: (target) => target.post(filled('{"input":{"any":[', `"${"x".repeat(84)}",`, '""]}}', 16 * mebi - 1000)),
+    run: (target) => target.post(filled('{"input":{"any":{"a":[', `"${"x".repeat(84)}",`, '""]}}}', 16 * mebi - 1000)),
   },
   {
     name: "one text of 16 MB in an input",
