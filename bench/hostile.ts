@@ -154,6 +154,9 @@ async function attackWith(
 
 const mebibytes = (bytes: number) => Math.round(bytes / 2 ** 20);
 
+// Servers are ended with the process.
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
+
 const measuredOn = provenance();
 const outcomes: Outcome[] = [];
 const write = () => {
