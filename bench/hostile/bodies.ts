@@ -63,11 +63,11 @@ export const bodies: readonly Attack[] = [
     run: (target) => target.post(filled('{"input":{"file":"data:', ";", ',"}}', 90 * mebi)),
   },
   {
-    name: "16 MB of 190,000 values in one input",
-    run: (target) => target.post(filled('{"input":{"any":{"a":[', `"${"x".repeat(84)}",`, '""]}}}', 16 * mebi - 1000)),
+    name: "8 MB of 190,000 values in one input",
+    run: (target) => target.post(filled('{"input":{"any":{"a":[', `"${"x".repeat(40)}",`, '""]}}}', 8 * mebi - 1000)),
   },
   {
-    name: "one text of 16 MB in an input",
-    run: (target) => target.post(filled('{"input":{"any":"', "x", '"}}', 16 * mebi - 1000)),
+    name: "one text of 8 MB in an input",
+    run: (target) => target.post(filled('{"input":{"any":"', "x", '"}}', 8 * mebi - 1000)),
   },
 ];
