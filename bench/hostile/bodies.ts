@@ -62,4 +62,12 @@ export const bodies: readonly Attack[] = [
     name: "data URL of 90 MB of parameters",
     run: (target) => target.post(filled('{"input":{"file":"data:', ";", ',"}}', 90 * mebi)),
   },
+  {
+    name: "8 MB of 190,000 values in one input",
+    run: (target) => target.post(filled('{"input":{"any":{"a":[', `"${"x".repeat(40)}",`, '""]}}}', 8 * mebi - 1000)),
+  },
+  {
+    name: "one text of 8 MB in an input",
+    run: (target) => target.post(filled('{"input":{"any":"', "x", '"}}', 8 * mebi - 1000)),
+  },
 ];

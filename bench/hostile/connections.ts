@@ -21,13 +21,16 @@ export const connections: readonly Attack[] = [
     },
   },
   {
-    name: "clients that do not read answers of 20 MB",
+    // Larger ones cost the model itself too much at once, and 200 MB are to be kept in all.
+    name: "40 clients that do not read answers of 5 MB",
+    seconds: 20,
     async run(target) {
-      for (let i = 0; i < 16; i++) {
-        const body = JSON.stringify({ input: { size: 20_000_000 } });
+      const body = JSON.stringify({ input: { size: 5_000_000 } });
+      for (let i = 0; i < 40; i++) {
         target.connection(`${target.head()}Content-Length: ${body.length}\r\n\r\n${body}`).pause();
+        await target.pause(200);
       }
-      await target.pause(8000);
+      await target.pause(5000);
     },
   },
   {

@@ -11,6 +11,7 @@ export default definePredictor({
     file: Input.path().optional(),
     files: Input.list(Input.path()).optional(),
     items: Input.list(Input.union([Input.integer(), Input.boolean()])).optional(),
+    any: Input.any().optional(),
   },
   output: Output.concatenateIterator(),
   concurrency: 17,

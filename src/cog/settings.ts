@@ -75,7 +75,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     leastDownloadSpeed: from.whole("COG_MIN_DOWNLOAD_SPEED", 0) ?? 65_536,
     bodyMemory: from.whole("COG_BODY_MEMORY", largestBody) ?? 256 * 1024 ** 2,
     answerMemory: from.whole("COG_ANSWER_MEMORY", 1024 ** 2) ?? 256 * 1024 ** 2,
-    maxInputBytes: from.whole("COG_MAX_INPUT_BYTES", smallBody, largestBody) ?? 16 * 1024 ** 2,
+    maxInputBytes: from.whole("COG_MAX_INPUT_BYTES", smallBody, largestBody) ?? 8 * 1024 ** 2,
     allowPrivateNetwork: from.flag("COG_ALLOW_PRIVATE_NETWORK"),
     shutdownGraceMs: from.seconds("COG_SHUTDOWN_GRACE"),
     queueLength: from.whole("COG_QUEUE_LENGTH", 0, 10_000) ?? 0,

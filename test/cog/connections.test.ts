@@ -19,7 +19,8 @@ afterEach(async () => {
 });
 
 async function start(env: Record<string, string>, fixture = "steps"): Promise<void> {
-  server = await startServerProcess({ dir: folder(fixture), env });
+  // Answers that repeat a long input are more than a kernel keeps for a connection.
+  server = await startServerProcess({ dir: folder(fixture), env: { COG_MAX_INPUT_BYTES: "104857600", ...env } });
   await server.until("READY");
 }
 

@@ -1,7 +1,10 @@
-import { readdirSync } from "node:fs";
+import { readdirSync, rmSync } from "node:fs";
 import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { takeUploads } from "../../src/cog/files/uploads.ts";
 import { JsonError, parseBodyJson } from "../../src/cog/http/body-json.ts";
 import { Room } from "../../src/cog/http/room.ts";
 import { buildDist, type ServerProcess, startServerProcess } from "./server-process.ts";
@@ -118,6 +121,19 @@ describe("a large body", () => {
     const answer = await predict({ file: dataUrl(900_000), numbers: ["x"] });
     expect(answer.status).toBe(422);
     await expect.poll(() => readdirSync(server.tempDir)).toEqual([]);
+  });
+
+  it("is not written to the disk when it holds more files than a list may have", async () => {
+    const folder = join(tmpdir(), `uploads-${process.pid}`);
+    const file = `data:,${"x".repeat(2000)}`;
+    const input = { files: new Array<string>(1001).fill(file), file };
+    const { uploads } = await takeUploads(input, ["files", "file"], folder);
+    expect(Object.keys(uploads)).toEqual(["file"]);
+    expect(readdirSync(folder)).toHaveLength(1);
+    expect(input.files[1000]!.length).toBeLessThan(200);
+    rmSync(folder, { recursive: true });
+    const answer = await predict({ files: input.files });
+    expect([answer.status, JSON.stringify(answer.detail)]).toEqual([422, expect.stringContaining("more than 1000")]);
   });
 
   it("shows the beginning of its files where the input is shown", async () => {

@@ -13,6 +13,9 @@ interface UploadFailure {
 /** Files that came inside a body, by their places in the input: `dataset`, `pictures/0`. */
 export type Uploads = Readonly<Record<string, Upload>>;
 
+/** Of one list in an input: each is a file, or a download, of its own. A longer list is refused. */
+export const mostFiles = 1000;
+
 /** A shorter data URL is no burden; it is read with the other input files. */
 const shortest = 1024;
 /** What is left of a data URL where the input is shown. */
@@ -29,18 +32,19 @@ export async function takeUploads(
 ): Promise<{ uploads: Uploads; taken: number }> {
   const uploads: Record<string, Upload> = {};
   let taken = 0;
-  const take = async (place: string, value: unknown): Promise<unknown> => {
+  const take = async (place: string, value: unknown, isRefused = false): Promise<unknown> => {
     if (typeof value !== "string" || value.length < shortest || !/^data:/i.test(value)) return value;
-    uploads[place] = await writeDataUrl(value, folder).catch(failureOf);
+    if (!isRefused) uploads[place] = await writeDataUrl(value, folder).catch(failureOf);
     taken += value.length - shownLength;
     return `${value.slice(0, shownLength)}…`;
   };
   for (const field of fileFields) {
     if (!Object.hasOwn(input, field)) continue;
     const value = input[field];
-    if (Array.isArray(value))
-      for (const index of value.keys()) value[index] = await take(`${field}/${index}`, value[index]);
-    else input[field] = await take(field, value);
+    if (Array.isArray(value)) {
+      const isRefused = value.length > mostFiles;
+      for (const index of value.keys()) value[index] = await take(`${field}/${index}`, value[index], isRefused);
+    } else input[field] = await take(field, value);
   }
   return { uploads, taken };
 }

@@ -1,3 +1,4 @@
+import { mostFiles } from "../files/uploads.ts";
 import type { JsonSchema } from "../schema/json-schema.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
 import { type Breach, type Check, compileSchema } from "../schema/validation.ts";
@@ -15,9 +16,8 @@ export type CheckedInput =
 /** A list with a million wrong elements is not worth a million entries. */
 const mostProblems = 100;
 
-/** Of a list in an input; each file of a list is a download of its own. */
+/** Of a list in an input; of files there may be `mostFiles`. */
 const mostItems = 100_000;
-const mostFiles = 1000;
 /** Of a secret: everything that leaves the model's process is searched for it. */
 const longestSecret = 16_384;
 const mostSecretLines = 256;
