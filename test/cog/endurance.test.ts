@@ -336,7 +336,9 @@ describe("a full disk", () => {
     const file = `data:application/octet-stream;base64,${Buffer.alloc(2_000_000).toString("base64")}`;
     const input = await predict(server, { file });
     expect(input).toMatchObject({ http: 200, status: "failed" });
-    expect(input.error).toBe('[INPUT_FILE] input "file": ENOSPC: no space left on device, write');
+    expect(input.error).toMatch(
+      /^\[TEMPORARY_FOLDER\] input "file": the temporary folder cannot be used: it is full \(ENOSPC\)/,
+    );
     const output = await predict(server, { mode: "fill", size: 2_000_000 });
     expect(output).toMatchObject({ status: "failed", error: "ENOSPC: no space left on device, write" });
     const training = await send(server, "POST", "/trainings", { input: { dataset: file } });
