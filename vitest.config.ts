@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
@@ -11,6 +12,8 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     pool: "forks",
+    // Most files wait for processes and timers longer than they compute.
+    maxWorkers: Math.max(3, availableParallelism()),
     testTimeout: 180_000,
     hookTimeout: 120_000,
     // Of what is waited for: a machine that is busy is no failure.
