@@ -149,7 +149,7 @@ case $what in
       status=1
       echo "GPU test: not everything was built; what is there is run" >&2
     }
-    with_toolkit ctest --test-dir "$folder" --output-on-failure --no-tests=error --timeout 120 --label-regex gpu || status=1
+    THOROUGH_TESTS=1 with_toolkit ctest --test-dir "$folder" --output-on-failure --no-tests=error --timeout 120 --label-regex gpu || status=1
     exit $status
     ;;
   bench)
