@@ -1,6 +1,9 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
+const isThorough = process.env.THOROUGH_TESTS !== undefined;
+const slow = "test/**/*.slow.test.ts";
+
 export default defineConfig({
   resolve: {
     // The longer name first: an alias also stands for what begins with it.
@@ -10,7 +13,9 @@ export default defineConfig({
     },
   },
   test: {
-    include: ["test/**/*.test.ts"],
+    // Slow files wait for time limits, or try every way that something can end: npm run test:thorough runs those alone.
+    include: isThorough ? [slow] : ["test/**/*.test.ts"],
+    exclude: isThorough ? [] : [slow],
     pool: "forks",
     // Most files wait for processes and timers longer than they compute.
     maxWorkers: Math.max(3, availableParallelism()),
