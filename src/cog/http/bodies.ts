@@ -47,9 +47,9 @@ export class Bodies {
   /** `fileFields`: the inputs that may hold files; null: the model is not there yet, and the input of a large body is dropped. Rejects when the client leaves or is too slow. */
   async read(req: IncomingMessage, fileFields: readonly string[] | null): Promise<Body | Refusal> {
     let leave: (() => void) | null = null;
-    const left = new AbortController();
-    req.once("close", () => left.abort());
     const enterLarge = async (bytes: number) => {
+      const left = new AbortController();
+      req.once("close", () => left.abort());
       leave = await this.#room.enter(bytes, { patienceMs, signal: left.signal });
       return leave !== null;
     };
