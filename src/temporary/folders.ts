@@ -40,6 +40,11 @@ export function makeFolder(path: string): void {
   }
 }
 
+/** Removes a folder that is of no use any more, if it is there. What cannot be removed is left to a later start. */
+export async function removeFolder(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
+}
+
 const removals = new Map<string, Promise<void>>();
 
 /** Removes this user's folders whose processes have died: once in the life of a process. Never throws. */

@@ -1,6 +1,5 @@
-import { rm } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
-import { temporaryPath } from "../../temporary/folders.ts";
+import { removeFolder, temporaryPath } from "../../temporary/folders.ts";
 import type { Uploads } from "../files/uploads.ts";
 import { readBody, smallBody } from "./body.ts";
 import { type Envelope, type Refusal, readEnvelope } from "./envelope.ts";
@@ -88,8 +87,4 @@ export class Bodies {
 /** Removes the files of a body that nobody has taken. */
 export async function discard({ files }: Body): Promise<void> {
   if (files !== null) await removeFolder(files.folder);
-}
-
-async function removeFolder(folder: string): Promise<void> {
-  await rm(folder, { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
 }

@@ -1,9 +1,8 @@
-import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
+import { builtEntry } from "../built-entry.ts";
 import type { LargeBodyAnswer, LargeBodyJob } from "./large-body.ts";
 
-// From the sources (tests) the built thread is started: Node cannot run ours.
-const entry = fileURLToPath(new URL("./large-body-thread.js", import.meta.url)).replace("/src/cog/", "/dist/cog/");
+const entry = builtEntry("./large-body-thread.js", import.meta.url);
 
 /** Of the thread's heap, in MiB: what a body within the limits of its values and bytes needs. */
 const heapLimit = 1024;

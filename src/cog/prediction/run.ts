@@ -1,4 +1,4 @@
-import { rm } from "node:fs/promises";
+import { removeFolder } from "../../temporary/folders.ts";
 import type { Lease } from "../worker/lease.ts";
 import type { FromWorker, RunEnd } from "../worker/protocol.ts";
 import { Secrets } from "../worker/secrets.ts";
@@ -193,7 +193,7 @@ export class Run implements RunListener {
     void this.#removeFolder().then(() => phase.lease.release());
   }
 
-  async #removeFolder(): Promise<void> {
-    await rm(this.#options.folder, { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
+  #removeFolder(): Promise<void> {
+    return removeFolder(this.#options.folder);
   }
 }

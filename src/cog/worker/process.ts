@@ -1,13 +1,12 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import type { Socket } from "node:net";
 import type { Duplex, Readable } from "node:stream";
-import { fileURLToPath } from "node:url";
+import { builtEntry } from "../built-entry.ts";
 import { LineBuffer } from "./logs.ts";
 import { type FromWorker, MessageWriter, readMessages, type ToWorker } from "./protocol.ts";
 import type { Secrets } from "./secrets.ts";
 
-// From the sources (tests) the built worker is started: Node cannot run ours.
-const entry = fileURLToPath(new URL("./main.js", import.meta.url)).replace("/src/cog/", "/dist/cog/");
+const entry = builtEntry("./main.js", import.meta.url);
 
 export interface WorkerEvents {
   message(message: FromWorker): void;
