@@ -16,6 +16,8 @@ export const shape110M: LlamaConfig = {
   maxPositionEmbeddings: 2048,
   slidingWindow: null,
   tiedHead: false,
+  attentionBias: false,
+  queryKeyNorm: false,
   rope: { inverseFrequencies: Float32Array.from({ length: 32 }, (_, i) => 10000 ** (-i / 32)), attentionScaling: 1 },
 };
 

@@ -25,6 +25,8 @@ LlamaConfig to_config(const Napi::Value& value) {
   config.window = object.Get("slidingWindow").IsNull() ? 0 : integer("slidingWindow");
   config.rms_norm_eps = static_cast<float>(to_number(object.Get("rmsNormEps"), "config.rmsNormEps"));
   config.tied_head = to_boolean(object.Get("tiedHead"), "config.tiedHead");
+  config.attention_bias = to_boolean(object.Get("attentionBias"), "config.attentionBias");
+  config.query_key_norm = to_boolean(object.Get("queryKeyNorm"), "config.queryKeyNorm");
   const Napi::Object rope = to_object(object.Get("rope"), "config.rope");
   const Napi::Float32Array inverse =
       to_float32_array(rope.Get("inverseFrequencies"), "config.rope.inverseFrequencies");

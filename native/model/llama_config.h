@@ -23,6 +23,8 @@ struct LlamaConfig {
   int64_t max_positions = 0;
   int64_t window = 0;  // 0: unlimited
   bool tied_head = false;
+  bool attention_bias = false;  // on q, k and v (Qwen2)
+  bool query_key_norm = false;  // RMSNorm of each head of q and k before RoPE (Qwen3)
   std::vector<float> inverse_frequencies;  // [head_dim / 2]
   float attention_scaling = 1;
 

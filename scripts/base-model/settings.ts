@@ -20,6 +20,8 @@ const model: LlamaConfig = {
   maxPositionEmbeddings: 512,
   slidingWindow: null,
   tiedHead: true,
+  attentionBias: false,
+  queryKeyNorm: false,
   rope: {
     inverseFrequencies: Float32Array.from({ length: headDim / 2 }, (_, i) => ropeTheta ** ((-2 * i) / headDim)),
     attentionScaling: 1,

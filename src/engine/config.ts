@@ -14,6 +14,10 @@ export interface LlamaConfig {
   readonly slidingWindow: number | null;
   /** The head is the embedding matrix. */
   readonly tiedHead: boolean;
+  /** q_proj, k_proj and v_proj have biases (Qwen2). */
+  readonly attentionBias: boolean;
+  /** Each head of q and k goes through an RMSNorm before the rotary embedding (Qwen3). */
+  readonly queryKeyNorm: boolean;
   readonly rope: Rope;
 }
 

@@ -42,6 +42,8 @@ export function randomConfig(seed: number): LlamaConfig {
     maxPositionEmbeddings: 4096,
     slidingWindow: pick([null, null, 5], 8),
     tiedHead: pick([true, false], 9),
+    attentionBias: false,
+    queryKeyNorm: false,
     rope: {
       inverseFrequencies: Float32Array.from({ length: headDim / 2 }, (_, i) => 10000 ** ((-2 * i) / headDim)),
       attentionScaling: pick([1, 1, 1.1], 10),

@@ -51,6 +51,8 @@ export function parseConfig(text: string, file: string): CheckpointConfig {
     maxPositionEmbeddings,
     slidingWindow: mistral ? slidingWindow(fields) : null,
     tiedHead: fields.flag("tie_word_embeddings", false),
+    attentionBias: false,
+    queryKeyNorm: false,
     rope: ropeFromConfig(fields, { headDim, maxPositionEmbeddings }),
   };
   const name = fields.raw("_name_or_path");

@@ -15,6 +15,8 @@ export const smallModel: LlamaConfig = {
   maxPositionEmbeddings: 64,
   slidingWindow: null,
   tiedHead: true,
+  attentionBias: false,
+  queryKeyNorm: false,
   rope: { inverseFrequencies: Float32Array.of(1, 0.01), attentionScaling: 1 },
 };
 

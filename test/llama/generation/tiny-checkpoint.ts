@@ -21,6 +21,8 @@ export const tinyConfig: LlamaConfig = {
   maxPositionEmbeddings: 512,
   slidingWindow: null,
   tiedHead: false,
+  attentionBias: false,
+  queryKeyNorm: false,
   rope: {
     inverseFrequencies: Float32Array.from({ length: headDim / 2 }, (_, i) => 10000 ** ((-2 * i) / headDim)),
     attentionScaling: 1,
