@@ -52,7 +52,7 @@ const rows = ["red", "blue", "green", "white"].map(
   }),
 );
 const prompt = "Once upon a time there was a little girl. She named a colour: it is ";
-const tokens = Int32Array.of(base.tokenizer.bosId, ...base.tokenizer.encode(prompt));
+const tokens = Int32Array.of(base.tokenizer.bosId!, ...base.tokenizer.encode(prompt));
 
 const reports: object[] = [];
 

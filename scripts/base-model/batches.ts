@@ -5,7 +5,7 @@ import { createRandom } from "./random.ts";
 
 /** BOS, the text, EOS. */
 export function tokenise(tokenizer: Tokenizer, { prompt, output }: CorpusRow): Int32Array {
-  return Int32Array.of(tokenizer.bosId, ...tokenizer.encode(prompt + output), tokenizer.eosId);
+  return Int32Array.of(tokenizer.bosId!, ...tokenizer.encode(prompt + output), tokenizer.eosId);
 }
 
 /**

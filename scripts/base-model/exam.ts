@@ -19,7 +19,7 @@ export async function wrongAnswers(
   for (const question of questions) {
     const prompt = renderPrompt("alpaca", question.instruction, question.input);
     const asked = tokenizer.encode(prompt).length + 1;
-    const tokens = Int32Array.of(tokenizer.bosId, ...tokenizer.encode(prompt + question.output), tokenizer.eosId);
+    const tokens = Int32Array.of(tokenizer.bosId!, ...tokenizer.encode(prompt + question.output), tokenizer.eosId);
     const logits = await model.logits(tokens.subarray(0, -1));
     const right = tokens.subarray(asked).every((token, i) => {
       const at = (asked - 1 + i) * vocabSize;

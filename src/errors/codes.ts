@@ -24,6 +24,7 @@ export const errorCodes = {
   ADAPTER_CORRUPT: "The adapter's tensor file is truncated or damaged",
   ADAPTER_MISMATCH: "The adapter was made for another model",
   PROMPT_TEMPLATE_UNKNOWN: "There is no prompt template of this name",
+  PROMPT_EMPTY: "The prompt has no token to continue",
   PROMPT_TOO_LONG: "The prompt does not fit into the model's context",
   TRAINING_SETTINGS: "A training setting is outside its limits or contradicts another",
   TRAINING_DIVERGED: "The training made the model worse, or its numbers are no longer finite",

@@ -61,15 +61,17 @@ export function encodeRow(row: Row, tokenizer: Tokenizer, options: Omit<Encoding
   const enough = (text: string): string => text.slice(0, Math.max(cutoff, context) * longestPiece);
   const prompt = renderPrompt(options.prompt_template_name, row.instruction, row.input);
   const text = tokenizer.encode(enough(prompt + row.output));
-  const whole = new Int32Array(text.length + 2);
-  whole[0] = tokenizer.bosId;
-  whole.set(text, 1);
-  whole[text.length + 1] = tokenizer.eosId;
-  const length = text.at(-1) === tokenizer.eosId ? text.length + 1 : text.length + 2;
+  const bos = tokenizer.bosId === null ? [] : [tokenizer.bosId];
+  const whole = new Int32Array(bos.length + text.length + 1);
+  whole.set(bos);
+  whole.set(text, bos.length);
+  whole[bos.length + text.length] = tokenizer.eosId;
+  const length = bos.length + text.length + (text.at(-1) === tokenizer.eosId ? 0 : 1);
   const isCut = length > cutoff;
   const tokens = whole.slice(0, Math.min(length, cutoff));
 
-  const ofPrompt = isCut || !options.train_on_inputs ? sharedLength(tokens, tokenizer.encode(enough(prompt))) : 0;
+  const ofPrompt =
+    isCut || !options.train_on_inputs ? sharedLength(tokens, bos.length, tokenizer.encode(enough(prompt))) : 0;
   const masked = options.train_on_inputs ? 0 : ofPrompt;
   // The first token is never predicted.
   const targets = tokens.length - Math.max(1, masked);
@@ -80,9 +82,10 @@ export function encodeRow(row: Row, tokenizer: Tokenizer, options: Omit<Encoding
   };
 }
 
-/** Leading tokens of a row, BOS included, that are those of its prompt encoded alone. */
-function sharedLength(tokens: Int32Array, prompt: Int32Array): number {
-  let shared = 1;
-  while (shared < tokens.length && shared <= prompt.length && tokens[shared] === prompt[shared - 1]) shared++;
+/** Leading tokens of a row, `first` of them BOS, that are those of its prompt encoded alone. */
+function sharedLength(tokens: Int32Array, first: number, prompt: Int32Array): number {
+  let shared = first;
+  while (shared < tokens.length && shared - first < prompt.length && tokens[shared] === prompt[shared - first])
+    shared++;
   return shared;
 }

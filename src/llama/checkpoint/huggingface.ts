@@ -27,7 +27,8 @@ export interface Checkpoint {
   readonly weights: ModelWeights;
   readonly tokenizer: Tokenizer;
   readonly tokenizerKind: OpenedTokenizer["kind"];
-  readonly bosTokenId: number;
+  /** null where no token stands before a text. */
+  readonly bosTokenId: number | null;
   /** Every id that ends a generation; at least one. */
   readonly eosTokenIds: readonly number[];
   /** What was corrected or left out, one line each, for the log. */

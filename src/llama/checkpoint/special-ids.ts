@@ -26,7 +26,7 @@ export function specialIds(
       else warnings.push(`${file}: "eos_token_id" ${id} ignored, the tokenizer says ${eosId}`);
     }
     const [bos] = bosTokenIds;
-    if (bos !== undefined && bos !== bosId) {
+    if (bos !== undefined && bosId !== null && bos !== bosId) {
       warnings.push(`${file}: "bos_token_id" ${bos} ignored, the tokenizer says ${bosId}`);
     }
   }

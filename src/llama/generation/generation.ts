@@ -2,6 +2,7 @@ import { randomInt } from "node:crypto";
 import type { Sampling } from "../../engine/engine.ts";
 import { CodedError } from "../../errors/index.ts";
 import type { StreamDecoder, Tokenizer } from "../tokenizer/tokenizer.ts";
+import type { TokenizerInput } from "../tokenizer/tokenizer-input.ts";
 import type { Admitted } from "./admission.ts";
 import type { GenerateOptions } from "./options.ts";
 import type { PromptEncoder } from "./prompt-encoder.ts";
@@ -34,14 +35,14 @@ export interface GenerationHost {
 /** A continuation of one prompt. Iterate it once; leaving the loop early ends it. */
 export class Generation implements AsyncIterable<Chunk> {
   readonly seed: number;
-  readonly #prompt: string;
+  readonly #prompt: TokenizerInput;
   readonly #options: GenerateOptions;
   readonly #host: GenerationHost;
   #generated = 0;
   #seconds = 0;
   #reason: FinishReason | null = null;
 
-  constructor(prompt: string, options: GenerateOptions, host: GenerationHost) {
+  constructor(prompt: TokenizerInput, options: GenerateOptions, host: GenerationHost) {
     this.seed = options.seed ?? randomInt(2 ** 32);
     this.#prompt = prompt;
     this.#options = options;

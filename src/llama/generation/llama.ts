@@ -2,6 +2,7 @@ import type { Engine, EngineAdapter, EngineModel } from "../../engine/engine.ts"
 import { openEngine } from "../../engine/open.ts";
 import { type Checkpoint, chooseCheckpoint, describeCheckpoint, openCheckpoint } from "../checkpoint/index.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import type { TokenizerInput } from "../tokenizer/tokenizer-input.ts";
 import { AdapterCache, type AdapterLease } from "./adapter-cache.ts";
 import { type Admitted, CacheAdmission } from "./admission.ts";
 import { Generation } from "./generation.ts";
@@ -71,7 +72,7 @@ export class Llama {
   }
 
   /** Continues `prompt` as it stands (see renderPrompt for templates). It starts when it is iterated. */
-  generate(prompt: string, options: GenerateOptions = {}): Generation {
+  generate(prompt: TokenizerInput, options: GenerateOptions = {}): Generation {
     return new Generation(prompt, options, {
       tokenizer: this.tokenizer,
       encoder: this.#encoder,

@@ -1,6 +1,7 @@
 import { CodedError } from "../../errors/index.ts";
 import { runInSlices } from "../time-slices.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { inputLength, type TokenizerInput } from "../tokenizer/tokenizer-input.ts";
 
 /** No vocabulary has a longer piece: a text with more characters than this per token of context cannot fit. */
 const longestPiece = 160;
@@ -19,20 +20,30 @@ export class PromptEncoder {
   }
 
   /**
-   * BOS and the ids of the prompt.
-   * @throws PROMPT_TOO_LONG where they leave no room for an answer in the context; the signal's reason, at once
+   * BOS, where the model has one and the prompt does not begin with it, and the ids of the prompt.
+   * @throws PROMPT_EMPTY for no token at all; PROMPT_TOO_LONG where they leave no room for an answer in the context; the signal's reason, at once
    */
-  async encode(prompt: string, signal?: AbortSignal): Promise<Int32Array> {
-    if (prompt.length > this.#context * longestPiece) this.#refuse(`${prompt.length} characters`);
-    const ids = prompt.length <= shortPrompt ? this.#tokenizer.encode(prompt) : await this.#encodeLong(prompt, signal);
-    if (ids.length + 1 >= this.#context) this.#refuse(`${ids.length + 1} tokens`);
-    const tokens = new Int32Array(ids.length + 1);
-    tokens[0] = this.#tokenizer.bosId;
-    tokens.set(ids, 1);
+  async encode(prompt: TokenizerInput, signal?: AbortSignal): Promise<Int32Array> {
+    const length = inputLength(prompt);
+    if (length > this.#context * longestPiece) this.#refuse(`${length} characters`);
+    const ids = length <= shortPrompt ? this.#tokenizer.encode(prompt) : await this.#encodeLong(prompt, signal);
+    const { bosId } = this.#tokenizer;
+    const bos = bosId === null || ids[0] === bosId ? [] : [bosId];
+    const count = bos.length + ids.length;
+    if (count === 0) {
+      throw new CodedError(
+        "PROMPT_EMPTY",
+        "the prompt is empty, and this model has no token that stands before a text",
+      );
+    }
+    if (count >= this.#context) this.#refuse(`${count} tokens`);
+    const tokens = new Int32Array(count);
+    tokens.set(bos);
+    tokens.set(ids, bos.length);
     return tokens;
   }
 
-  async #encodeLong(prompt: string, signal: AbortSignal | undefined): Promise<Int32Array> {
+  async #encodeLong(prompt: TokenizerInput, signal: AbortSignal | undefined): Promise<Int32Array> {
     const encoding = this.#lastLong.then(() => runInSlices(this.#tokenizer.encoding(prompt), signal));
     this.#lastLong = encoding.then(
       () => {},

@@ -18,6 +18,7 @@ export function longestFirst(texts: readonly string[], space = spaceMark): RegEx
  * must not end a text with it.
  */
 export class AddedTokens {
+  readonly specialTokens: ReadonlyMap<string, number>;
   readonly #pattern: RegExp | null;
   readonly #ids: ReadonlyMap<string, number>;
   readonly #special: ReadonlySet<number>;
@@ -26,6 +27,7 @@ export class AddedTokens {
     const written = tokens.filter((token) => !token.special);
     this.#pattern = longestFirst(written.map((token) => token.content));
     this.#ids = new Map(written.map((token) => [token.content, token.id]));
+    this.specialTokens = new Map(tokens.filter((token) => token.special).map((token) => [token.content, token.id]));
     this.#special = new Set(tokens.filter((token) => token.special).map((token) => token.id));
   }
 

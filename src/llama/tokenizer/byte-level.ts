@@ -6,6 +6,7 @@ import { llama3Words } from "./llama3-words.ts";
 import { Merger, shortWord } from "./merger.ts";
 import type { PairTable } from "./pair-table.ts";
 import type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
+import { inputLength, inputParts, type TokenizerInput } from "./tokenizer-input.ts";
 import type { AddedToken } from "./tokenizer-json.ts";
 
 /** What a byte-level BPE vocabulary is made of; pieces are spelled with one character for each byte (byteCharacters). */
@@ -32,6 +33,7 @@ export class ByteLevelTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly bosId: number;
   readonly eosId: number;
+  readonly specialTokens: ReadonlyMap<string, number>;
   readonly #vocabulary: ByteLevelVocabulary;
   readonly #added: AddedTokens;
   readonly #merger: Merger;
@@ -48,6 +50,7 @@ export class ByteLevelTokenizer implements Tokenizer {
     this.bosId = vocabulary.bosId;
     this.eosId = vocabulary.eosId;
     this.#added = new AddedTokens(vocabulary.added);
+    this.specialTokens = this.#added.specialTokens;
     this.#merger = new Merger(vocabulary.merges);
     this.#longestPiece = vocabulary.pieces.reduce((most, piece = "") => Math.max(most, piece.length), 0);
     this.#byteSymbols = Int32Array.from(byteCharacters, (character) => vocabulary.ids.get(character)!);
@@ -63,20 +66,17 @@ export class ByteLevelTokenizer implements Tokenizer {
     };
   }
 
-  encode(text: string): Int32Array {
-    return runNow(this.encoding(text));
+  encode(input: TokenizerInput): Int32Array {
+    return runNow(this.encoding(input));
   }
 
-  *encoding(text: string): Steps<Int32Array> {
-    const ids = new IdBuffer(text.length);
-    let words = 0;
-    for (const section of this.#added.split(text.toWellFormed())) {
-      if (typeof section === "number") ids.push(section);
-      else
-        for (const word of llama3Words(section.text)) {
-          if (word === null || ++words % wordsPerStep === 0) yield;
-          if (word !== null) yield* this.#encodingWord(word, ids);
-        }
+  *encoding(input: TokenizerInput): Steps<Int32Array> {
+    const ids = new IdBuffer(inputLength(input));
+    for (const part of inputParts(input)) {
+      for (const section of typeof part === "string" ? this.#added.split(part.toWellFormed()) : [part]) {
+        if (typeof section === "number") ids.push(section);
+        else yield* this.#encodingSection(section.text, ids);
+      }
     }
     return ids.finish();
   }
@@ -91,6 +91,14 @@ export class ByteLevelTokenizer implements Tokenizer {
 
   decoder(promptIds?: Iterable<number>): StreamDecoder {
     return streamDecoder(this.#rules, promptIds);
+  }
+
+  *#encodingSection(text: string, ids: IdBuffer): Steps<void> {
+    let words = 0;
+    for (const word of llama3Words(text)) {
+      if (word === null || ++words % wordsPerStep === 0) yield;
+      if (word !== null) yield* this.#encodingWord(word, ids);
+    }
   }
 
   *#encodingWord(word: string, ids: IdBuffer): Steps<void> {

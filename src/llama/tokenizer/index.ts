@@ -1,3 +1,5 @@
+export { type GgufTokenizerMetadata, ggufTokenizer } from "./gguf.ts";
 export { type OpenedTokenizer, openTokenizer } from "./open.ts";
 export { sentencePieceTokenizer } from "./sentencepiece.ts";
 export type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
+export { inputLength, inputParts, splitSpecialTokens, type TokenizerInput } from "./tokenizer-input.ts";

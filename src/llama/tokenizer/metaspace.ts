@@ -6,6 +6,7 @@ import { Merger, shortWord } from "./merger.ts";
 import { characterLength } from "./pair-table.ts";
 import { isSpace, SpaceFinder, spaceMark } from "./space-marks.ts";
 import type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
+import { inputLength, inputParts, type TokenizerInput } from "./tokenizer-input.ts";
 import { partsOf, type TokenizerJson, unsupported } from "./tokenizer-json.ts";
 
 /** How spaces become marks before the merging. */
@@ -24,6 +25,7 @@ export class MetaspaceTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly bosId: number;
   readonly eosId: number;
+  readonly specialTokens: ReadonlyMap<string, number>;
   readonly #json: TokenizerJson;
   readonly #added: AddedTokens;
   readonly #merger: Merger;
@@ -40,6 +42,7 @@ export class MetaspaceTokenizer implements Tokenizer {
     this.bosId = bosId;
     this.eosId = eosId;
     this.#added = new AddedTokens(json.added);
+    this.specialTokens = this.#added.specialTokens;
     this.#merger = new Merger(json.merges);
     this.#spacing = readSpacing(json);
     this.#longestPiece = json.pieces.reduce((most, piece = "") => Math.max(most, piece.length), 0);
@@ -48,16 +51,19 @@ export class MetaspaceTokenizer implements Tokenizer {
     this.#rules = detokenization(json, this.#added);
   }
 
-  encode(text: string): Int32Array {
-    return runNow(this.encoding(text));
+  encode(input: TokenizerInput): Int32Array {
+    return runNow(this.encoding(input));
   }
 
-  *encoding(text: string): Steps<Int32Array> {
-    const ids = new IdBuffer(text.length);
-    for (const section of this.#added.split(text.toWellFormed())) {
-      if (typeof section === "number") ids.push(section);
-      else yield* this.#encodingSection(section.text, section.start === 0, ids);
-      yield;
+  *encoding(input: TokenizerInput): Steps<Int32Array> {
+    const parts = inputParts(input);
+    const ids = new IdBuffer(inputLength(input) + parts.length);
+    for (const [index, part] of parts.entries()) {
+      for (const section of typeof part === "string" ? this.#added.split(part.toWellFormed()) : [part]) {
+        if (typeof section === "number") ids.push(section);
+        else yield* this.#encodingSection(section.text, index === 0 && section.start === 0, ids);
+        yield;
+      }
     }
     return ids.finish();
   }

@@ -8,6 +8,7 @@ import { characterLength, mergesOfPieces, type PieceMerges } from "./pair-table.
 import { pieceTypes, readSentencePieceModel, type SentencePieceModel } from "./sentencepiece-model.ts";
 import { isSpace, SpaceFinder, spaceMark } from "./space-marks.ts";
 import type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
+import { inputLength, inputParts, type TokenizerInput } from "./tokenizer-input.ts";
 
 const innerSpaceMark = /[^\u2581]\u2581/;
 
@@ -24,6 +25,7 @@ export class SentencePieceTokenizer implements Tokenizer {
   readonly bosId: number;
   readonly eosId: number;
   readonly unkId: number;
+  readonly specialTokens: ReadonlyMap<string, number>;
   readonly #model: SentencePieceModel;
   readonly #merges: PieceMerges;
   readonly #merger: Merger;
@@ -47,6 +49,9 @@ export class SentencePieceTokenizer implements Tokenizer {
     this.bosId = model.bosId;
     this.eosId = model.eosId;
     this.unkId = model.unkId;
+    this.specialTokens = new Map(
+      model.pieces.flatMap(({ text, type }, id) => (type === pieceTypes.control ? [[text, id] as const] : [])),
+    );
     this.#userDefinedIds = index.userDefined;
     this.#wordsAreApart = index.wordsAreApart;
     this.#merges = merges;
@@ -56,26 +61,32 @@ export class SentencePieceTokenizer implements Tokenizer {
     this.#rules = detokenization(model);
   }
 
-  encode(text: string): Int32Array {
-    return runNow(this.encoding(text));
+  encode(input: TokenizerInput): Int32Array {
+    return runNow(this.encoding(input));
   }
 
-  *encoding(text: string): Steps<Int32Array> {
-    const ids = new IdBuffer(text.length);
-    if (text !== "") {
-      const whole = (this.#model.addDummyPrefix ? " " : "") + text.toWellFormed();
-      const spaces = new SpaceFinder(whole);
-      let from = 0;
-      if (this.#userDefined !== null) {
-        for (const match of whole.matchAll(this.#userDefined)) {
-          yield* this.#encodingWords(whole, spaces, from, match.index, ids);
-          ids.push(this.#userDefinedIds.get(match[0].replaceAll(" ", spaceMark))!);
-          from = match.index + match[0].length;
-        }
-      }
-      yield* this.#encodingWords(whole, spaces, from, whole.length, ids);
+  *encoding(input: TokenizerInput): Steps<Int32Array> {
+    const parts = inputParts(input);
+    const ids = new IdBuffer(inputLength(input) + parts.length);
+    for (const part of parts) {
+      if (typeof part === "number") ids.push(part);
+      else yield* this.#encodingText(part, ids);
     }
     return this.#byteIds === null ? yield* fusingRuns(ids.finish(), this.#model.unkId) : ids.finish();
+  }
+
+  *#encodingText(text: string, ids: IdBuffer): Steps<void> {
+    const whole = (this.#model.addDummyPrefix ? " " : "") + text.toWellFormed();
+    const spaces = new SpaceFinder(whole);
+    let from = 0;
+    if (this.#userDefined !== null) {
+      for (const match of whole.matchAll(this.#userDefined)) {
+        yield* this.#encodingWords(whole, spaces, from, match.index, ids);
+        ids.push(this.#userDefinedIds.get(match[0].replaceAll(" ", spaceMark))!);
+        from = match.index + match[0].length;
+      }
+    }
+    yield* this.#encodingWords(whole, spaces, from, whole.length, ids);
   }
 
   decode(ids: Iterable<number>): string {

@@ -1,14 +1,18 @@
 import type { Steps } from "../time-slices.ts";
+import type { TokenizerInput } from "./tokenizer-input.ts";
 
 /** Text <-> token ids, for one vocabulary. Ids are 0 .. vocabSize - 1. */
 export interface Tokenizer {
   readonly vocabSize: number;
-  readonly bosId: number;
+  /** What stands before a text; null for a model that was trained without one. */
+  readonly bosId: number | null;
   readonly eosId: number;
-  /** Ids of `text` without BOS. The names of control tokens ("</s>") in the text are plain text. */
-  encode(text: string): Int32Array;
+  /** Names of the special tokens, which text never becomes, and their ids. */
+  readonly specialTokens: ReadonlyMap<string, number>;
+  /** Ids of `input` without BOS. The names of special tokens ("</s>") in its texts are plain text. */
+  encode(input: TokenizerInput): Int32Array;
   /** encode() in steps of well under a millisecond, whatever the text; several may be under way at once. */
-  encoding(text: string): Steps<Int32Array>;
+  encoding(input: TokenizerInput): Steps<Int32Array>;
   /** Text of `ids`; control tokens and ids outside the vocabulary are not shown, bytes that are no character are U+FFFD. */
   decode(ids: Iterable<number>): string;
   /** The piece as the vocabulary spells it; null outside the vocabulary. */

@@ -36,7 +36,7 @@ async function adapterFile(seed: number): Promise<string> {
 
 describe("generate", () => {
   it("draws each token from the logits of all before it", async () => {
-    const ids = [llama.tokenizer.bosId, ...llama.tokenizer.encode("the llama")];
+    const ids = [llama.tokenizer.bosId!, ...llama.tokenizer.encode("the llama")];
     const promptLength = ids.length;
     for (let i = 0; i < 10; i++) {
       const logits = (await llama.model.logits(Int32Array.from(ids))).slice(-tinyConfig.vocabSize);

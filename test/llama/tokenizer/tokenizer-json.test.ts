@@ -176,7 +176,7 @@ describe("tokenizer.json of LLaMA 3's kind", () => {
 
   it("streams characters whole and hides special tokens", async () => {
     const tokenizer = await open(llama3Json([["a", "b"]]));
-    const ids = [tokenizer.bosId, ...tokenizer.encode("ab 中😀"), tokenizer.eosId];
+    const ids = [tokenizer.bosId!, ...tokenizer.encode("ab 中😀"), tokenizer.eosId];
     const decoder = tokenizer.decoder();
     expect(ids.map((id) => decoder.push(id)).join("|")).toBe("|ab| |||中||||😀|");
     expect(tokenizer.decode(ids)).toBe("ab 中😀");
