@@ -14,13 +14,24 @@ export interface Engine {
 
 export type WeightType = "F32" | "F16" | "BF16";
 
+/** GGUF's block-quantised types by their names there: whole blocks of a row share a scale. */
+export type BlockType = "Q4_0" | "Q4_1" | "Q5_0" | "Q5_1" | "Q8_0" | "Q2_K" | "Q3_K" | "Q4_K" | "Q5_K" | "Q6_K";
+
+/** What a tensor in a file may be made of. Blocks become float32 while an engine loads them, which is exact but for one rounding. */
+export type StoredType = WeightType | BlockType;
+
 /** Where a tensor's bytes lie: little-endian, row-major, contiguous. Header already validated against the file size. */
 export interface TensorSource {
   readonly file: string;
   /** Byte offset of the first element in the file. */
   readonly offset: number;
-  readonly dtype: WeightType;
+  readonly dtype: StoredType;
   readonly shape: readonly number[];
+  /**
+   * The rows are a query's or key's projection in Meta's order: within each of so many heads, pairs (2i, 2i + 1) turn
+   * together. undefined: Hugging Face's order, pairs (i, i + headDim / 2). Engines turn either into what they need.
+   */
+  readonly interleavedHeads?: number | undefined;
 }
 
 /** A checkpoint: tensors by Hugging Face name ("model.layers.0.self_attn.q_proj.weight", ...). Shapes agree with config. */

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Engine, EngineAdapter, EngineModel } from "../../src/engine/engine.ts";
 import { openBackend } from "../../src/engine/tensorflow/backend.ts";
 import { openTensorflowEngine } from "../../src/engine/tensorflow/index.ts";
-import { openCheckpoint } from "../../src/llama/checkpoint/huggingface.ts";
+import { openCheckpoint } from "../../src/llama/checkpoint/open.ts";
 import { referenceData } from "../reference-data.mjs";
 import { randomAdapter, randomBatch, randomConfig, randomIntegers, writeRandomModel } from "./random-model.ts";
 

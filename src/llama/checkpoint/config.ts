@@ -14,7 +14,7 @@ export interface CheckpointConfig {
 }
 
 /** Far above every published model; products of two of them stay exact. */
-const limits = { width: 2 ** 20, layers: 1024, heads: 4096, vocabulary: 2 ** 24, positions: 2 ** 24 };
+export const configLimits = { width: 2 ** 20, layers: 1024, heads: 4096, vocabulary: 2 ** 24, positions: 2 ** 24 };
 
 /**
  * config.json of a Hugging Face LLaMA (or Mistral) checkpoint.
@@ -25,8 +25,8 @@ export function parseConfig(text: string, file: string): CheckpointConfig {
   const fields = new Fields(parseObject(text, file), file);
   const mistral = refuseUnsupported(fields) === "mistral";
 
-  const hiddenSize = fields.count("hidden_size", limits.width);
-  const heads = fields.count("num_attention_heads", limits.heads);
+  const hiddenSize = fields.count("hidden_size", configLimits.width);
+  const heads = fields.count("num_attention_heads", configLimits.heads);
   // transformers' Mistral has other defaults for what is left out.
   const kvHeads =
     fields.isGiven("num_key_value_heads") || !mistral ? fields.count("num_key_value_heads", heads, heads) : 8;
@@ -34,16 +34,16 @@ export function parseConfig(text: string, file: string): CheckpointConfig {
   if (!fields.has("head_dim") && hiddenSize % heads !== 0) {
     fields.refuse("hidden_size", `a multiple of num_attention_heads (${heads}), or head_dim`);
   }
-  const headDim = fields.count("head_dim", limits.width, hiddenSize / heads);
+  const headDim = fields.count("head_dim", configLimits.width, hiddenSize / heads);
   if (headDim % 2 !== 0) fields.refuse(fields.has("head_dim") ? "head_dim" : "hidden_size", "an even head size");
   const rmsNormEps = fields.positive("rms_norm_eps", 1e-6);
   if (rmsNormEps >= 1) fields.refuse("rms_norm_eps", "a number below 1");
   const maxPositionEmbeddings = positions(fields, mistral);
   const config: LlamaConfig = {
-    vocabSize: fields.count("vocab_size", limits.vocabulary),
+    vocabSize: fields.count("vocab_size", configLimits.vocabulary),
     hiddenSize,
-    intermediateSize: fields.count("intermediate_size", limits.width),
-    layers: fields.count("num_hidden_layers", limits.layers),
+    intermediateSize: fields.count("intermediate_size", configLimits.width),
+    layers: fields.count("num_hidden_layers", configLimits.layers),
     heads,
     kvHeads,
     headDim,
@@ -113,12 +113,12 @@ function refuseUnsupported(fields: Fields): "llama" | "mistral" {
 function positions(fields: Fields, mistral: boolean): number {
   // decapoda's conversions of LLaMA spell it max_sequence_length.
   if (!fields.has("max_position_embeddings") && fields.has("max_sequence_length")) {
-    return fields.count("max_sequence_length", limits.positions);
+    return fields.count("max_sequence_length", configLimits.positions);
   }
-  return fields.count("max_position_embeddings", limits.positions, mistral ? 131_072 : 2048);
+  return fields.count("max_position_embeddings", configLimits.positions, mistral ? 131_072 : 2048);
 }
 
 function slidingWindow(fields: Fields): number | null {
   if (!fields.isGiven("sliding_window")) return 4096;
-  return fields.has("sliding_window") ? fields.count("sliding_window", limits.positions) : null;
+  return fields.has("sliding_window") ? fields.count("sliding_window", configLimits.positions) : null;
 }

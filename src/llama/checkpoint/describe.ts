@@ -1,8 +1,8 @@
 import { basename } from "node:path";
 import type { LlamaConfig } from "../../engine/config.ts";
 import type { ModelWeights } from "../../engine/engine.ts";
-import type { Checkpoint } from "./huggingface.ts";
 import { isEmbedded } from "./locate.ts";
+import type { Checkpoint } from "./open.ts";
 import { expectedTensors } from "./tensors.ts";
 
 /**
@@ -10,12 +10,18 @@ import { expectedTensors } from "./tensors.ts";
  * SentencePiece of 1,600 pieces".
  */
 export function describeCheckpoint(checkpoint: Checkpoint): string {
-  const { folder, name, config, weights, tokenizer, tokenizerKind } = checkpoint;
-  const place = basename(folder);
-  const model = isEmbedded(folder) ? `${place} (embedded)` : place === name ? name : `${name} (folder ${place})`;
+  const { config, weights, tokenizer, tokenizerKind } = checkpoint;
+  const model = modelAndPlace(checkpoint);
   const size = `${shortCount(parameters(config))} parameters`;
   const pieces = `${tokenizerKind} of ${tokenizer.vocabSize.toLocaleString("en-US")} pieces`;
   return `model: ${model}, ${size}, ${types(weights)}, context ${config.maxPositionEmbeddings}, ${pieces}`;
+}
+
+function modelAndPlace({ folder, file, name }: Checkpoint): string {
+  if (file !== null) return `${name} (file ${basename(file)})`;
+  const place = basename(folder);
+  if (isEmbedded(folder)) return `${place} (embedded)`;
+  return place === name ? name : `${name} (folder ${place})`;
 }
 
 /** Numbers in the model, a tied head counted once. */
@@ -42,5 +48,6 @@ function types({ tensors }: ModelWeights): string {
   const counts = new Map<string, number>();
   for (const { dtype } of tensors.values()) counts.set(dtype, (counts.get(dtype) ?? 0) + 1);
   const sorted = [...counts].sort(([, a], [, b]) => b - a);
-  return sorted.map(([dtype]) => dtype.toLowerCase()).join(" and ");
+  // Block formats keep their capital letter, by which they are known.
+  return sorted.map(([dtype]) => (dtype.startsWith("Q") ? dtype : dtype.toLowerCase())).join(" and ");
 }

@@ -1,7 +1,7 @@
 export { describeCheckpoint } from "./describe.ts";
-export { type Checkpoint, openCheckpoint } from "./huggingface.ts";
 export { chooseCheckpoint } from "./locate.ts";
 export { publishedName } from "./name.ts";
+export { type Checkpoint, openCheckpoint } from "./open.ts";
 export { readTensor } from "./read-tensor.ts";
 export {
   checkpointErrors,

@@ -1,14 +1,16 @@
-import { stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CodedError } from "../../errors/index.ts";
+import { isGgufFile } from "./gguf/header.ts";
+import { ggufModelIn } from "./gguf/parts.ts";
 import { isModelFile, isSideFile, modelFolders } from "./model-folders.ts";
 
 const projectWeights = fileURLToPath(new URL("../../../weights", import.meta.url));
 const embeddedFolder = "tiny";
 
 /**
- * Folder of the base model: the one that LLAMA_WEIGHTS names, else the only one in the first of the folders `weights` that
+ * Folder (or GGUF file) of the base model: the one that LLAMA_WEIGHTS names, else the only one in the first of the folders `weights` that
  * holds any, else the embedded one. Anything that looks like a model goes before it, whether or not it can be opened.
  * @throws CHECKPOINT_NOT_FOUND, CHECKPOINT_AMBIGUOUS listing the folders there are to choose from
  */
@@ -43,17 +45,27 @@ export function isEmbedded(folder: string): boolean {
 }
 
 /**
- * The model's folder: `folder` itself where files of a model lie in it, else the only one below it that looks like a model's.
- * @throws CHECKPOINT_NOT_FOUND, CHECKPOINT_AMBIGUOUS listing the folders there are to choose from
+ * The model's folder: `given` itself where files of a model lie in it, else the only one below it that looks like a model's;
+ * or its GGUF file, given itself or alone there.
+ * @throws CHECKPOINT_NOT_FOUND, CHECKPOINT_AMBIGUOUS listing the folders or files there are to choose from
  */
-export async function locateCheckpoint(folder: string): Promise<string> {
-  const root = resolve(folder);
+export async function locateCheckpoint(given: string): Promise<string> {
+  const root = resolve(given);
   if (!(await isFolder(root))) {
     const found = await stat(root).catch(() => null);
-    throw nothingIn(root, found === null ? "there is no such folder" : "is a file; name the folder it lies in");
+    if (found === null) throw nothingIn(root, "there is no such folder");
+    if (await isGgufFile(root)) return root;
+    throw nothingIn(root, "is a file, but no GGUF file; name the folder it lies in");
   }
   const folders = await modelFolders(root, isModelFile);
-  return folders.length === 0 || folders[0] === root ? root : only(folders, root);
+  const folder = folders.length === 0 || folders[0] === root ? root : only(folders, root);
+  const names = await readdir(folder);
+  // Where the same model lies there as safetensors too, those go first: nothing in them has been rounded to blocks.
+  return names.some(isHuggingFaceWeights) ? folder : (ggufModelIn(folder, names) ?? folder);
+}
+
+function isHuggingFaceWeights(name: string): boolean {
+  return /\.(safetensors|bin)(\.index\.json)?$/.test(name) && !name.startsWith("adapter_model");
 }
 
 function only(folders: readonly string[], root: string): string {
@@ -66,7 +78,9 @@ function only(folders: readonly string[], root: string): string {
 
 function nothingIn(folder: string, what: string): CodedError {
   return new CodedError("CHECKPOINT_NOT_FOUND", `${folder}: ${what}`, {
-    hint: "Name a folder with config.json, model.safetensors and tokenizer.model in LLAMA_WEIGHTS, or put it into weights/",
+    hint:
+      "Name a folder with config.json, model.safetensors and tokenizer.model, or a GGUF file, in LLAMA_WEIGHTS, " +
+      "or put it into weights/",
   });
 }
 

@@ -16,7 +16,7 @@ export function publishedName(given: string | null, folder: string): string | nu
 }
 
 /** "organisation/name" or "name", and no path of a machine. */
-function isPublished(name: string): boolean {
+export function isPublished(name: string): boolean {
   return /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(name) && !isPlace(basename(name));
 }
 

@@ -28,7 +28,11 @@ const formats: readonly Format[] = [
       `${safetensors}, or convert them with transformers: ` +
       "python -m transformers.models.llama.convert_llama_weights_to_hf --input_dir FOLDER --output_dir weights/llama",
   },
-  { files: /\.(gguf|ggml)$/i, is: "is a GGUF file", hint: safetensors },
+  {
+    files: /\.ggml$/i,
+    is: "is in the format before GGUF",
+    hint: "Take a GGUF file, or safetensors, of the same model",
+  },
   {
     files: /\.(bin|pt|ckpt)(\.index\.json)?$/,
     is: "holds weights as Python's pickle",

@@ -1,13 +1,18 @@
 import { join } from "node:path";
 import { type LlamaConfig, linearNames, linearPath, linearShape } from "../../engine/config.ts";
 import type { TensorSource } from "../../engine/engine.ts";
+import { isStoredType } from "../../engine/tensors/stored-types.ts";
 import { CodedError } from "../../errors/index.ts";
-import { isWeightType, type SafetensorsEntry } from "./safetensors.ts";
+
+/** A tensor of any type in a checkpoint's file; TensorSource is one that the engine can load. */
+export interface TensorEntry extends Omit<TensorSource, "dtype"> {
+  readonly dtype: string;
+}
 
 /** Finds a tensor by name; `file` is where it should be, for the error when it is not. */
 export interface TensorFinder {
   readonly names: readonly string[];
-  find(name: string): SafetensorsEntry | undefined;
+  find(name: string): TensorEntry | undefined;
   /** File to name for a missing tensor. */
   readonly file: string;
 }
@@ -56,20 +61,20 @@ export function embeddingRows(config: LlamaConfig, source: TensorFinder): number
   return shape?.length === 2 && shape[0]! >= 1 ? shape[0]! : config.vocabSize;
 }
 
-function loadable(name: string, entry: SafetensorsEntry, shape: readonly number[]): TensorSource {
-  const { file, offset, dtype } = entry;
+function loadable(name: string, entry: TensorEntry, shape: readonly number[]): TensorSource {
+  const { file, offset, dtype, interleavedHeads } = entry;
   if (entry.shape.length !== shape.length || entry.shape.some((size, i) => size !== shape[i])) {
     throw new CodedError(
       "CHECKPOINT_TENSOR",
-      `${file}: tensor "${name}" has shape [${entry.shape.join(", ")}], config.json asks for [${shape.join(", ")}]`,
+      `${file}: tensor "${name}" has shape [${entry.shape.join(", ")}], the configuration asks for [${shape.join(", ")}]`,
     );
   }
-  if (!isWeightType(dtype)) {
+  if (!isStoredType(dtype)) {
     throw new CodedError("CHECKPOINT_UNSUPPORTED", `${file}: tensor "${name}" is stored as ${dtype}`, {
       hint: "Weights in F32, F16 and BF16 can be loaded",
     });
   }
-  return { file, offset, dtype, shape: entry.shape };
+  return { file, offset, dtype, shape: entry.shape, interleavedHeads };
 }
 
 /** Computed from config.json; old conversions stored it. A tied head is the embedding. */

@@ -15,7 +15,7 @@ const maxTokenizerBytes = 64 * 2 ** 20;
 export interface OpenedTokenizer {
   readonly tokenizer: Tokenizer;
   readonly file: string;
-  readonly kind: "SentencePiece" | "tiktoken" | "tokenizer.json";
+  readonly kind: "SentencePiece" | "tiktoken" | "tokenizer.json" | "BPE";
   /** Ids that a SentencePiece model has for the beginning of a text and for the unknown: none of them ends a text. */
   readonly neverEos: readonly number[];
 }

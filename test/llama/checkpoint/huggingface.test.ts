@@ -234,7 +234,7 @@ describe("a checkpoint folder that cannot be used", () => {
     expect(await refusal()).toMatchObject({ code: "CHECKPOINT_TENSOR", message: expect.stringContaining(name) });
     await writeTiny(folder, { num_key_value_heads: 4 });
     expect((await refusal()).message).toContain(
-      'tensor "model.layers.0.self_attn.k_proj.weight" has shape [4, 8], config.json asks for [8, 8]',
+      'tensor "model.layers.0.self_attn.k_proj.weight" has shape [4, 8], the configuration asks for [8, 8]',
     );
   });
 

@@ -103,7 +103,7 @@ describe("weights/ that leaves a doubt", () => {
   });
 
   it.each([
-    ["llama.Q4_K_M.gguf", "CHECKPOINT_UNSUPPORTED", "is a GGUF file"],
+    ["llama.Q4_K_M.gguf", "CHECKPOINT_CORRUPT", "is truncated"],
     ["7B/consolidated.00.pth", "CHECKPOINT_UNSUPPORTED", "Meta's original format"],
     ["llama-7b/pytorch_model-00001-of-00033.bin", "CHECKPOINT_UNSUPPORTED", "Python's pickle"],
     ["llama-7b.tar.gz", "CHECKPOINT_UNSUPPORTED", "is an archive"],

@@ -1,0 +1,42 @@
+import { linearPath } from "../../../engine/config.ts";
+
+/** Hugging Face's names of what lies outside the layers. */
+const outer = new Map([
+  ["token_embd.weight", "model.embed_tokens.weight"],
+  ["output_norm.weight", "model.norm.weight"],
+  ["output.weight", "lm_head.weight"],
+]);
+
+/** Of a layer: its part of Hugging Face's name, after "model.layers.N.". */
+const inLayer = new Map([
+  ["attn_norm", "input_layernorm"],
+  ["ffn_norm", "post_attention_layernorm"],
+  ["attn_q", within("q_proj")],
+  ["attn_k", within("k_proj")],
+  ["attn_v", within("v_proj")],
+  ["attn_output", within("o_proj")],
+  ["attn_q_norm", "self_attn.q_norm"],
+  ["attn_k_norm", "self_attn.k_norm"],
+  ["ffn_gate", within("gate_proj")],
+  ["ffn_up", within("up_proj")],
+  ["ffn_down", within("down_proj")],
+]);
+
+function within(linear: Parameters<typeof linearPath>[1]): string {
+  return linearPath(0, linear).replace("model.layers.0.", "");
+}
+
+/** Hugging Face's name of a tensor that GGUF calls "blk.0.attn_q.weight"; a name that is not known stays as it is. */
+export function huggingFaceName(name: string): string {
+  const known = outer.get(name);
+  if (known !== undefined) return known;
+  const [, layer, part, kind] = /^blk\.(\d{1,4})\.(\w+)\.(weight|bias)$/.exec(name) ?? [];
+  const path = part === undefined ? undefined : inLayer.get(part);
+  return path === undefined ? name : `model.layers.${Number(layer)}.${path}.${kind}`;
+}
+
+/** Whether a tensor's rows are a query's or a key's projection. */
+export function projectionOf(name: string): "q" | "k" | null {
+  const [, which] = /^blk\.\d+\.attn_([qk])\.(?:weight|bias)$/.exec(name) ?? [];
+  return (which as "q" | "k" | undefined) ?? null;
+}
