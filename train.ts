@@ -85,13 +85,21 @@ export default defineTrainer({
     try {
       log(`Training on ${rows.length} rows of ${dataset.name}, base ${base.name}, ${base.engine.description}`);
       if (ranks.size > 1) log(`${ranks.size} ranks share every step`);
-      const { model } = base;
-      const destination = process.env.COG_OUTPUT_DIR;
-      const output = ranks.rank === 0 && (await AdapterOutput.open(tempDir, { model, settings, destination, signal }));
-      const result = await trainLora({ base, rows, settings, given, ranks, signal, log });
-      recordMetric("loss", result.steps.at(-1)!.loss);
-      recordMetric("tokens_per_second", result.tokensPerSecond);
-      return output ? { weights: new Path(await output.write(result)) } : null;
+      const options = { model: base.model, settings, destination: process.env.COG_OUTPUT_DIR, signal };
+      const output = () => AdapterOutput.open(tempDir, options);
+      const { steps, tokensPerSecond, file } = await trainLora({
+        base,
+        rows,
+        settings,
+        given,
+        ranks,
+        signal,
+        log,
+        output,
+      });
+      recordMetric("loss", steps.at(-1)!.loss);
+      recordMetric("tokens_per_second", tokensPerSecond);
+      return file === null ? null : { weights: new Path(file) };
     } finally {
       await base.close();
     }

@@ -47,6 +47,7 @@ Napi::Function TrainerObject::define(Napi::Env env) {
                       InstanceMethod("update", &TrainerObject::update),
                       InstanceMethod("gradients", &TrainerObject::gradients),
                       InstanceMethod("plan", &TrainerObject::plan),
+                      InstanceMethod("releaseActivations", &TrainerObject::release_activations),
                       InstanceMethod("sum", &TrainerObject::sum), InstanceMethod("finish", &TrainerObject::finish),
                       InstanceMethod("close", &TrainerObject::close)});
 }
@@ -106,6 +107,11 @@ Napi::Value TrainerObject::plan(const Napi::CallbackInfo& info) {
         for (const auto& [name, value] : fields) object.Set(name, static_cast<double>(value));
         return object;
       });
+}
+
+Napi::Value TrainerObject::release_activations(const Napi::CallbackInfo& info) {
+  return value_.handle()->executor->run(
+      info.Env(), [trainer = trainer(info.Env())] { trainer->release_activations(); }, nullptr);
 }
 
 Napi::Value TrainerObject::sum(const Napi::CallbackInfo& info) {

@@ -7,7 +7,8 @@
 namespace llama::addon {
 
 // JavaScript: accumulate(tokens, targets, offsets, gradientScale, dropout | null), evaluate(tokens, targets, offsets),
-// update(step), gradients(), plan(tokens, dropout), sum(values), finish(), close().
+// update(step), gradients(), plan(tokens, dropout), releaseActivations(), sum(values),
+// finish(), close().
 class TrainerObject : public Napi::ObjectWrap<TrainerObject>, public ModelChild {
  public:
   struct Parts {
@@ -27,6 +28,7 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject>, public ModelChild 
   Napi::Value update(const Napi::CallbackInfo& info);
   Napi::Value gradients(const Napi::CallbackInfo& info);
   Napi::Value plan(const Napi::CallbackInfo& info);
+  Napi::Value release_activations(const Napi::CallbackInfo& info);
   Napi::Value sum(const Napi::CallbackInfo& info);
   Napi::Value finish(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info) { value_.release(info.Env()); }

@@ -99,6 +99,8 @@ class EngineTrainer {
   // For micro-batches of so many tokens. Throws EngineError OUT_OF_MEMORY where they cannot fit.
   virtual MemoryPlan plan(int64_t tokens, bool dropout) const = 0;
   virtual size_t state_bytes() const = 0;
+  // Frees activations: after the last step, before something else needs the memory. Another step takes them anew.
+  virtual void release_activations() = 0;
 
   // The other ranks that train a copy of the adapter; update() then sums the gradients over all of them.
   void set_communicator(std::shared_ptr<Communicator> communicator) { communicator_ = std::move(communicator); }

@@ -20,6 +20,11 @@ class Trainer final : public EngineTrainer {
   double update(const OptimizerStep& step) override;
   std::vector<ModuleTensors> gradients() const override;
   MemoryPlan plan(int64_t tokens, bool dropout) const override;
+  void release_activations() override {
+    activations_ = {};
+    evaluation_ = {};
+    head_ = {};
+  }
   size_t state_bytes() const override {
     return gradients_.bytes() + first_moment_.bytes() + second_moment_.bytes();
   }

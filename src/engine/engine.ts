@@ -238,6 +238,8 @@ export interface EngineTrainer {
   plan?(tokens: number, dropout: boolean): Promise<MemoryPlan | null>;
   /** Copies of the accumulated gradients, in the adapter's module order. */
   gradients(): Promise<{ a: Float32Array; b: Float32Array }[]>;
+  /** Frees what only steps need; a further step takes it anew. */
+  releaseActivations(): Promise<void>;
   /** Each value summed over the ranks, the same on all of them. */
   sum(values: Float64Array): Promise<Float64Array>;
   /** Waits until all ranks are here; after it one may close without the others taking it for lost. */

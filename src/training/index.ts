@@ -5,4 +5,11 @@ export { AdapterOutput } from "./output.ts";
 export type { Given, Plan } from "./plan.ts";
 export type { Evaluation, Progress, StepRecord } from "./progress.ts";
 export type { TrainingSettings } from "./settings.ts";
-export { type Base, type TrainingResult, type TrainingRun, trainLora } from "./train-lora.ts";
+export {
+  type Base,
+  type TrainedAdapter,
+  type TrainingOutput,
+  type TrainingResult,
+  type TrainingRun,
+  trainLora,
+} from "./train-lora.ts";

@@ -6,7 +6,7 @@ import type { EngineModel } from "../engine/engine.ts";
 import { CodedError } from "../errors/index.ts";
 import { writeAdapterArchive, writeAdapterFolder } from "../llama/adapter/index.ts";
 import type { TrainingSettings } from "./settings.ts";
-import type { TrainingResult } from "./train-lora.ts";
+import type { TrainedAdapter, TrainingOutput } from "./train-lora.ts";
 import { faultOf } from "./verify.ts";
 
 export interface OutputOptions {
@@ -21,7 +21,7 @@ export interface OutputOptions {
 const slackBytes = 1 << 20;
 
 /** The archive of a training, whose place is known to be good before the first step. */
-export class AdapterOutput {
+export class AdapterOutput implements TrainingOutput {
   readonly #file: string;
   readonly #options: OutputOptions;
 
@@ -52,7 +52,7 @@ export class AdapterOutput {
    * somewhere, and the error says where.
    * @throws TRAINING_DIVERGED, TRAINING_OUTPUT
    */
-  async write(result: TrainingResult): Promise<string> {
+  async write(result: TrainedAdapter): Promise<string> {
     const { model, signal } = this.#options;
     const { modules } = result.adapter;
     if (!modules.every(({ a, b }) => a.every(Number.isFinite) && b.every(Number.isFinite))) {
@@ -70,7 +70,7 @@ export class AdapterOutput {
   }
 
   /** Writes PEFT's folder to the first place that takes it; tells which. */
-  async #keep({ adapter }: TrainingResult): Promise<string> {
+  async #keep({ adapter }: TrainedAdapter): Promise<string> {
     for (const place of [tmpdir(), homedir(), process.cwd()]) {
       let folder: string | undefined;
       try {

@@ -3,6 +3,7 @@ import type { AdapterToWrite } from "../llama/adapter/index.ts";
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
 import type { Row } from "./dataset/index.ts";
 import { agreementOf } from "./distributed/agreement.ts";
+import { onFirstRank } from "./distributed/first-rank.ts";
 import { oneRank } from "./distributed/ranks.ts";
 import type { Example } from "./examples.ts";
 import { initialAdapter } from "./initial-adapter.ts";
@@ -31,9 +32,16 @@ export interface TrainingRun extends Omit<LoopSettings, "ranks">, Partial<Pick<L
   readonly given?: Given;
   /** Where to start; a new adapter by default. Its modules agree with the settings. */
   readonly initial?: readonly AdapterModule[];
+  /** Opens the place of the adapter before the first step; of several ranks, rank 0 alone writes. */
+  readonly output?: () => Promise<TrainingOutput>;
 }
 
-export interface TrainingResult {
+export interface TrainingOutput {
+  /** Returns the file. */
+  write(result: TrainedAdapter): Promise<string>;
+}
+
+export interface TrainedAdapter {
   /** With a validation set the best by its loss, as alpaca-lora has it; else the last. */
   readonly adapter: AdapterToWrite;
   readonly plan: Plan;
@@ -46,12 +54,17 @@ export interface TrainingResult {
   readonly initial: readonly AdapterModule[];
 }
 
+export interface TrainingResult extends TrainedAdapter {
+  /** What the output has written; null without one, and on all ranks but 0. */
+  readonly file: string | null;
+}
+
 /**
  * Fine-tunes a LoRA adapter as alpaca-lora does: AdamW, linear warm-up and decay, the loss as the mean over the learnt
  * tokens of the whole optimiser step. The same rows, settings, engine and number of ranks give the same adapter, bit for
  * bit; another number of ranks changes the order of float32 sums and, where there is dropout, its masks.
- * @throws TRAINING_SETTINGS, TRAINING_DIVERGED, DATASET_EMPTY, PROMPT_TEMPLATE_UNKNOWN, DISTRIBUTED_*, and the signal's
- * reason
+ * @throws TRAINING_SETTINGS, TRAINING_DIVERGED, DATASET_EMPTY, PROMPT_TEMPLATE_UNKNOWN, DISTRIBUTED_*, the signal's reason,
+ * and what the output throws, on all ranks
  */
 export async function trainLora(given: TrainingRun): Promise<TrainingResult> {
   const { ranks = oneRank } = given;
@@ -61,7 +74,7 @@ export async function trainLora(given: TrainingRun): Promise<TrainingResult> {
 
 /** The part of trainLora behind its rows and settings: from the first step to the adapter. */
 export async function trainExamples(
-  run: LoopSettings & Pick<TrainingRun, "base" | "initial">,
+  run: LoopSettings & Pick<TrainingRun, "base" | "initial" | "output">,
   { plan, training, validation }: PreparedExamples,
 ): Promise<TrainingResult> {
   const { base, ranks, signal, log } = run;
@@ -73,16 +86,24 @@ export async function trainExamples(
   try {
     const trainer = await base.model.createTrainer(adapter, { ranks, agreement, signal });
     try {
+      const output = await onFirstRank(trainer, ranks, async () => run.output?.());
       const all = training.reduce((sum, { tokens }) => sum + tokens.length, 0);
       const largest = Math.min(settings.cutoff_len * settings.micro_batch_size, all);
       const memory = await trainer.plan?.(largest, settings.lora_dropout > 0);
       if (memory) log?.(memoryLine(memory));
       const outcome = await new TrainingLoop(run, plan, adapter, trainer).run(training, validation);
-      await trainer.finish();
       const { lora_r: rank, lora_alpha: alpha, lora_dropout: dropout, lora_target_modules: targetModules } = settings;
       const { modules, ...records } = outcome;
       const trained = { modules, rank, alpha, dropout, targetModules, baseModel: base.name };
-      return { adapter: trained, plan, ...records, probe: probeOf(training), initial };
+      const result = { adapter: trained, plan, ...records, probe: probeOf(training), initial };
+      // What was written is scored, which takes memory too.
+      await trainer.releaseActivations();
+      const file = (await onFirstRank(trainer, ranks, async () => output?.write(result))) ?? null;
+      await trainer.finish().catch((error: unknown) => {
+        // A rank that has gone now takes nothing away from a file that is whole.
+        if (file === null) throw error;
+      });
+      return { ...result, file };
     } finally {
       await trainer.close();
     }

@@ -2,7 +2,7 @@ import type { EngineModel } from "../engine/engine.ts";
 import { openAdapter } from "../llama/adapter/index.ts";
 import { lossOf } from "./probe.ts";
 import type { StepRecord } from "./progress.ts";
-import type { TrainingResult } from "./train-lora.ts";
+import type { TrainedAdapter } from "./train-lora.ts";
 
 /** Of fewer steps the losses are those of single batches and say little. */
 const tellingSteps = 20;
@@ -13,7 +13,7 @@ const tellingSteps = 20;
  */
 export async function faultOf(
   source: string,
-  { initial, probe, steps }: TrainingResult,
+  { initial, probe, steps }: TrainedAdapter,
   model: EngineModel,
   signal?: AbortSignal,
 ): Promise<string | null> {
@@ -27,8 +27,8 @@ export async function faultOf(
 }
 
 async function scored(
-  modules: TrainingResult["initial"],
-  probe: TrainingResult["probe"],
+  modules: TrainedAdapter["initial"],
+  probe: TrainedAdapter["probe"],
   model: EngineModel,
   signal: AbortSignal | undefined,
 ): Promise<number> {

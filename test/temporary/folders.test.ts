@@ -12,7 +12,8 @@ import {
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { removeAbandoned, temporaryFolder, temporaryPath } from "../../src/temporary/folders.ts";
+import { removeAbandoned } from "../../src/temporary/abandoned.ts";
+import { temporaryFolder, temporaryPath } from "../../src/temporary/folders.ts";
 
 const isLinux = existsSync("/proc/self/ns/pid");
 const { TMPDIR } = process.env;

@@ -1,7 +1,7 @@
 import { Socket } from "node:net";
 import { Worker } from "node:worker_threads";
 import { type CodedError, isCodedError } from "../../errors/index.ts";
-import { removeAbandoned } from "../../temporary/folders.ts";
+import { removeAbandoned } from "../../temporary/abandoned.ts";
 import { contexts } from "../schema/context.ts";
 import { openApiDocument } from "../schema/openapi.ts";
 import type { Predictor } from "../schema/predictor.ts";

@@ -121,6 +121,7 @@ export interface AddonTrainer {
   update(step: OptimizerStep): Promise<number>;
   gradients(): Promise<{ a: Float32Array; b: Float32Array }[]>;
   plan(tokens: number, dropout: boolean): Promise<MemoryPlan>;
+  releaseActivations(): Promise<void>;
   sum(values: Float64Array): Promise<Float64Array>;
   finish(): Promise<void>;
   close(): void;

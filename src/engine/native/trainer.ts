@@ -33,6 +33,10 @@ export class NativeTrainer implements EngineTrainer {
     return withCodes(() => this.#addon.plan(tokens, dropout));
   }
 
+  async releaseActivations(): Promise<void> {
+    await withCodes(() => this.#addon.releaseActivations());
+  }
+
   async sum(values: Float64Array): Promise<Float64Array> {
     return withCodes(() => this.#addon.sum(values));
   }

@@ -83,6 +83,8 @@ export function createTrainer(
         ),
       ),
 
+    releaseActivations: async () => {},
+
     sum: async (values) => values,
     finish: async () => {},
 

@@ -1,11 +1,12 @@
 import { createWriteStream } from "node:fs";
-import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import { type LinearName, type LlamaConfig, linearNames, linearShape } from "../../engine/config.ts";
 import type { AdapterModule } from "../../engine/engine.ts";
+import { pathBeside } from "../../temporary/beside.ts";
 import { writeSafetensors } from "../checkpoint/safetensors-writer.ts";
 import { openAdapter } from "./open.ts";
 import { configName, tensorsName } from "./read.ts";
@@ -41,7 +42,8 @@ export async function writeAdapterFolder(folder: string, adapter: AdapterToWrite
  * not there. Returns the file.
  */
 export async function writeAdapterArchive(file: string, adapter: AdapterToWrite, model: LlamaConfig): Promise<string> {
-  const folder = await mkdtemp(join(dirname(file), ".adapter-"));
+  const folder = pathBeside(file);
+  await mkdir(folder, { mode: 0o700 });
   try {
     await writeAdapterFolder(folder, adapter, model);
     const packed = join(folder, basename(file));

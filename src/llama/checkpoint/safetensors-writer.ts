@@ -1,7 +1,6 @@
-import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
 import type { WeightType } from "../../engine/engine.ts";
+import { pathBeside } from "../../temporary/beside.ts";
 
 export interface TensorToWrite {
   readonly name: string;
@@ -32,7 +31,7 @@ export async function writeSafetensors(
 
 /** Writes next to the target and renames, so that a reader or a crash never meets a partial file. */
 async function writeWhole(file: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
-  const temporary = join(dirname(file), `.${basename(file)}.${randomBytes(6).toString("hex")}.part`);
+  const temporary = pathBeside(file);
   try {
     const handle = await open(temporary, "wx");
     try {

@@ -1,13 +1,14 @@
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Dropout, EngineModel, Ranks } from "../../../src/engine/engine.ts";
 import { openEngine } from "../../../src/engine/open.ts";
 import { Llama, openAdapter } from "../../../src/llama/index.ts";
 import {
+  AdapterOutput,
   type Row,
   readDataset,
   type TrainingResult,
@@ -142,6 +143,89 @@ describe("`cog train` on two ranks", () => {
     expect(lastLine(second!.stderr)).toBe("No output generated");
     expect(second!.stderr).not.toContain("step");
     expect((await openAdapter(archive, bases[0]!.model.config)).modules).toHaveLength(8);
+  });
+});
+
+describe("the adapter that rank 0 writes", () => {
+  let folder: string;
+  const { TMPDIR } = process.env;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "tcp-output-"));
+    for (const name of ["work", "temporary"]) mkdirSync(join(folder, name));
+    // What is kept goes there.
+    process.env.TMPDIR = join(folder, "temporary");
+  });
+  afterEach(() => {
+    if (TMPDIR === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = TMPDIR;
+    rmSync(folder, { recursive: true });
+  });
+
+  const opened: number[] = [];
+  const outputs = (rank: number) => ({
+    settings: { num_epochs: 1 },
+    output: () => {
+      opened.push(rank);
+      return AdapterOutput.open(join(folder, "work"), { model: bases[rank]!.model, settings });
+    },
+  });
+  const failure = (message: RegExp) => ({
+    status: "rejected",
+    reason: { code: "TRAINING_OUTPUT", message: expect.stringMatching(message), hint: expect.any(String) },
+  });
+
+  it("is there for the others too before they end", async () => {
+    const [first, second] = await resultsOnRanks(2, outputs);
+    expect((await openAdapter(first!.file!, bases[0]!.model.config)).modules).toHaveLength(8);
+    expect(second!.file).toBeNull();
+    expect(opened).toEqual([0]);
+  });
+
+  it("has no place: all of them end before the first step, with the reason", async () => {
+    rmSync(join(folder, "work"), { recursive: true });
+    const steps: number[] = [];
+    const settled = await trainOnRanks(2, (rank) => ({
+      ...outputs(rank),
+      onProgress: ({ step }) => steps.push(step),
+    }));
+    expect(settled[0]).toMatchObject(failure(/^the training cannot use the temporary folder/));
+    expect(settled[1]).toMatchObject(failure(/^rank 0 has failed: the training cannot use the temporary folder/));
+    expect(steps).toEqual([]);
+  });
+
+  it("cannot be written: all of them end with the reason, and it is kept", async () => {
+    const settled = await trainOnRanks(2, (rank) => ({
+      ...outputs(rank),
+      onProgress: ({ step }) => step === 3 && rmSync(join(folder, "work"), { recursive: true, force: true }),
+    }));
+    const text = "the training has ended, but its archive cannot be written: .*; the adapter is kept in ";
+    expect(settled[0]).toMatchObject(failure(new RegExp(`^${text}`)));
+    expect(settled[1]).toMatchObject(failure(new RegExp(`^rank 0 has failed: ${text}`)));
+  });
+
+  it("fails without a code: the others say who has left and why", async () => {
+    const [, second] = await trainOnRanks(2, (rank) => ({
+      ...outputs(rank),
+      output: () => Promise.reject(new Error("out of paper")),
+    }));
+    const reason = { code: "DISTRIBUTED_PEER_LOST", message: "rank 0 has failed: out of paper" };
+    expect(second).toMatchObject({ status: "rejected", reason });
+  });
+
+  it("stays where another rank goes while it is written", async () => {
+    const controller = new AbortController();
+    const [first, second] = await trainOnRanks(2, (rank) => ({
+      ...outputs(rank),
+      signal: rank === 1 ? controller.signal : undefined,
+      output: async () => ({
+        write: async () => {
+          controller.abort(new Error("enough"));
+          return "written";
+        },
+      }),
+    }));
+    expect(second).toMatchObject({ reason: { message: "enough" } });
+    expect(first).toMatchObject({ status: "fulfilled", value: { file: "written" } });
   });
 });
 

@@ -1,6 +1,6 @@
-import { randomBytes } from "node:crypto";
 import { closeSync, openSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, extname, join, resolve } from "node:path";
+import { pathBeside } from "../../../temporary/beside.ts";
 import { Failure } from "../failure.ts";
 
 /** Where a run's results go. Worked out before the run: a training of hours must not end at a folder that is not there. */
@@ -80,14 +80,13 @@ export function fileName(base: string, extension: string, part?: string | number
 }
 
 function checked(path: string): string {
-  const folder = dirname(path);
-  const trial = join(folder, `.${randomBytes(6).toString("hex")}.tmp`);
+  const trial = pathBeside(path);
   try {
     // Asking for permission says nothing of a quota, of a disk without a free entry, or to root.
     closeSync(openSync(trial, "wx"));
     rmSync(trial);
   } catch {
-    throw notWritable(`Output directory is not writable: ${folder}`);
+    throw notWritable(`Output directory is not writable: ${dirname(path)}`);
   }
   return path;
 }

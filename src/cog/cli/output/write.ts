@@ -1,8 +1,7 @@
-import { randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, open, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
 import { CodedError } from "../../../errors/index.ts";
+import { pathBeside } from "../../../temporary/beside.ts";
 import { Failure, systemErrorText } from "../failure.ts";
 import { say } from "../terminal.ts";
 import { keepElsewhere } from "./keep.ts";
@@ -33,7 +32,7 @@ export async function writeOutput(path: string, data: OutputData, { isTrained = 
 }
 
 async function replaceFile(path: string, data: OutputData): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path).slice(0, 100)}.${randomBytes(6).toString("hex")}.tmp`);
+  const temporary = pathBeside(path);
   try {
     await writeTo(await open(temporary, "wx"), data);
     await rename(temporary, path);
