@@ -1,4 +1,5 @@
 import { CodedError } from "../errors/index.ts";
+import { defaultLeastSpeed } from "../network/download-limits.ts";
 import { largestBody, smallBody } from "./http/body.ts";
 import { defaultConnections, mostConnections } from "./http/connection-limit.ts";
 import type { LogLevel, LogSettings } from "./log.ts";
@@ -72,7 +73,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     webhookToken: from.headerText("WEBHOOK_AUTH_TOKEN", { isSecret: true }),
     userAgent: from.headerText("COG_USER_AGENT"),
     maxDownloadBytes: from.whole("COG_MAX_DOWNLOAD_BYTES", 1) ?? 64 * 1024 ** 3,
-    leastDownloadSpeed: from.whole("COG_MIN_DOWNLOAD_SPEED", 0) ?? 65_536,
+    leastDownloadSpeed: from.whole("COG_MIN_DOWNLOAD_SPEED", 0) ?? defaultLeastSpeed,
     bodyMemory: from.whole("COG_BODY_MEMORY", largestBody) ?? 256 * 1024 ** 2,
     answerMemory: from.whole("COG_ANSWER_MEMORY", 1024 ** 2) ?? 256 * 1024 ** 2,
     maxInputBytes: from.whole("COG_MAX_INPUT_BYTES", smallBody, largestBody) ?? 8 * 1024 ** 2,
