@@ -1,4 +1,5 @@
 import { CodedError } from "../errors/index.ts";
+import { defaultLeastSpeed } from "../network/download-limits.ts";
 import { largestBody, smallBody } from "./http/body.ts";
 import { defaultConnections, mostConnections } from "./http/connection-limit.ts";
 import type { LogLevel, LogSettings } from "./log.ts";
@@ -19,6 +20,10 @@ export interface Settings {
   /** COG_THROTTLE_RESPONSE_INTERVAL in milliseconds. */
   readonly webhookIntervalMs: number;
   readonly webhookToken: string | null;
+  /** COG_MAX_WEBHOOKS: webhook requests under way at a time. */
+  readonly maxWebhooks: number;
+  /** COG_WEBHOOK_MEMORY: bytes of webhook events that wait or are under way. */
+  readonly webhookMemory: number;
   /** COG_USER_AGENT, for downloads. */
   readonly userAgent: string | null;
   /** COG_HEARTBEAT_TIMEOUT in milliseconds: after which a model's process that is not heard of is stopped or frozen. */
@@ -70,9 +75,11 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     streamHistory: from.whole("COG_STREAM_HISTORY_CAPACITY", 0) ?? 1024,
     webhookIntervalMs: from.seconds("COG_THROTTLE_RESPONSE_INTERVAL") ?? 500,
     webhookToken: from.headerText("WEBHOOK_AUTH_TOKEN", { isSecret: true }),
+    maxWebhooks: from.whole("COG_MAX_WEBHOOKS", 1, 10_000) ?? 100,
+    webhookMemory: from.whole("COG_WEBHOOK_MEMORY", 1024 ** 2) ?? 64 * 1024 ** 2,
     userAgent: from.headerText("COG_USER_AGENT"),
     maxDownloadBytes: from.whole("COG_MAX_DOWNLOAD_BYTES", 1) ?? 64 * 1024 ** 3,
-    leastDownloadSpeed: from.whole("COG_MIN_DOWNLOAD_SPEED", 0) ?? 65_536,
+    leastDownloadSpeed: from.whole("COG_MIN_DOWNLOAD_SPEED", 0) ?? defaultLeastSpeed,
     bodyMemory: from.whole("COG_BODY_MEMORY", largestBody) ?? 256 * 1024 ** 2,
     answerMemory: from.whole("COG_ANSWER_MEMORY", 1024 ** 2) ?? 256 * 1024 ** 2,
     maxInputBytes: from.whole("COG_MAX_INPUT_BYTES", smallBody, largestBody) ?? 8 * 1024 ** 2,

@@ -80,6 +80,8 @@ describe("a setting", () => {
     ["COG_QUEUE_LENGTH", ["x", "-1", "1.5", "10001", "1e3"], "a whole number from 0 to 10000"],
     ["COG_STREAM_HISTORY_CAPACITY", ["many", "-1", "9007199254740993"], "a whole number from 0"],
     ["COG_MAX_DOWNLOAD_BYTES", ["64GB", "0", "-5"], "a whole number from 1"],
+    ["COG_MAX_WEBHOOKS", ["0", "all", "10001"], "a whole number from 1 to 10000"],
+    ["COG_WEBHOOK_MEMORY", ["64MB", "1048575"], "a whole number from 1048576"],
     ["COG_THROTTLE_RESPONSE_INTERVAL", ["fast", "-0.5", "1s", "."], "a number of seconds from 0 to 2147483"],
     ["COG_SHUTDOWN_GRACE", ["soon", "-1", "2147484"], "a number of seconds from 0 to 2147483"],
     ["COG_HEADER_TIMEOUT", ["0", "never"], "a number of seconds from 0.1 to 2147483"],

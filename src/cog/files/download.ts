@@ -1,10 +1,10 @@
 import { createWriteStream } from "node:fs";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { DownloadLimits, type LeastSpeed } from "../../network/download-limits.ts";
 import { storageFailure } from "../../temporary/failure.ts";
 import { makeFolder } from "../../temporary/folders.ts";
 import type { InputFile } from "./data-url-file.ts";
-import { DownloadLimits, type LeastSpeed } from "./download-limits.ts";
 import { nameOf, storedName } from "./download-name.ts";
 import type { Fetch } from "./network.ts";
 

@@ -28,8 +28,15 @@ export function parseBodyJson(bytes: Buffer, limits = defaultLimits): BodyJson {
     throw new JsonError("the body is not JSON in UTF-8");
   }
   if (scan.hasSurrogateEscape || scan.mayOverflow) checkValue(value);
-  const outermostKeys = scan.outermostKeys.map(([start, end]) => JSON.parse(bytes.toString("utf8", start, end)));
-  return { value, outermostKeys };
+  return { value, outermostKeys: outermostKeys(bytes, value, scan.outermostKeys) };
+}
+
+function outermostKeys(bytes: Buffer, value: unknown, written: JsonScan["outermostKeys"]): readonly string[] {
+  if (written.length === 0) return [];
+  const keys = Object.keys(value as object);
+  // Only where one is repeated are there fewer.
+  if (keys.length === written.length) return keys;
+  return written.map(([start, end]) => JSON.parse(bytes.toString("utf8", start, end)));
 }
 
 function scanned(bytes: Buffer, limits: JsonLimits): JsonScan {

@@ -28,31 +28,40 @@ export interface BodyOptions {
 export function readBody(req: IncomingMessage, options: BodyOptions): Promise<Buffer[] | "too large" | "no room"> {
   const { limit = largestBody, silenceMs, enterLarge = async () => true } = options;
   return new Promise((resolve, reject) => {
-    req.setTimeout(silenceMs, () => req.destroy());
     let chunks: Buffer[] = [];
     let size = 0;
     let isLarge = false;
+    let isTimed = false;
     let drain: NodeJS.Timeout | undefined;
     let deadline: NodeJS.Timeout | undefined;
     const settle = (outcome: Buffer[] | "too large" | "no room") => {
       clearTimeout(drain);
       clearTimeout(deadline);
-      req.setTimeout(0);
+      if (isTimed) req.setTimeout(0);
       resolve(outcome);
+    };
+    const limitSilence = () => {
+      if (isTimed) req.setTimeout(silenceMs);
+      else req.setTimeout(silenceMs, () => req.destroy());
+      isTimed = true;
     };
     const announced = Number(req.headers["content-length"] ?? limit);
     const becomeLarge = async () => {
       isLarge = true;
       // Meanwhile it is us who are silent.
       req.pause();
-      req.setTimeout(0);
+      if (isTimed) req.setTimeout(0);
       if (!(await enterLarge(Math.min(announced, limit)))) settle("no room");
       else {
-        req.setTimeout(silenceMs);
+        limitSilence();
         deadline = setTimeout(() => req.destroy(), silenceMs + (announced / leastSpeed) * 1000);
       }
       req.resume();
     };
+    // Most bodies come with their headers and need no timer; in the next tick, before the first event, that is known.
+    process.nextTick(() => {
+      if (!req.complete) limitSilence();
+    });
     req.on("data", (chunk: Buffer) => {
       size += chunk.length;
       if (size <= limit) {

@@ -35,14 +35,7 @@ export class UntakenAnswers {
 
   /** Looks after an answer once it is complete. */
   watch(res: ServerResponse): void {
-    res.once("prefinish", () => {
-      res.setTimeout(this.timeoutMs, () => res.destroy());
-      const { writableLength } = res;
-      if (writableLength <= smallAnswer) return;
-      const deadline = setTimeout(() => res.destroy(), this.timeoutMs + (writableLength / leastSpeed) * 1000);
-      res.once("close", () => clearTimeout(deadline));
-      this.written(res);
-    });
+    res.on("prefinish", () => this.#complete(res));
   }
 
   /** Counts what was written to an answer. */
@@ -61,6 +54,17 @@ export class UntakenAnswers {
       this.#warn();
       other.destroy();
     }
+  }
+
+  #complete(res: ServerResponse): void {
+    const { writableLength } = res;
+    // The kernel has taken all of it: no timer for most answers.
+    if (writableLength === 0) return;
+    res.setTimeout(this.timeoutMs, () => res.destroy());
+    if (writableLength <= smallAnswer) return;
+    const deadline = setTimeout(() => res.destroy(), this.timeoutMs + (writableLength / leastSpeed) * 1000);
+    res.once("close", () => clearTimeout(deadline));
+    this.written(res);
   }
 
   #warn(): void {

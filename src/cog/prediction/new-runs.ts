@@ -9,7 +9,8 @@ import { EventStream } from "./event-stream.ts";
 import { logFieldsOf } from "./log-fields.ts";
 import { Run } from "./run.ts";
 import type { Family, RunOptions } from "./run-options.ts";
-import { type Backlog, Webhook, type WebhookEvent } from "./webhook.ts";
+import { Webhook, type WebhookEvent } from "./webhook.ts";
+import { WebhookRoom } from "./webhook-room.ts";
 
 /** A request that has passed all checks but those of readiness and capacity. */
 export interface RunRequest {
@@ -46,14 +47,15 @@ export class NewRuns {
   readonly #outputFetch;
   readonly #webhookFetch;
   readonly #folders = temporaryPath("run");
-  readonly #backlog: Backlog = { size: 0 };
+  readonly #webhookRoom: WebhookRoom;
   #count = 0;
   #lastId = 0n;
 
   constructor(options: Options) {
     this.#options = options;
-    const { env, localFiles } = options;
-    const isAllowed = options.settings.allowPrivateNetwork ? anywhere : isPublicAddress;
+    const { env, localFiles, settings } = options;
+    this.#webhookRoom = new WebhookRoom({ requests: settings.maxWebhooks, bytes: settings.webhookMemory });
+    const isAllowed = settings.allowPrivateNetwork ? anywhere : isPublicAddress;
     this.#inputFetch = createFetch({ isAllowed, env });
     // Whoever typed an address at this machine is its operator.
     this.#local = localFiles && { files: localFiles, fetch: createFetch({ isAllowed, env, trustsNamed: true }) };
@@ -114,7 +116,7 @@ export class NewRuns {
       fetch: this.#webhookFetch,
       log,
       logFields: logFieldsOf(id, request.traceHeaders.traceparent),
-      backlog: this.#backlog,
+      room: this.#webhookRoom,
     });
   }
 

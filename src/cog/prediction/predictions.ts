@@ -185,7 +185,7 @@ export class Predictions {
     // `closed` is set, and the stream's last event published, after this call.
     queueMicrotask(() => {
       this.#finished.add({ id: run.id, view: run.view(), stream: run.stream });
-      this.#awaitAtClose(run.closed);
+      if (run.closed !== null) this.#awaitAtClose(run.closed);
     });
   }
 

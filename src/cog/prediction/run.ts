@@ -32,8 +32,8 @@ export class Run implements RunListener {
   readonly size: number;
   readonly stream: EventStream | null;
   readonly record: RunRecord;
-  /** Resolves when the terminal webhook has been taken or given up. */
-  closed: Promise<void> = Promise.resolve();
+  /** Resolves when the terminal webhook has been taken or given up; null: there is none, or the run is not over. */
+  closed: Promise<void> | null = null;
   readonly #options: RunOptions;
   readonly #events: RunEvents;
   readonly #cancellation = new Cancellation();

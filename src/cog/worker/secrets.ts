@@ -22,14 +22,18 @@ export class Secrets {
   readonly #fresh = new Set<Known>();
   #endedLength = 0;
 
+  static readonly #none = new Secrets();
+
   /** Those of one run alone. */
   static of(input: RunRequest["input"], names: readonly string[] = []): Secrets {
+    if (names.length === 0) return Secrets.#none;
     const secrets = new Secrets();
     secrets.add({ run: 0, input, secrets: names });
     return secrets;
   }
 
   add({ run, input, secrets }: Pick<RunRequest, "run" | "input" | "secrets">): void {
+    if (secrets.length === 0) return;
     const values = secrets.map((name) => input[name]).filter((value): value is string => typeof value === "string");
     if (values.length === 0) return;
     const known = { values, forms: null };

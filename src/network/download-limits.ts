@@ -3,6 +3,9 @@ import { Transform } from "node:stream";
 /** To the first byte, redirects included, and for bursts: what a download may take beside the time of its bytes. */
 export const graceMs = 30_000;
 
+/** Bytes per second, where COG_MIN_DOWNLOAD_SPEED says nothing. */
+export const defaultLeastSpeed = 65_536;
+
 export interface LeastSpeed {
   /** COG_MIN_DOWNLOAD_SPEED; 0: any. */
   readonly bytesPerSecond: number;
@@ -19,10 +22,11 @@ export class DownloadLimits {
   readonly #timer: NodeJS.Timeout | undefined;
   #total = 0;
 
-  constructor(maxBytes: number, speed: LeastSpeed, signal: AbortSignal) {
+  constructor(maxBytes: number, speed: LeastSpeed, signal?: AbortSignal) {
     this.#maxBytes = maxBytes;
     this.#speed = speed;
-    this.signal = AbortSignal.any([signal, this.#tooSlow.signal]);
+    const { signal: tooSlow } = this.#tooSlow;
+    this.signal = signal === undefined ? tooSlow : AbortSignal.any([signal, tooSlow]);
     const grace = speed.graceMs ?? graceMs;
     if (speed.bytesPerSecond > 0) this.#timer = setInterval(() => this.#checkTime(grace), Math.min(1000, grace));
   }
