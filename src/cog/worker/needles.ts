@@ -1,146 +1,151 @@
-/** Texts that share their first four characters. */
-interface Bucket {
-  readonly texts: Set<string>;
-  /** In order; null: to be made anew. */
-  sorted: string[] | null;
-  /** Of each sorted text, where the longest other one stands that it begins with; -1: there is none. */
-  parents: Int32Array;
-}
+import { Trie } from "./trie.ts";
 
-const prefixLength = 4;
-const hashes = 65_536;
+/** Node of which the failure link is not known since the last change. */
+const unknown = -1;
 
 /**
- * Texts of four characters and more that are looked for in other texts. A search takes time by the length of the text and
- * the logarithm of their number, whatever both are.
+ * Texts of 255 UTF-16 units at most that are looked for in other texts, by the automaton of Aho and Corasick (1975): a
+ * search takes time by the length of the text alone, however many there are and whatever they share. Links are made when a
+ * search first needs them, so that a text more costs its own length.
  */
 export class Needles {
-  readonly #uses = new Map<string, number>();
-  readonly #buckets = new Map<string, Bucket>();
-  /** Buckets by the hash of their prefix: most places of a text need no look into the map. */
-  #counts = new Int32Array(0);
+  /** Most never hold anything. */
+  #trie: Trie | null = null;
+  /** How often each was added, by its node. */
+  #uses = new Map<number, number>();
+  /** Of each node that of the longest proper suffix which is in the trie. */
+  #links = new Int32Array(0);
+  /** The length of the longest text that the node's own ends with; 0: none. */
+  #ends = new Uint8Array(0);
+  /** Nodes that lead to nothing any more, at most. */
+  #left = 0;
+  #linksFollowed = 0;
 
   get isEmpty(): boolean {
     return this.#uses.size === 0;
   }
 
+  /** Failure links followed by all searches so far: of each search no more than its text is long. */
+  get linksFollowed(): number {
+    return this.#linksFollowed;
+  }
+
   add(texts: readonly string[]): void {
+    if (texts.length === 0) return;
+    this.#trie ??= new Trie();
     for (const text of texts) {
-      const uses = this.#uses.get(text) ?? 0;
-      this.#uses.set(text, uses + 1);
-      if (uses > 0) continue;
-      const bucket = this.#bucketOf(text) ?? this.#newBucket(text);
-      bucket.texts.add(text);
-      bucket.sorted = null;
+      const node = this.#trie.add(text);
+      this.#uses.set(node, (this.#uses.get(node) ?? 0) + 1);
     }
+    this.#forgetLinks();
   }
 
   /** Takes back one add() of these. */
   remove(texts: readonly string[]): void {
+    const trie = this.#trie;
+    if (trie === null) return;
     for (const text of texts) {
-      const uses = this.#uses.get(text)! - 1;
-      if (uses > 0) {
-        this.#uses.set(text, uses);
-        continue;
-      }
-      this.#uses.delete(text);
-      const bucket = this.#bucketOf(text)!;
-      bucket.texts.delete(text);
-      bucket.sorted = null;
-      if (bucket.texts.size > 0) continue;
-      this.#buckets.delete(text.slice(0, prefixLength));
-      this.#counts[hashAt(text, 0)]! -= 1;
-    }
-  }
-
-  /** The length of the longest one that stands in `text` at `at`; 0: none does. */
-  lengthAt(text: string, at: number): number {
-    const bucket = this.#bucketAt(text, at);
-    if (bucket === undefined) return 0;
-    const sorted = ordered(bucket);
-    let low = 0;
-    let high = sorted.length;
-    let common = 0;
-    // The last one that is not after the text is the longest found, or begins with it.
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const length = commonLength(sorted[middle]!, text, at);
-      if (isAfter(sorted[middle]!, text, at, length)) high = middle;
+      const node = trie.add(text);
+      const uses = this.#uses.get(node)! - 1;
+      if (uses > 0) this.#uses.set(node, uses);
       else {
-        low = middle + 1;
-        common = length;
+        this.#uses.delete(node);
+        this.#left += text.length;
       }
     }
-    let found = low - 1;
-    while (found >= 0 && sorted[found]!.length > common) found = bucket.parents[found]!;
-    return found < 0 ? 0 : sorted[found]!.length;
+    if (2 * this.#left > trie.size) this.#rebuild(trie);
+    this.#forgetLinks();
   }
 
-  /** Does one begin with all that follows `at` in `text`, which is shorter than it? */
-  beginsWithRest(text: string, at: number): boolean {
-    const bucket = this.#bucketAt(text, at);
-    if (bucket === undefined) return false;
-    const rest = text.slice(at);
-    const sorted = ordered(bucket);
-    let low = 0;
-    let high = sorted.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (sorted[middle]! < rest) low = middle + 1;
-      else high = middle;
+  has(text: string): boolean {
+    const trie = this.#trie;
+    if (trie === null) return false;
+    let node = 0;
+    for (let at = 0; at < text.length; at++) {
+      node = trie.child(node, text.charCodeAt(at));
+      if (node === 0) return false;
     }
-    return sorted[low]?.startsWith(rest) ?? false;
+    return this.#uses.has(node);
   }
 
-  #bucketAt(text: string, at: number): Bucket | undefined {
-    if (at + prefixLength > text.length || this.#counts[hashAt(text, at)] === 0) return undefined;
-    return this.#buckets.get(text.slice(at, at + prefixLength));
+  /**
+   * The stretches of `text` that they cover, those that overlap or touch as one: start, end, start, end ... `leastCut`: of
+   * this length on, an end of `text` that one begins with counts too.
+   */
+  stretches(text: string, leastCut = Number.POSITIVE_INFINITY): number[] {
+    const found: number[] = [];
+    const trie = this.#trie;
+    if (trie === null) return found;
+    let node = 0;
+    for (let at = 0; at < text.length; at++) {
+      const code = text.charCodeAt(at);
+      let next = trie.child(node, code);
+      while (next === 0 && node !== 0) {
+        node = this.#link(trie, node);
+        this.#linksFollowed += 1;
+        next = trie.child(node, code);
+      }
+      node = next;
+      if (node === 0) continue;
+      if (this.#links[node] === unknown) this.#makeLink(trie, node);
+      const length = this.#ends[node]!;
+      if (length > 0) cover(found, at + 1 - length, at + 1);
+    }
+    const begun = trie.depth(node);
+    if (begun >= leastCut) cover(found, text.length - begun, text.length);
+    return found;
   }
 
-  #bucketOf(text: string): Bucket | undefined {
-    return this.#buckets.get(text.slice(0, prefixLength));
+  #link(trie: Trie, node: number): number {
+    const known = this.#links[node]!;
+    return known === unknown ? this.#makeLink(trie, node) : known;
   }
 
-  #newBucket(text: string): Bucket {
-    const bucket: Bucket = { texts: new Set(), sorted: null, parents: new Int32Array() };
-    this.#buckets.set(text.slice(0, prefixLength), bucket);
-    // Most never hold anything.
-    if (this.#counts.length === 0) this.#counts = new Int32Array(hashes);
-    this.#counts[hashAt(text, 0)]! += 1;
-    return bucket;
+  #makeLink(trie: Trie, node: number): number {
+    const parent = trie.parent(node);
+    const code = trie.code(node);
+    let link = 0;
+    if (parent !== 0) {
+      let suffix = this.#link(trie, parent);
+      link = trie.child(suffix, code);
+      while (link === 0 && suffix !== 0) {
+        suffix = this.#link(trie, suffix);
+        link = trie.child(suffix, code);
+      }
+    }
+    if (link !== 0) this.#link(trie, link);
+    this.#links[node] = link;
+    this.#ends[node] = this.#uses.has(node) ? trie.depth(node) : this.#ends[link]!;
+    return link;
+  }
+
+  #forgetLinks(): void {
+    const { size } = this.#trie!;
+    if (size > this.#links.length) {
+      this.#links = new Int32Array(Math.ceil(1.25 * size));
+      this.#ends = new Uint8Array(this.#links.length);
+    }
+    this.#links.fill(unknown, 1, size);
+  }
+
+  #rebuild(old: Trie): void {
+    this.#trie = new Trie();
+    const uses = new Map<number, number>();
+    for (const [node, count] of this.#uses) uses.set(this.#trie.add(old.textOf(node)), count);
+    this.#uses = uses;
+    this.#left = 0;
   }
 }
 
-function hashAt(text: string, at: number): number {
-  let hash = 0;
-  for (let i = 0; i < prefixLength; i++) hash = Math.imul(hash, 31) + text.charCodeAt(at + i);
-  return (hash ^ (hash >>> 16)) & (hashes - 1);
-}
-
-function ordered(bucket: Bucket): string[] {
-  if (bucket.sorted !== null) return bucket.sorted;
-  // By UTF-16 units, as the search compares.
-  const sorted = [...bucket.texts].sort();
-  bucket.parents = new Int32Array(sorted.length);
-  const open: number[] = [];
-  for (const [index, text] of sorted.entries()) {
-    while (open.length > 0 && !text.startsWith(sorted[open.at(-1)!]!)) open.pop();
-    bucket.parents[index] = open.at(-1) ?? -1;
-    open.push(index);
+/** Adds a stretch that ends after all of those found. */
+function cover(found: number[], start: number, end: number): void {
+  let last = found.length - 1;
+  if (last > 0 && start >= found[last - 1]! && start <= found[last]!) {
+    found[last] = end;
+    return;
   }
-  bucket.sorted = sorted;
-  return sorted;
-}
-
-function commonLength(needle: string, text: string, at: number): number {
-  const most = Math.min(needle.length, text.length - at);
-  // They are of one bucket.
-  let length = prefixLength;
-  while (length < most && needle.charCodeAt(length) === text.charCodeAt(at + length)) length += 1;
-  return length;
-}
-
-function isAfter(needle: string, text: string, at: number, common: number): boolean {
-  if (common === needle.length) return false;
-  return at + common === text.length || needle.charCodeAt(common) > text.charCodeAt(at + common);
+  let first = start;
+  for (; last > 0 && found[last]! >= first; last -= 2) first = Math.min(first, found[last - 1]!);
+  found.length = last + 1;
+  found.push(first, end);
 }

@@ -1,9 +1,9 @@
 import { inspect } from "node:util";
 
 /** A shorter text would be found in the middle of ordinary words; it protects nothing anyway. */
-const shortest = 4;
-/** Longer ones are looked for in parts, so that no place of a text takes long. In UTF-16 units. */
-export const longestForm = 32;
+export const shortest = 4;
+/** Longer ones are looked for in parts: a text that is cut may end in any of them. In UTF-16 units. */
+const longestForm = 32;
 
 /** What a secret looks like in text: itself, each of its lines, and both in the usual encodings. Each of 4 to 32 characters. */
 export function secretForms(secret: string): string[] {

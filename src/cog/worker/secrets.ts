@@ -1,6 +1,6 @@
 import { Needles } from "./needles.ts";
 import type { RunRequest } from "./protocol.ts";
-import { longestForm, secretForms } from "./secret-forms.ts";
+import { secretForms, shortest } from "./secret-forms.ts";
 
 const mask = "**********";
 /** What is remembered of runs that are over: a timer of theirs may still print. Lengths are of values, in UTF-16 units. */
@@ -58,30 +58,23 @@ export class Secrets {
 
   /** `text` with asterisks for secrets. `isCut`: it may end in the middle of one. */
   mask(text: string, { isCut = false } = {}): string {
-    if (this.#known().isEmpty) return text;
+    const needles = this.#known();
+    if (needles.isEmpty) return text;
+    const covered = needles.stretches(text, isCut ? shortest : undefined);
     let shown = "";
     let done = 0;
-    // The stretch that secrets cover, which may overlap: a part of one must not hide where the next begins.
-    let start = 0;
-    let end = 0;
-    for (let at = 0; at < text.length; at++) {
-      const length = this.#needles.lengthAt(text, at) || (isCut ? this.#restAt(text, at) : 0);
-      if (length === 0) continue;
-      if (at > end || end === 0) {
-        if (end > 0) shown += text.slice(done, start) + mask;
-        done = end;
-        start = at;
-      }
-      end = Math.max(end, at + length);
+    for (let i = 0; i < covered.length; i += 2) {
+      shown += text.slice(done, covered[i]) + mask;
+      done = covered[i + 1]!;
     }
-    return end === 0 ? text : shown + text.slice(done, start) + mask + text.slice(end);
+    return done === 0 ? text : shown + text.slice(done);
   }
 
   /** A value of JSON, its keys included. A number is masked as a whole. */
   maskValue(value: unknown): unknown {
     if (this.#known().isEmpty) return value;
     if (typeof value === "string") return this.mask(value);
-    if (typeof value === "number") return this.#needles.lengthAt(`${value}`, 0) === `${value}`.length ? mask : value;
+    if (typeof value === "number") return this.#needles.has(`${value}`) ? mask : value;
     if (Array.isArray(value)) return value.map((item) => this.maskValue(item));
     if (typeof value !== "object" || value === null) return value;
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [this.mask(key), this.maskValue(item)]));
@@ -94,11 +87,6 @@ export class Secrets {
     }
     this.#fresh.clear();
     return this.#needles;
-  }
-
-  #restAt(text: string, at: number): number {
-    if (text.length - at >= longestForm) return 0;
-    return this.#needles.beginsWithRest(text, at) ? text.length - at : 0;
   }
 }
 
