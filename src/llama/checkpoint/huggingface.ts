@@ -33,7 +33,7 @@ export async function openHuggingFaceFolder(folder: string): Promise<CheckpointS
 async function refuseWithoutConfig(folder: string): Promise<never> {
   const names = await readdir(folder);
   refuseOtherFormats(folder, names);
-  const weights = names.find((name) => name.endsWith(".safetensors"));
+  const weights = names.find((name) => /\.(safetensors|bin|pth?)$/.test(name));
   throw new CodedError("CHECKPOINT_NOT_FOUND", `${folder}: has ${weights ? `${weights}, but ` : ""}no config.json`, {
     hint: "Download config.json of the same model into it",
   });

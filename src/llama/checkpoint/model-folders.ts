@@ -66,5 +66,5 @@ async function isFolder(entry: Dirent, path: string): Promise<boolean> {
 
 async function isWhole(folder: string): Promise<boolean> {
   const names = (await visibleEntries(folder)).map(({ name }) => name);
-  return names.includes("config.json") && names.some((name) => /\.safetensors(\.index\.json)?$/.test(name));
+  return names.includes("config.json") && names.some((name) => /\.(safetensors|bin|pth?)(\.index\.json)?$/.test(name));
 }

@@ -1,10 +1,11 @@
 import { join } from "node:path";
 import { CodedError } from "../../errors/index.ts";
+import { convertCommand } from "./convert-command.ts";
 
 interface Format {
   readonly files: RegExp;
   readonly is: string;
-  readonly hint: string;
+  readonly hint: string | ((folder: string) => string);
 }
 
 const safetensors = "Take the safetensors files of the same model";
@@ -22,11 +23,9 @@ const formats: readonly Format[] = [
     hint: "Give the adapter's folder in COG_WEIGHTS, and its base in LLAMA_WEIGHTS or weights/",
   },
   {
-    files: /^consolidated\.|\.pth$|^params\.json$/,
-    is: "is in Meta's original format",
-    hint:
-      `${safetensors}, or convert them with transformers: ` +
-      "python -m transformers.models.llama.convert_llama_weights_to_hf --input_dir FOLDER --output_dir weights/llama",
+    files: /^consolidated\.|^params\.json$/,
+    is: "is in Meta's original format, which is converted before it is used",
+    hint: (folder) => `Convert it: \`${convertCommand(folder)}\``,
   },
   {
     files: /\.ggml$/i,
@@ -34,12 +33,21 @@ const formats: readonly Format[] = [
     hint: "Take a GGUF file, or safetensors, of the same model",
   },
   {
-    files: /\.(bin|pt|ckpt)(\.index\.json)?$/,
-    is: "holds weights as Python's pickle",
-    hint: "Save the checkpoint as safetensors, with transformers: model.save_pretrained(folder, safe_serialization=True)",
+    files: /^(?!pytorch_model[.-]).*\.bin$/,
+    is: "is not named as PyTorch weights are",
+    hint: "Rename the file to pytorch_model.bin where it holds the model's state dict",
   },
-  { files: /\.(h5|msgpack|onnx|npz)$/i, is: "holds weights for another framework", hint: safetensors },
-  { files: /\.(tar|tgz|zip)(\.\w+)?$/i, is: "is an archive", hint: "Unpack it into a folder of its own in weights/" },
+  { files: /\.ckpt$/, is: "is a checkpoint of a training", hint: safetensors },
+  {
+    files: /\.(h5|msgpack|onnx|npz)$/i,
+    is: "holds weights for another framework, which are not read",
+    hint: safetensors,
+  },
+  {
+    files: /\.(tar|tgz|zip)(\.\w+)?$/i,
+    is: "is an archive, which is not read",
+    hint: "Unpack it into a folder of its own in weights/",
+  },
 ];
 
 /** @throws CHECKPOINT_UNSUPPORTED naming the first of these files that cannot be read, and what to do. */
@@ -48,12 +56,8 @@ export function refuseOtherFormats(folder: string, names: readonly string[]): vo
   for (const { files, is, hint } of formats) {
     const name = sorted.find((candidate) => files.test(candidate));
     if (name === undefined) continue;
-    throw new CodedError(
-      "CHECKPOINT_UNSUPPORTED",
-      `${join(folder, name)}: ${is}; only safetensors weights can be read`,
-      {
-        hint,
-      },
-    );
+    throw new CodedError("CHECKPOINT_UNSUPPORTED", `${join(folder, name)}: ${is}`, {
+      hint: typeof hint === "string" ? hint : hint(folder),
+    });
   }
 }

@@ -78,7 +78,7 @@ function loadable(name: string, entry: TensorEntry, shape: readonly number[]): T
 }
 
 /** Computed from config.json; old conversions stored it. A tied head is the embedding. */
-function isDerived(name: string): boolean {
+export function isDerived(name: string): boolean {
   return name.endsWith(".rotary_emb.inv_freq") || name === "lm_head.weight";
 }
 

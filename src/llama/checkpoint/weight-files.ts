@@ -1,127 +1,109 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { CodedError } from "../../errors/index.ts";
-import { readRegularFile } from "../regular-file.ts";
+import { CodedError, isCodedError } from "../../errors/index.ts";
 import { refuseOtherFormats } from "./other-formats.ts";
-import { checkpointErrors, headerLimit, readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
-import { shardPath, type TensorFinder } from "./tensors.ts";
-import { parseUniqueKeyJson, type UniqueKeyJson } from "./unique-key-json.ts";
+import { type FoundWeights, readWeightSet } from "./read-weight-set.ts";
+import { headerLimit } from "./safetensors.ts";
+import { isDerived } from "./tensors.ts";
+import { loosePytorchFiles, type WeightSet, weightSets } from "./weight-sets.ts";
 
-const singleFile = "model.safetensors";
-const indexFile = "model.safetensors.index.json";
-
-const shardName = /^model-\d+-of-\d+\.safetensors$/;
-
-/** The tensors of a checkpoint folder, and what was left aside. */
-export interface FoundWeights extends TensorFinder {
-  readonly warnings: readonly string[];
-}
+export type { FoundWeights } from "./read-weight-set.ts";
 
 /**
- * The tensors in a checkpoint folder: model.safetensors, or the shards that model.safetensors.index.json lists.
+ * The tensors in a checkpoint folder: model.safetensors or pytorch_model.bin, whole or in shards with or without their
+ * index; where there is neither, a variant of them (model.fp16.safetensors), else one file of PyTorch's under any name (.pt,
+ * .pth). Of the same model in both formats safetensors is taken, with a warning that says so.
  * @param expected how many tensors the model has, by which the sizes of headers and index are limited
- * Throws CHECKPOINT_AMBIGUOUS when both are there, CHECKPOINT_NOT_FOUND when there is neither, CHECKPOINT_UNSUPPORTED
- * when there are weights of another format, CHECKPOINT_CORRUPT when a file is damaged or contradicts the index.
+ * Throws CHECKPOINT_AMBIGUOUS for two sets of weights, CHECKPOINT_NOT_FOUND when there is none or one is not complete,
+ * CHECKPOINT_UNSUPPORTED when there are weights of another format, CHECKPOINT_CORRUPT when a file is damaged or contradicts the
+ * index.
  */
 export async function findWeights(folder: string, expected: number): Promise<FoundWeights> {
   const mostBytes = headerLimit(expected);
   const names = await readdir(folder);
-  const single = names.includes(singleFile);
-  if (!names.includes(indexFile)) {
-    if (!single) return refuseMissing(folder, names);
-    refuseSecond(
-      folder,
-      names.filter((name) => shardName.test(name)),
-    );
-    return { ...(await readSingle(folder, mostBytes)), warnings: [] };
-  }
-  const weightMap = await readIndex(join(folder, indexFile), mostBytes);
-  const listed = new Set(weightMap.values());
-  if (!single || listed.has(singleFile)) return { ...(await readShards(folder, weightMap, mostBytes)), warnings: [] };
-  refuseSecond(
-    folder,
-    names.filter((name) => listed.has(name)),
-  );
-  const warning = `${join(folder, indexFile)}: ignored, none of the shards that it lists is there`;
-  return { ...(await readSingle(folder, mostBytes)), warnings: [warning] };
-}
-
-/** A file left from another download must not win over shards, nor they over it: only the user knows which is meant. */
-function refuseSecond(folder: string, shards: readonly string[]): void {
-  if (shards.length === 0) return;
-  const [first] = shards.toSorted();
-  const others = `${first}${shards.length > 1 ? ` and ${shards.length - 1} more` : ""}`;
-  throw new CodedError("CHECKPOINT_AMBIGUOUS", `${folder}: holds two sets of weights: ${singleFile}, and ${others}`, {
-    hint: `Move away ${singleFile}, or the shards and ${indexFile}`,
-  });
-}
-
-async function readSingle(folder: string, mostBytes: number): Promise<TensorFinder> {
-  const file = join(folder, singleFile);
-  const { tensors } = await readSafetensorsHeader(file, checkpointErrors, mostBytes);
-  return { names: [...tensors.keys()], find: (name) => tensors.get(name), file };
-}
-
-async function readShards(
-  folder: string,
-  weightMap: ReadonlyMap<string, UniqueKeyJson>,
-  mostBytes: number,
-): Promise<TensorFinder> {
-  const file = join(folder, indexFile);
-  const headers = new Map<string, SafetensorsHeader>();
-  for (const [tensor, shard] of weightMap) {
-    const path = shardPath(folder, shard, file);
-    const header = headers.get(path) ?? (await readShard(path, file, mostBytes));
-    headers.set(path, header);
-    if (!header.tensors.has(tensor)) {
-      throw new CodedError(
-        "CHECKPOINT_CORRUPT",
-        `${path}: tensor "${tensor}" is missing, which ${indexFile} places here`,
-      );
-    }
-  }
-  const find = (name: string) => {
-    const shard = weightMap.get(name);
-    return shard === undefined ? undefined : headers.get(shardPath(folder, shard, file))?.tensors.get(name);
-  };
-  return { names: [...weightMap.keys()], find, file };
-}
-
-function readShard(path: string, index: string, mostBytes: number): Promise<SafetensorsHeader> {
-  return readSafetensorsHeader(path, checkpointErrors, mostBytes).catch((error: unknown) => {
-    if (!(error instanceof CodedError) || error.code !== "CHECKPOINT_NOT_FOUND") throw error;
-    throw new CodedError("CHECKPOINT_NOT_FOUND", `${error.message} (a shard that ${index} lists)`, {
-      hint: "Download the missing shard into the same folder",
+  const found = weightSets(names).toSorted((a, b) => Number(hasFiles(b)) - Number(hasFiles(a)));
+  const [set, ...others] = found.length > 0 ? found : looseSets(folder, names);
+  if (set === undefined) return refuseMissing(folder, names);
+  if (set.variant !== null && others.some(({ variant }) => variant !== set.variant)) {
+    const list = [set, ...others].map(firstFile).join(", ");
+    throw new CodedError("CHECKPOINT_AMBIGUOUS", `${folder}: holds several variants of its weights: ${list}`, {
+      hint: "Move all but one of them away",
     });
-  });
+  }
+  const weights = await readWeightSet(folder, set, mostBytes);
+  const warnings: string[] = [];
+  for (const other of others) warnings.push(await leftAside(folder, { weights, set, other }, mostBytes));
+  const meta = names.find((name) => name.startsWith("consolidated."));
+  if (meta !== undefined) warnings.push(`${join(folder, meta)}: not used, ${firstFile(set)} is taken`);
+  return { ...weights, warnings: [...weights.warnings, ...warnings] };
 }
 
-async function readIndex(file: string, maxBytes: number): Promise<Map<string, UniqueKeyJson>> {
-  const corrupt = (what: string) => new CodedError("CHECKPOINT_CORRUPT", `${file}: ${what}`);
-  const bytes = await readRegularFile(file, { ...checkpointErrors, maxBytes });
-  let index: UniqueKeyJson;
-  try {
-    index = parseUniqueKeyJson(bytes?.toString("utf8") ?? "");
-  } catch (error) {
-    throw corrupt(`not valid JSON: ${(error as Error).message}`);
+/** The one file of PyTorch's that is named otherwise. */
+function looseSets(folder: string, names: readonly string[]): WeightSet[] {
+  const files = loosePytorchFiles(names);
+  if (files.length > 1) {
+    throw new CodedError("CHECKPOINT_AMBIGUOUS", `${folder}: holds several files of weights: ${files.join(", ")}`, {
+      hint: "Move all but one of them away",
+    });
   }
-  const weightMap = index instanceof Map ? index.get("weight_map") : undefined;
-  if (!(weightMap instanceof Map)) throw corrupt('"weight_map" is missing or not an object');
-  return weightMap;
+  return files.map((single) => ({ format: "pytorch", variant: null, single, index: null, shards: [] }));
+}
+
+interface Beside {
+  readonly weights: FoundWeights;
+  readonly set: WeightSet;
+  readonly other: WeightSet;
+}
+
+/**
+ * The line about a second set, which must be of the same model: safetensors and .bin lie side by side in most published
+ * folders, but a .bin file may also be what a training has left there.
+ */
+async function leftAside(folder: string, { weights, set, other }: Beside, mostBytes: number): Promise<string> {
+  const taken = `${firstFile(set)} is taken`;
+  const line = `${join(folder, firstFile(other))}: not used, ${taken}`;
+  if (other.variant !== set.variant) return line;
+  try {
+    const second = await readWeightSet(folder, other, mostBytes);
+    const differs = [...weights.names, ...second.names].find((name) => !isSame(name, weights, second));
+    if (differs === undefined) return line;
+    const what = `tensor "${differs}" differs`;
+    throw new CodedError(
+      "CHECKPOINT_AMBIGUOUS",
+      `${folder}: holds two sets of weights: ${firstFile(set)}, and ${firstFile(other)} (${what})`,
+      { hint: "Move the files of one of them away" },
+    );
+  } catch (error) {
+    if (!isCodedError(error) || error.code === "CHECKPOINT_AMBIGUOUS") throw error;
+    return `${line}, and it cannot be read (${error.code})`;
+  }
+}
+
+function isSame(name: string, first: FoundWeights, second: FoundWeights): boolean {
+  const [a, b] = [first.find(name)?.shape, second.find(name)?.shape];
+  // Either format may leave out what is tied or computed.
+  if (a === undefined || b === undefined) return isDerived(name);
+  return a.join() === b.join();
+}
+
+function hasFiles({ single, shards }: WeightSet): boolean {
+  return single !== null || shards.length > 0;
+}
+
+function firstFile({ single, shards, index }: WeightSet): string {
+  return single ?? shards[0]?.name ?? index ?? "";
 }
 
 function refuseMissing(folder: string, names: readonly string[]): never {
+  const named = names.filter((name) => name.endsWith(".safetensors") && !/^(adapter_model|consolidated)/.test(name));
   const missing = (what: string, hint: string) =>
     new CodedError("CHECKPOINT_NOT_FOUND", `${folder}: ${what}`, { hint });
-  const safetensors = names.filter(
-    (name) => name.endsWith(".safetensors") && !/^(adapter_model|consolidated)/.test(name),
-  );
-  if (safetensors.some((name) => shardName.test(name))) {
-    throw missing(`holds shards, but no ${indexFile}`, `Download ${indexFile} of the same model into it`);
-  }
-  if (safetensors.length > 0) {
-    throw missing(`holds ${safetensors[0]}, but no ${singleFile}`, `Rename the file to ${singleFile}`);
+  if (named.length > 0) {
+    throw missing(`holds ${named[0]}, but no model.safetensors`, "Rename the file to model.safetensors");
   }
   refuseOtherFormats(folder, names);
-  throw missing(`holds neither ${singleFile} nor ${indexFile}`, "Download the model's *.safetensors files into it");
+  throw missing(
+    "holds neither model.safetensors nor pytorch_model.bin, whole or in shards",
+    "Download the model's *.safetensors files into it",
+  );
 }

@@ -189,7 +189,7 @@ describe("a checkpoint folder that cannot be used", () => {
     await rm(join(folder, "model.safetensors"));
     expect(await refusal()).toMatchObject({
       code: "CHECKPOINT_NOT_FOUND",
-      message: expect.stringContaining("holds neither model.safetensors nor model.safetensors.index.json"),
+      message: expect.stringContaining("holds neither model.safetensors nor pytorch_model.bin"),
     });
   });
 
@@ -206,11 +206,7 @@ describe("a checkpoint folder that cannot be used", () => {
     expect(await refusal()).toMatchObject(both);
   });
 
-  it("is refused when it has shards without their index, and a file of another name", async () => {
-    await writeShards();
-    await rm(join(folder, "model.safetensors.index.json"));
-    expect((await refusal()).message).toBe(`${folder}: holds shards, but no model.safetensors.index.json`);
-    await rm(folder, { recursive: true });
+  it("is refused when its weights have another name", async () => {
     await writeTiny(folder);
     await rename(join(folder, "model.safetensors"), join(folder, "llama.safetensors"));
     expect(await refusal()).toMatchObject({ hint: "Rename the file to model.safetensors" });
@@ -218,10 +214,12 @@ describe("a checkpoint folder that cannot be used", () => {
 
   it("is refused with advice when its weights are of another format", async () => {
     await writeTiny(folder);
-    await rename(join(folder, "model.safetensors"), join(folder, "pytorch_model.bin"));
-    const error = await refusal();
-    expect(error).toMatchObject({ code: "CHECKPOINT_UNSUPPORTED", hint: expect.stringContaining("save_pretrained") });
-    expect(error.message).toContain("pytorch_model.bin");
+    await rename(join(folder, "model.safetensors"), join(folder, "llama.ckpt"));
+    expect(await refusal()).toMatchObject({
+      code: "CHECKPOINT_UNSUPPORTED",
+      message: `${join(folder, "llama.ckpt")}: is a checkpoint of a training`,
+      hint: expect.stringContaining("safetensors"),
+    });
   });
 
   it("is refused when a tensor is missing or has another shape, naming both", async () => {

@@ -105,7 +105,8 @@ describe("weights/ that leaves a doubt", () => {
   it.each([
     ["llama.Q4_K_M.gguf", "CHECKPOINT_CORRUPT", "is truncated"],
     ["7B/consolidated.00.pth", "CHECKPOINT_UNSUPPORTED", "Meta's original format"],
-    ["llama-7b/pytorch_model-00001-of-00033.bin", "CHECKPOINT_UNSUPPORTED", "Python's pickle"],
+    ["llama-7b/pytorch_model-00001-of-00033.bin", "CHECKPOINT_NOT_FOUND", "-of-00033.bin, but no config.json"],
+    ["llama/model.pt", "CHECKPOINT_NOT_FOUND", "has model.pt, but no config.json"],
     ["llama-7b.tar.gz", "CHECKPOINT_UNSUPPORTED", "is an archive"],
     ["llama/model.safetensors.part", "CHECKPOINT_UNSUPPORTED", "download that has not finished"],
     ["mine/adapter_config.json", "CHECKPOINT_UNSUPPORTED", "LoRA adapter"],
@@ -116,6 +117,20 @@ describe("weights/ that leaves a doubt", () => {
     await put(file, "");
     const error = await refusal();
     expect(error).toMatchObject({ code, message: expect.stringContaining(what), hint: expect.any(String) });
+  });
+
+  it("is refused with a list where one of two models is in Meta's or PyTorch's format", async () => {
+    await putModel("hf");
+    await put("7B/params.json", "{}");
+    await put("7B/consolidated.00.pth", "");
+    expect(await refusal()).toMatchObject({ message: `${weights}: holds several models: 7B, hf` });
+    await rm(join(weights, "7B"), { recursive: true });
+    await put("torch/config.json", "{}");
+    await put("torch/pytorch_model.bin", "");
+    expect(await refusal()).toMatchObject({ message: `${weights}: holds several models: hf, torch` });
+    await rm(join(weights, "hf"), { recursive: true });
+    await putModel("");
+    expect(await refusal()).toMatchObject({ message: `${weights}: holds several models: the folder itself, torch` });
   });
 
   it("is refused where config.json has no weights beside it", async () => {
