@@ -1,4 +1,5 @@
 #include <cmath>
+#include <map>
 
 #include "classes.h"
 #include "engine_error.h"
@@ -36,15 +37,29 @@ LlamaConfig to_config(const Napi::Value& value) {
   return config;
 }
 
-StorageType to_type(const Napi::Value& value, const std::string& name) {
+struct StoredType {
+  StorageType type;
+  BlockFormat blocks;
+};
+
+StoredType to_type(const Napi::Value& value, const std::string& name) {
+  static const std::map<std::string, StoredType> types = {
+      {"F32", {StorageType::f32, BlockFormat::none}},  {"F16", {StorageType::f16, BlockFormat::none}},
+      {"BF16", {StorageType::bf16, BlockFormat::none}}, {"Q4_0", {StorageType::f32, BlockFormat::q4_0}},
+      {"Q4_1", {StorageType::f32, BlockFormat::q4_1}}, {"Q5_0", {StorageType::f32, BlockFormat::q5_0}},
+      {"Q5_1", {StorageType::f32, BlockFormat::q5_1}}, {"Q8_0", {StorageType::f32, BlockFormat::q8_0}},
+      {"Q2_K", {StorageType::f32, BlockFormat::q2_k}}, {"Q3_K", {StorageType::f32, BlockFormat::q3_k}},
+      {"Q4_K", {StorageType::f32, BlockFormat::q4_k}}, {"Q5_K", {StorageType::f32, BlockFormat::q5_k}},
+      {"Q6_K", {StorageType::f32, BlockFormat::q6_k}}};
   const std::string text = to_string(value, name);
-  if (text == "F32") return StorageType::f32;
-  if (text == "F16") return StorageType::f16;
-  if (text == "BF16") return StorageType::bf16;
-  refuse(value.Env(), name + " is \"" + text + "\", allowed are F32, F16, BF16");
+  const auto found = types.find(text);
+  if (found != types.end()) return found->second;
+  std::string allowed;
+  for (const auto& [known, type] : types) allowed += (allowed.empty() ? "" : ", ") + known;
+  refuse(value.Env(), name + " is \"" + text + "\", allowed are " + allowed);
 }
 
-// tensors: {name, file, offset, dtype, shape}[]
+// tensors: {name, file, offset, dtype, shape, interleavedHeads?}[]
 TensorSources to_tensors(const Napi::Value& value) {
   const Napi::Array array = to_array(value, "tensors");
   TensorSources sources;
@@ -54,7 +69,13 @@ TensorSources to_tensors(const Napi::Value& value) {
     TensorSource source;
     source.file = to_string(object.Get("file"), name + ".file");
     source.offset = to_integer(object.Get("offset"), name + ".offset", 0, (int64_t{1} << 53) - 1);
-    source.type = to_type(object.Get("dtype"), name + ".dtype");
+    const StoredType stored = to_type(object.Get("dtype"), name + ".dtype");
+    source.type = stored.type;
+    source.blocks = stored.blocks;
+    const Napi::Value heads = object.Get("interleavedHeads");
+    if (!heads.IsUndefined()) {
+      source.interleaved_heads = static_cast<int>(to_integer(heads, name + ".interleavedHeads", 1, INT32_MAX));
+    }
     const Napi::Array shape = to_array(object.Get("shape"), name + ".shape");
     for (uint32_t axis = 0; axis < shape.Length(); ++axis) {
       source.shape.push_back(to_integer(shape[axis], name + ".shape", 0, (int64_t{1} << 53) - 1));

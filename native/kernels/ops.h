@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "blocks.h"
 #include "element.h"
 #include "memory.h"
 #include "sampling.h"
@@ -24,12 +25,16 @@ class Communicator;  // ../distributed
 enum class StorageType { f32, f16, bf16 };
 size_t bytes_of(StorageType type);
 
-// Row-major [rows, cols] in a mapped file (host); not necessarily aligned.
+// Row-major [rows, cols] in a mapped file (host); not necessarily aligned. matrix_sources.h reads its rows.
 struct MatrixSource {
   const void* data;
-  StorageType type;
+  StorageType type;  // of blocks: what their weights are taken for, float32
   int64_t rows;
   int64_t cols;
+  BlockFormat blocks = BlockFormat::none;
+  // Set: the rows in the file are in Meta's order, where pairs (2i, 2i + 1) of each of so many heads turn together. Packed
+  // matrices have (i, i + head_dim / 2) together, as rope() turns them.
+  int interleaved_heads = 0;
 };
 
 // A frozen linear W [rows (out), cols (in)] in the layout its implementation likes best. Stacked sources share one matrix.

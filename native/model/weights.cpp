@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "engine_error.h"
-#include "storage.h"
+#include "matrix_sources.h"
 
 namespace llama {
 namespace {
@@ -20,13 +20,17 @@ class Checkpoint {
   explicit Checkpoint(const TensorSources& tensors) : tensors_(tensors) {}
 
   MatrixSource matrix(const std::string& name, int64_t rows, int64_t cols) {
-    return {bytes(name, {rows, cols}), source(name).type, rows, cols};
+    const TensorSource& tensor = source(name);
+    return {bytes(name, {rows, cols}), tensor.type, rows, cols, tensor.blocks, tensor.interleaved_heads};
   }
 
   std::vector<float> vector(const std::string& name, int64_t length) {
-    const unsigned char* data = bytes(name, {length});
-    std::vector<float> values(static_cast<size_t>(length));
-    for (int64_t i = 0; i < length; ++i) values[static_cast<size_t>(i)] = load_element(data, source(name).type, i);
+    const TensorSource& tensor = source(name);
+    std::vector<float> stored(static_cast<size_t>(length)), values(static_cast<size_t>(length));
+    load_row({bytes(name, {length}), tensor.type, 1, length, tensor.blocks}, 0, stored.data());
+    for (int64_t i = 0; i < length; ++i) {
+      values[static_cast<size_t>(i)] = stored[static_cast<size_t>(stored_row(i, length, tensor.interleaved_heads))];
+    }
     return values;
   }
 
@@ -46,8 +50,10 @@ class Checkpoint {
                                                  shape_text(tensor.shape) + ", the configuration says " +
                                                  shape_text(shape));
     }
-    int64_t size = static_cast<int64_t>(bytes_of(tensor.type));
-    for (const int64_t extent : shape) size *= extent;  // cannot overflow: LlamaConfig::validate bounds every extent
+    check_order(name, tensor);
+    const int64_t rows = shape.size() == 2 ? shape[0] : 1;
+    // Cannot overflow: LlamaConfig::validate bounds every extent.
+    const int64_t size = rows * row_bytes({nullptr, tensor.type, rows, shape.back(), tensor.blocks});
     const std::shared_ptr<MappedFile>& file = mapped(tensor.file);
     const auto available = static_cast<int64_t>(file->size());
     if (tensor.offset < 0 || tensor.offset > available || size > available - tensor.offset) {
@@ -56,6 +62,19 @@ class Checkpoint {
                                                   ", the file has " + std::to_string(available) + ")");
     }
     return file->data() + tensor.offset;
+  }
+
+  // Rows are whole blocks, and heads have pairs.
+  static void check_order(const std::string& name, const TensorSource& tensor) {
+    const int64_t heads = tensor.interleaved_heads;
+    if (heads < 0 || (heads > 0 && tensor.shape[0] % (2 * heads) != 0)) {
+      throw EngineError("CHECKPOINT_TENSOR", tensor.file + ": tensor " + name + " of shape " + shape_text(tensor.shape) +
+                                                 " does not have " + std::to_string(heads) + " heads of pairs");
+    }
+    if (tensor.blocks != BlockFormat::none && tensor.shape.back() % layout_of(tensor.blocks).elements != 0) {
+      throw EngineError("CHECKPOINT_CORRUPT", tensor.file + ": tensor " + name + " of shape " +
+                                                  shape_text(tensor.shape) + " is not made of whole blocks");
+    }
   }
 
   const std::shared_ptr<MappedFile>& mapped(const std::string& path) {
@@ -76,12 +95,10 @@ std::unique_ptr<PackedMatrix> pack(BasicOps<T>& ops, std::vector<MatrixSource> s
   std::vector<std::vector<float>> widened;
   if (!same) {
     for (MatrixSource& source : sources) {
+      if (source.type == StorageType::f32) continue;
       std::vector<float>& values = widened.emplace_back(static_cast<size_t>(source.rows * source.cols));
-      for (int64_t i = 0; i < source.rows * source.cols; ++i) {
-        values[static_cast<size_t>(i)] = load_element(source.data, source.type, i);
-      }
-      source.data = values.data();
-      source.type = StorageType::f32;
+      for (int64_t row = 0; row < source.rows; ++row) load_row(source, row, values.data() + row * source.cols);
+      source = {values.data(), StorageType::f32, source.rows, source.cols};
     }
   }
   return ops.pack(sources);

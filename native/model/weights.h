@@ -19,8 +19,10 @@ namespace llama {
 struct TensorSource {
   std::string file;
   int64_t offset = 0;
-  StorageType type = StorageType::f32;
+  StorageType type = StorageType::f32;  // of blocks: float32
   std::vector<int64_t> shape;
+  BlockFormat blocks = BlockFormat::none;
+  int interleaved_heads = 0;  // as in MatrixSource
 };
 using TensorSources = std::map<std::string, TensorSource>;
 

@@ -31,7 +31,7 @@ class PanelMatrix final : public PackedMatrix {
   }
 };
 
-// One row of a file into its lane.
+// One row into its lane.
 template <class Element>
 inline void scatter_row(const unsigned char* row, int64_t cols, Element* panel, int lane, bool pairs) {
   for (int64_t k = 0; k < cols; ++k) {
@@ -49,14 +49,19 @@ inline std::unique_ptr<PackedMatrix> pack_panels(ThreadPool& pool, const std::ve
   const size_t panel_bytes = static_cast<size_t>(matrix->stored_cols()) * kPanel * element;
   matrix->values = AlignedBuffer(panel_bytes * matrix->panels());
   const bool pairs = matrix->type == StorageType::bf16;
-  pool.parallel_for(matrix->panels(), 1, [&](int64_t panel, int64_t, int) {
+  pool.parallel_for(matrix->panels(), 1, [&](int64_t panel, int64_t, int thread) {
     unsigned char* to = static_cast<unsigned char*>(matrix->values.data()) + panel_bytes * panel;
     const int64_t first = panel * kPanel;
     if (first + kPanel > matrix->rows || matrix->stored_cols() != matrix->cols) std::memset(to, 0, panel_bytes);
     int64_t start = 0;
     for (const MatrixSource& source : sources) {
       for (int64_t row = std::max(first, start); row < std::min(first + kPanel, start + source.rows); ++row) {
-        const auto* from = static_cast<const unsigned char*>(source.data) + static_cast<size_t>(row - start) * source.cols * element;
+        const unsigned char* from = row_of(source, row - start);
+        if (source.blocks != BlockFormat::none) {
+          auto* values = static_cast<float*>(pool.scratch(thread, static_cast<size_t>(source.cols) * sizeof(float)));
+          load_row(source, row - start, values);
+          from = reinterpret_cast<const unsigned char*>(values);
+        }
         const int lane = static_cast<int>(row - first);
         if (element == 4) {
           scatter_row(from, source.cols, reinterpret_cast<float*>(to), lane, false);

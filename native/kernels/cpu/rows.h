@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../matrix_sources.h"
 #include "../non_finite.h"
 #include "../ops.h"
 #include "vec.h"
@@ -21,17 +22,17 @@ inline void each_row(ThreadPool& pool, int64_t rows, Body body) {
 }
 
 inline void embed_rows(ThreadPool& pool, const MatrixSource& table, const int32_t* ids, int64_t tokens, float* x, int64_t ldx) {
-  const auto* data = static_cast<const unsigned char*>(table.data);
   each_row(pool, tokens, [&](int64_t t) {
     float* to = x + t * ldx;
-    const int64_t first = ids[t] * table.cols;
+    if (table.blocks != BlockFormat::none) return load_row(table, ids[t], to);
+    const unsigned char* from = row_of(table, ids[t]);
     if (table.type == StorageType::f32) {
-      std::memcpy(to, data + first * 4, static_cast<size_t>(table.cols) * 4);
+      std::memcpy(to, from, static_cast<size_t>(table.cols) * 4);
       return;
     }
     for_lanes(table.cols, [&](int64_t i, int lanes) {
       uint16_t halves[kLanes] = {};
-      std::memcpy(halves, data + (first + i) * 2, static_cast<size_t>(lanes) * 2);
+      std::memcpy(halves, from + i * 2, static_cast<size_t>(lanes) * 2);
       store_lanes(to + i, table.type == StorageType::f16 ? load_f16(halves) : load_bf16(halves), lanes);
     });
   });

@@ -42,7 +42,8 @@ template <class T>
 void FrozenWeights<T>::upload(T* to, const MatrixSource& source) {
   if (!ring_) ring_ = std::make_unique<PinnedRing>(gpu_.stream(), chunks, chunk_bytes);
   const int64_t count = source.rows * source.cols;
-  if (source.type == storage_of<T>) {
+  const bool in_order = source.blocks == BlockFormat::none && source.interleaved_heads == 0;
+  if (in_order && source.type == storage_of<T>) {
     ring_->upload_large(to, source.data, static_cast<size_t>(count) * sizeof(T), loading_threads_);
     return;
   }
@@ -51,10 +52,17 @@ void FrozenWeights<T>::upload(T* to, const MatrixSource& source) {
                        [&](void* chunk, size_t offset, size_t bytes) {
                          auto* values = static_cast<T*>(chunk);
                          const auto first = static_cast<int64_t>(offset / sizeof(T));
+                         const auto last = first + static_cast<int64_t>(bytes / sizeof(T));
                          bool finite = true;
-                         for (int64_t i = 0; i < static_cast<int64_t>(bytes / sizeof(T)); ++i) {
-                           values[i] = from_float<T>(load_element(source.data, source.type, first + i));
-                           finite = finite && std::isfinite(to_float(values[i]));
+                         // A row that lies across two chunks is read for both.
+                         std::vector<float> row(static_cast<size_t>(source.cols));
+                         for (int64_t at = first; at < last;) {
+                           const int64_t begin = at % source.cols, end = std::min(source.cols, begin + last - at);
+                           load_row(source, at / source.cols, row.data());
+                           for (int64_t i = begin; i < end; ++i, ++at) {
+                             values[at - first] = from_float<T>(row[static_cast<size_t>(i)]);
+                             finite = finite && std::isfinite(to_float(values[at - first]));
+                           }
                          }
                          if (!finite) overflow = true;
                        });

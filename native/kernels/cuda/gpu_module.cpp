@@ -38,6 +38,8 @@ class CudaModule final : public GpuModule {
  private:
   static std::string dtype_of(const TensorSources& tensors) {
     const auto query = tensors.find("model.layers.0.self_attn.q_proj.weight");
+    // Blocks have fewer bits than either 16-bit type; bf16 has the range that the model was made for.
+    if (query != tensors.end() && query->second.blocks != BlockFormat::none) return "bfloat16";
     if (query == tensors.end() || query->second.type == StorageType::f32) return "float32";
     return query->second.type == StorageType::bf16 ? "bfloat16" : "float16";
   }

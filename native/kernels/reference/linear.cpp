@@ -12,7 +12,7 @@ std::unique_ptr<Ops> make_reference_ops(int threads) { return std::make_unique<R
 
 namespace {
 
-// [rows, cols] as it was in the file.
+// [rows, cols] as it was in the file, blocks as float32.
 class PlainMatrix final : public PackedMatrix {
  public:
   AlignedBuffer values;
@@ -27,13 +27,14 @@ std::unique_ptr<PackedMatrix> ReferenceOps::pack(const std::vector<MatrixSource>
   matrix->rows = stacked_rows(sources);
   matrix->cols = sources[0].cols;
   matrix->type = sources[0].type;
-  const size_t element = bytes_of(matrix->type);
-  matrix->values = AlignedBuffer(static_cast<size_t>(matrix->rows) * matrix->cols * element);
+  const size_t width = static_cast<size_t>(matrix->cols) * bytes_of(matrix->type);
+  matrix->values = AlignedBuffer(static_cast<size_t>(matrix->rows) * width);
   auto* to = static_cast<unsigned char*>(matrix->values.data());
   for (const MatrixSource& source : sources) {
-    const size_t bytes = static_cast<size_t>(source.rows) * source.cols * element;
-    std::memcpy(to, source.data, bytes);
-    to += bytes;
+    for (int64_t row = 0; row < source.rows; ++row, to += width) {
+      if (source.blocks == BlockFormat::none) std::memcpy(to, row_of(source, row), width);
+      else load_row(source, row, reinterpret_cast<float*>(to));
+    }
   }
   return matrix;
 }

@@ -2,7 +2,7 @@
 
 #include "../dropout.h"
 #include "../non_finite.h"
-#include "../storage.h"
+#include "../matrix_sources.h"
 #include "reference_ops.h"
 
 namespace llama {
@@ -25,10 +25,7 @@ void ReferenceOps::dropout(const float* x, int64_t ldx, float* y, int64_t ldy, i
 }
 
 void ReferenceOps::embed(const EmbeddingTable& embedding, const int32_t* ids, int64_t tokens, float* x, int64_t ldx) {
-  const MatrixSource& table = embedding.source;
-  for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t i = 0; i < table.cols; ++i) x[t * ldx + i] = load_element(table.data, table.type, ids[t] * table.cols + i);
-  }
+  for (int64_t t = 0; t < tokens; ++t) load_row(embedding.source, ids[t], x + t * ldx);
 }
 
 void ReferenceOps::rms_norm(const float* x, int64_t ldx, const float* w, float eps, int64_t tokens, int64_t width, float* y, int64_t ldy, float* inverse_rms) {
