@@ -4,7 +4,7 @@ option(LLAMA_GPU_PROGRAMS "With LLAMA_CUDA: targets gpu_programs, the kernels' t
 set(LLAMA_CUDA_KERNELS
   attention_cached attention_decode attention_decode_f32 attention_packed_backward attention_packed_f32 attention_packed_forward
   attention_packed_query_terms attention_prefill attention_prefill_f32 attention_store batch_linear decode_linear
-  decode_tensor dropout loss lora norm optimisation plain_product quantize rows sampling)
+  decode_tensor dropout loss lora norm optimisation plain_product quantize rotary rows sampling)
 list(TRANSFORM LLAMA_CUDA_KERNELS PREPEND kernels/cuda/)
 list(TRANSFORM LLAMA_CUDA_KERNELS APPEND .cu)
 # Host code: plain C++ on top of the CUDA runtime.
@@ -14,7 +14,7 @@ list(TRANSFORM LLAMA_CUDA_HOST PREPEND kernels/cuda/)
 list(TRANSFORM LLAMA_CUDA_HOST APPEND .cpp)
 set(LLAMA_CUDA_TESTS
   attention_cached attention_packed batch_linear decode_linear decode_terms engine engine_memory engine_non_finite gemm gpu lora
-  loss_and_optimisation page_pool quantize rows sampling)
+  loss_and_optimisation page_pool quantize rotary rows sampling)
 # These are about the emulated runtime and the host's own bookkeeping.
 set(LLAMA_HOST_ONLY_TESTS engine_memory gpu page_pool)
 

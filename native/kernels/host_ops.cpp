@@ -121,10 +121,10 @@ CacheLimit HostOps::limit_caches(int layers, int kv_heads, int head_dim, Storage
   return limit;
 }
 
-void HostOps::attention(const AttentionShape& shape, int layer, float* qkv, int64_t ldqkv, int64_t tokens, const int32_t* positions, const float* cos_sin, float* o, int64_t ldo) {
+void HostOps::attention(const AttentionShape& shape, int layer, const Rotary& rotary, float* qkv, int64_t ldqkv, int64_t tokens, float* o, int64_t ldo) {
   float* k = qkv + int64_t{shape.heads} * shape.head_dim;
   float* v = k + int64_t{shape.kv_heads} * shape.head_dim;
-  rope(qkv, ldqkv, tokens, shape.heads + shape.kv_heads, shape.head_dim, positions, cos_sin, false);
+  rope(shape, rotary, qkv, ldqkv, tokens, qkv, ldqkv);
   attend(shape, layer, spans_, qkv, ldqkv, k, v, ldqkv, o, ldo);
 }
 

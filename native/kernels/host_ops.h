@@ -43,7 +43,7 @@ class HostOps : public Ops {
 
   CacheLimit limit_caches(int layers, int kv_heads, int head_dim, StorageType type, int64_t bytes) override;
   void plan_attention(const std::vector<AttentionSpan>& spans) override { spans_ = spans; }
-  void attention(const AttentionShape& shape, int layer, float* qkv, int64_t ldqkv, int64_t tokens, const int32_t* positions, const float* cos_sin, float* o, int64_t ldo) override;
+  void attention(const AttentionShape& shape, int layer, const Rotary& rotary, float* qkv, int64_t ldqkv, int64_t tokens, float* o, int64_t ldo) override;
 
   int64_t head_rows(int64_t vocab) const override;
   void cross_entropy(float* logits, int64_t ld, int64_t rows, int64_t vocab, const int32_t* targets, float gradient_scale, float* gradient, int64_t ldg, double* loss) override;

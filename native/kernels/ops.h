@@ -84,6 +84,18 @@ struct AttentionShape {
   float scale;     // 1 / sqrt(head_dim)
 };
 
+// What the heads of a row go through between their product and attention, each step for q and k of a row of qkv
+// (q [heads * head_dim], k and v [kv_heads * head_dim each]), the first for v too:
+//   x += bias      x = x / sqrt(mean(x²) + eps) * norm, of each head by itself      x turns by its position (rotate-half)
+struct Rotary {
+  const int32_t* positions;       // [tokens]
+  const float* cos_sin;           // [max position][head_dim / 2][2]
+  const float* bias = nullptr;    // [(heads + 2 kv_heads) * head_dim], or null: none (Qwen2 has one)
+  const float* q_norm = nullptr;  // [head_dim], or both null: none (Qwen3 has them)
+  const float* k_norm = nullptr;
+  float eps = 0;  // of the norms
+};
+
 // The rows of a packed batch: row i is [offsets[i], offsets[i + 1]); causal inside a row, nothing across.
 struct PackedRows {
   const int32_t* offsets;  // [count + 1]
@@ -188,9 +200,10 @@ class BasicOps : public Device {
   virtual void rms_norm(const float* x, int64_t ldx, const float* w, float eps, int64_t tokens, int64_t width, T* y, int64_t ldy, float* inverse_rms) = 0;
   // dx += r g' - x r³ mean(g' x), g' = g w
   virtual void rms_norm_backward(const T* g, int64_t ldg, const float* x, int64_t ldx, const float* w, const float* inverse_rms, int64_t tokens, int64_t width, float* dx, int64_t lddx) = 0;
-  // In place, rotate-half, `heads` heads of head_dim side by side in each row. cos_sin: [max position][head_dim/2][2] float32.
-  // inverse = true turns back (the gradient).
-  virtual void rope(T* x, int64_t ldx, int64_t tokens, int heads, int head_dim, const int32_t* positions, const float* cos_sin, bool inverse) = 0;
+  // Rows of qkv as attention reads them (see Rotary). In place where y is x; elsewhere all of q, k and v is written.
+  virtual void rope(const AttentionShape& shape, const Rotary& rotary, const T* x, int64_t ldx, int64_t tokens, T* y, int64_t ldy) = 0;
+  // g, in place: from the gradient of rope's q and k to that of x's. x is read only where there are norms.
+  virtual void rope_backward(const AttentionShape& shape, const Rotary& rotary, const T* x, int64_t ldx, int64_t tokens, T* g, int64_t ldg) = 0;
   // h = silu(gate) * up
   virtual void swiglu(const T* gate, const T* up, int64_t ld, int64_t tokens, int64_t width, T* h, int64_t ldh) = 0;
   // d_gate, d_up from dh; may overwrite gate and up in place
@@ -227,11 +240,11 @@ class BasicOps : public Device {
   virtual CacheLimit limit_caches(int layers, int kv_heads, int head_dim, StorageType type, int64_t bytes) = 0;
   // All of its memory is taken here, so that no step can fail for it.
   virtual std::unique_ptr<KvCache> make_cache(int layers, int kv_heads, int head_dim, int64_t capacity, StorageType type) = 0;
-  // Says which rows of the coming calls belong to which cache. positions [tokens] as in rope.
+  // Says which rows of the coming calls belong to which cache.
   virtual void plan_attention(const std::vector<AttentionSpan>& spans) = 0;
-  // qkv: rows of q [heads * head_dim], k and v [kv_heads * head_dim each], not yet rotated. Rotates q and k, writes k and v
-  // of every planned span into its cache, then o[row] = softmax(scale q kᵀ) v over the span's positions 0 .. own.
-  virtual void attention(const AttentionShape& shape, int layer, T* qkv, int64_t ldqkv, int64_t tokens, const int32_t* positions, const float* cos_sin, T* o, int64_t ldo) = 0;
+  // Does what rope does to qkv in place, writes k and v of every planned span into its cache, then
+  // o[row] = softmax(scale q kᵀ) v over the span's positions 0 .. own.
+  virtual void attention(const AttentionShape& shape, int layer, const Rotary& rotary, T* qkv, int64_t ldqkv, int64_t tokens, T* o, int64_t ldo) = 0;
 
   // ---- attention over packed rows (training)
   // lse [tokens, heads] is written: log-sum-exp of the scaled scores.

@@ -70,6 +70,7 @@ int64_t Activations<T>::lay_out(unsigned char* base, const LlamaConfig& config, 
   LayerRows<T> shared{};
   shared.normed = arena.template take<T>(config.hidden);
   shared.activated = arena.template take<T>(config.intermediate);
+  shared.rotated = config.query_key_norm ? arena.template take<T>(config.qkv_width()) : nullptr;
   shared.dropped = batch.dropout ? arena.template take<T>(widest) : nullptr;
   float* shared_lse = nullptr;
   if (checkpointed_layers_ > 0) {

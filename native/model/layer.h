@@ -16,12 +16,13 @@ struct LayerRows {
   float* input;         // [hidden]; not written unless it is also middle
   float* middle;        // [hidden]: input + attention
   float* output;        // [hidden]: middle + MLP; null: not computed
-  T* qkv;               // [qkv width], rotated
+  T* qkv;               // [qkv width], rotated unless there is `rotated`
   T* attention;         // [q width]
   T* gate_up;           // [2 * intermediate]
   float* inverse_rms1;  // [1] or null
   float* inverse_rms2;  // [1] or null
   T* u[group_count];    // [rank of the group]; training only
+  T* rotated;           // [qkv width], scratch; training with norms of q and k, whose gradient reads what went into them
   T* normed;            // [hidden], scratch
   T* activated;         // [intermediate], scratch
   T* dropped;           // [widest input], scratch with dropout only

@@ -76,13 +76,17 @@ class LayerBackward {
     const int64_t q_width = config_.q_width(), kv_width = config_.kv_width(), qkv_width = config_.qkv_width();
     linear(LinearGroup::o, rounded_dh(), config_.hidden, rows_.attention, scratch_.dattention);
     if (stops_at(LinearGroup::o)) return;
+    const AttentionShape shape = pass_.model.attention_shape();
+    const Rotary rotary = pass_.model.rotary(layer_, pass_.positions, pass_.cos_sin);
+    const int64_t tokens = pass_.rows.tokens;
+    const T* q = rows_.rotated ? rows_.rotated : rows_.qkv;
+    if (rows_.rotated) ops_.rope(shape, rotary, rows_.qkv, qkv_width, tokens, rows_.rotated, qkv_width);
     T* dq = scratch_.dqkv;
     T* dk = dq + q_width;
-    ops_.attention_packed_backward(pass_.model.attention_shape(), pass_.rows, rows_.qkv, qkv_width, rows_.qkv + q_width, rows_.qkv + q_width + kv_width, qkv_width, rows_.attention,
-                                   q_width, pass_.activations.lse(layer_), scratch_.dattention, q_width, dq, qkv_width,
-                                   dk, dk + kv_width, qkv_width);
-    ops_.rope(dq, qkv_width, pass_.rows.tokens, config_.heads + config_.kv_heads, config_.head_dim, pass_.positions,
-              pass_.cos_sin, true);
+    ops_.attention_packed_backward(shape, pass_.rows, q, qkv_width, q + q_width, q + q_width + kv_width, qkv_width,
+                                   rows_.attention, q_width, pass_.activations.lse(layer_), scratch_.dattention,
+                                   q_width, dq, qkv_width, dk, dk + kv_width, qkv_width);
+    ops_.rope_backward(shape, rotary, rows_.qkv, qkv_width, tokens, dq, qkv_width);
     if (adapted(LinearGroup::qkv)) recompute_norm(rows_.input, weights_.input_norm, rows_.inverse_rms1);
     linear(LinearGroup::qkv, scratch_.dqkv, qkv_width, rows_.normed, scratch_.dnormed);
     const bool lowest_layer = pass_.activations.lowest().layer == layer_;

@@ -85,8 +85,6 @@ void LlamaConfig::validate() const {
   require_range("headDim", head_dim, 1024);
   require_range("maxPositionEmbeddings", max_positions, 1 << 24);
   if (window != 0) require_range("slidingWindow", window, INT32_MAX);
-  if (attention_bias) throw EngineError("ENGINE_ARGUMENT", "config.attentionBias is not supported by the native engine");
-  if (query_key_norm) throw EngineError("ENGINE_ARGUMENT", "config.queryKeyNorm is not supported by the native engine");
   if (heads % kv_heads != 0) throw EngineError("ENGINE_ARGUMENT", "config.heads is not a multiple of config.kvHeads");
   if (head_dim % 2 != 0) throw EngineError("ENGINE_ARGUMENT", "config.headDim is odd");
   if (inverse_frequencies.size() != static_cast<size_t>(head_dim / 2)) {

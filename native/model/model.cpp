@@ -27,6 +27,13 @@ AttentionShape Model<T>::attention_shape() const {
 }
 
 template <class T>
+Rotary Model<T>::rotary(int layer, const int32_t* positions, const float* cos_sin) const {
+  const LayerWeights& layer_weights = weights.layers[static_cast<size_t>(layer)];
+  return {positions, cos_sin, layer_weights.qkv_bias.data(), layer_weights.q_norm.data(), layer_weights.k_norm.data(),
+          config.rms_norm_eps};
+}
+
+template <class T>
 void Model<T>::check_stop() const {
   if (stop_ && *stop_) throw EngineError("ENGINE_UNAVAILABLE", "the engine is shutting down");
 }

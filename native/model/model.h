@@ -27,6 +27,8 @@ class Model {
   std::unique_ptr<CacheBudget> cache_budget;
 
   AttentionShape attention_shape() const;
+  // A layer's, for tokens at these positions.
+  Rotary rotary(int layer, const int32_t* positions, const float* cos_sin) const;
   // Keys and values are kept in the weights' type: a bf16 model may make some past the range of f16.
   StorageType cache_type() const { return weights.type; }
 

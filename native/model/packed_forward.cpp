@@ -34,7 +34,7 @@ const float* packed_forward(Model<T>& model, const PackedBatch& batch, const Ada
   ops.embed(*model.weights.embedding, buffers.tokens.hold(ops, batch.tokens), tokens, h, config.hidden);
   for (int layer = 0; layer < config.layers; ++layer) {
     layer_forward<T>(model, layer, rows, tokens, adaptation, [&](T* qkv, T* attention) {
-      ops.rope(qkv, qkv_width, tokens, config.heads + config.kv_heads, config.head_dim, positions, cos_sin, false);
+      ops.rope(model.attention_shape(), model.rotary(layer, positions, cos_sin), qkv, qkv_width, tokens, qkv, qkv_width);
       ops.attention_packed(model.attention_shape(), packed, qkv, qkv_width, qkv + q_width,
                            qkv + q_width + config.kv_width(), qkv_width, attention, q_width, lse);
     });

@@ -220,8 +220,8 @@ void Server<T>::pass(const std::vector<StepRequest>& requests, std::vector<Piece
     ops.embed(*model_.weights.embedding, tokens, count, h, config.hidden);
     for (int layer = 0; layer < config.layers; ++layer) {
       layer_forward<T>(model_, layer, layer_rows, count, adaptation, [&](T* qkv, T* attention) {
-        ops.attention(model_.attention_shape(), layer, qkv, qkv_width, count, positions, cos_sin, attention,
-                      config.q_width());
+        ops.attention(model_.attention_shape(), layer, model_.rotary(layer, positions, cos_sin), qkv, qkv_width, count,
+                      attention, config.q_width());
       });
     }
   };

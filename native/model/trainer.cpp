@@ -77,10 +77,11 @@ void Trainer<T>::forward(int layer, const LayerRows<T>& rows, const PackedRows& 
   adaptation.trained = adapter_.get();
   adaptation.dropout = dropout;
   layer_forward<T>(model, layer, rows, packed.tokens, adaptation, [&](T* qkv, T* attention) {
-    model.ops->rope(qkv, qkv_width, packed.tokens, config.heads + config.kv_heads, config.head_dim, positions_.data(),
-                    cos_sin_, false);
-    model.ops->attention_packed(model.attention_shape(), packed, qkv, qkv_width, qkv + q_width,
-                                qkv + q_width + config.kv_width(), qkv_width, attention, q_width,
+    T* rotated = rows.rotated ? rows.rotated : qkv;
+    model.ops->rope(model.attention_shape(), model.rotary(layer, positions_.data(), cos_sin_), qkv, qkv_width,
+                    packed.tokens, rotated, qkv_width);
+    model.ops->attention_packed(model.attention_shape(), packed, rotated, qkv_width, rotated + q_width,
+                                rotated + q_width + config.kv_width(), qkv_width, attention, q_width,
                                 activations_.lse(layer));
   });
 }

@@ -148,6 +148,18 @@ Weights load_weights(BasicOps<T>& ops, const LlamaConfig& config, const TensorSo
     packed.input_norm.hold(ops, checkpoint.vector(prefix + "input_layernorm.weight", config.hidden));
     packed.post_attention_norm.hold(ops,
                                     checkpoint.vector(prefix + "post_attention_layernorm.weight", config.hidden));
+    if (config.attention_bias) {
+      std::vector<float> bias;
+      for (const Linear name : {Linear::q, Linear::k, Linear::v}) {
+        const std::vector<float> part = checkpoint.vector(prefix + "self_attn." + name_of(name) + ".bias", config.rows(name));
+        bias.insert(bias.end(), part.begin(), part.end());
+      }
+      packed.qkv_bias.hold(ops, bias);
+    }
+    if (config.query_key_norm) {
+      packed.q_norm.hold(ops, checkpoint.vector(prefix + "self_attn.q_norm.weight", config.head_dim));
+      packed.k_norm.hold(ops, checkpoint.vector(prefix + "self_attn.k_norm.weight", config.head_dim));
+    }
     for (const Linear name : {Linear::q, Linear::k, Linear::v}) {
       const StorageType type = linear(name).type;
       if (layer == 0 && name == Linear::q) weights.type = type;

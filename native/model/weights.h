@@ -28,6 +28,8 @@ using TensorSources = std::map<std::string, TensorSource>;
 
 struct LayerWeights {
   Buffer<float> input_norm, post_attention_norm;  // [hidden]
+  Buffer<float> qkv_bias;                         // [qkv width], or empty
+  Buffer<float> q_norm, k_norm;                   // [head_dim], or empty
   std::unique_ptr<PackedMatrix> linears[group_count];  // by LinearGroup, outputs side by side
 };
 

@@ -197,19 +197,67 @@ void test_rows(Pair ops) {
       expect_equal(ea, eb, std::string("embed ") + name_of(type) + " " + what);
     }
   }
-  for (const int head_dim : {2, 6, 16, 48, 64, 128}) {
-    const int heads = 3;
-    const int64_t tokens = 9, ld = heads * head_dim + 2;
+}
+
+// Every width with and without a bias and norms, in place and into other rows; values are as large as Qwen2's biases are.
+void test_rope(Pair ops) {
+  for (const int head_dim : {2, 6, 16, 48, 64, 80, 128}) {
+    const AttentionShape shape{3, 2, head_dim, 0, 1};
+    const int64_t tokens = 9, width = 7 * head_dim, ld = width + 2, ldy = width + 5;
     const Floats table = random_floats(32 * head_dim);
     std::vector<int32_t> positions(tokens);
     for (int32_t& position : positions) position = static_cast<int32_t>(random_int(0, 31));
     const Floats x = random_floats(tokens * ld);
-    for (const bool inverse : {false, true}) {
-      Floats a = x, b = x;
-      ops.fast.rope(a.data(), ld, tokens, heads, head_dim, positions.data(), table.data(), inverse);
-      ops.plain.rope(b.data(), ld, tokens, heads, head_dim, positions.data(), table.data(), inverse);
-      expect_close(a, b, 1e-5, "rope " + std::to_string(head_dim));
+    Floats bias = random_floats(width);
+    for (float& value : bias) value *= 50;
+    const Floats q_norm = random_floats(head_dim), k_norm = random_floats(head_dim), g = random_floats(tokens * ldy);
+    for (int kind = 0; kind < 4; ++kind) {
+      Rotary rotary{positions.data(), table.data()};
+      if (kind & 1) rotary.bias = bias.data();
+      if (kind & 2) rotary.q_norm = q_norm.data(), rotary.k_norm = k_norm.data(), rotary.eps = 1e-5f;
+      const std::string what = std::to_string(head_dim) + (kind & 1 ? " with a bias" : "") + (kind & 2 ? " with norms" : "");
+      Floats a = x, b = x, ya = g, yb = g;
+      ops.fast.rope(shape, rotary, x.data(), ld, tokens, ya.data(), ldy);
+      ops.plain.rope(shape, rotary, x.data(), ld, tokens, yb.data(), ldy);
+      expect_close(ya, yb, 1e-5, "rope " + what + " into other rows");
+      ops.fast.rope(shape, rotary, a.data(), ld, tokens, a.data(), ld);
+      ops.plain.rope(shape, rotary, b.data(), ld, tokens, b.data(), ld);
+      expect_close(a, b, 1e-5, "rope " + what);
+      bool same = true;
+      for (int64_t t = 0; t < tokens; ++t) same = same && std::equal(&a[t * ld], &a[t * ld] + width, &ya[t * ldy]);
+      expect(same, "rope " + what + " in place and into other rows");
+      Floats ga = g, gb = g;
+      const float* read = kind & 2 ? x.data() : nullptr;
+      ops.fast.rope_backward(shape, rotary, read, ld, tokens, ga.data(), ldy);
+      ops.plain.rope_backward(shape, rotary, read, ld, tokens, gb.data(), ldy);
+      expect_close(ga, gb, 1e-4, "rope_backward " + what);
     }
+  }
+}
+
+// The gradient against the slope of sum(g rope(x)), in the reference: central differences, whose error is 1e-3 of the largest.
+void test_rope_slope(Ops& ops) {
+  const AttentionShape shape{2, 1, 6, 0, 1};
+  const int64_t width = 24, turned = 18;
+  const std::vector<int32_t> positions = {3};
+  const Floats table = random_floats(32 * 6), bias = random_floats(width), q_norm = random_floats(6), k_norm = random_floats(6);
+  const Floats x = random_floats(width), g = random_floats(width);
+  for (const bool normed : {false, true}) {
+    Rotary rotary{positions.data(), table.data(), bias.data()};
+    if (normed) rotary.q_norm = q_norm.data(), rotary.k_norm = k_norm.data(), rotary.eps = 1e-5f;
+    const auto value = [&](int64_t at, float change) {
+      Floats moved = x, y(x.size());
+      moved[at] += change;
+      ops.rope(shape, rotary, moved.data(), width, 1, y.data(), width);
+      double sum = 0;
+      for (int64_t i = 0; i < turned; ++i) sum += static_cast<double>(g[i]) * y[i];
+      return sum;
+    };
+    Floats slope(turned), gradient = g;
+    for (int64_t i = 0; i < turned; ++i) slope[i] = static_cast<float>((value(i, 1e-2f) - value(i, -1e-2f)) / 2e-2);
+    ops.rope_backward(shape, rotary, x.data(), width, 1, gradient.data(), width);
+    gradient.resize(turned);
+    expect_close(gradient, slope, 5e-3, std::string("rope_backward is the slope of rope") + (normed ? " with norms" : ""));
   }
 }
 
@@ -263,7 +311,7 @@ void test_cached_attention(Pair ops) {
       const auto attend = [&](Ops& each, const std::vector<AttentionSpan>& planned, Floats& o) {
         Floats qkv = x;  // rotated in place
         each.plan_attention(planned);
-        each.attention(shape, 1, qkv.data(), ldq, 2 * taken, positions.data(), angles.data(), o.data(), query_width);
+        each.attention(shape, 1, {positions.data(), angles.data()}, qkv.data(), ldq, 2 * taken, o.data(), query_width);
       };
       attend(ops.fast, spans(fast), a);
       attend(ops.plain, spans(plain), b);
@@ -418,6 +466,7 @@ int main() {
   test_storage();
   test_philox();
   test_pool();
+  test_rope_slope(*make_ops("reference", 1));
   const auto run = [](const std::string& label, Ops& fast, bool rounds_activations) {
     const auto plain = make_ops("reference", 2);
     const Pair ops{fast, *plain, rounds_activations};
@@ -425,6 +474,7 @@ int main() {
     test_linear(ops);
     test_thin_products(ops);
     test_rows(ops);
+    test_rope(ops);
     test_cached_attention(ops);
     test_packed_attention(ops);
     test_optimisation(ops);

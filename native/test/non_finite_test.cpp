@@ -61,9 +61,9 @@ void test_cached_attention(Ops& ops, StorageType type) {
     const auto cache = ops.make_cache(1, shape.kv_heads, shape.head_dim, 128, type);
     Floats o(static_cast<size_t>((tokens + 1) * out));
     ops.plan_attention({{cache.get(), 0, tokens, 0}});
-    ops.attention(shape, 0, qkv.data(), width, tokens, positions.data(), angles.data(), o.data(), out);
+    ops.attention(shape, 0, {positions.data(), angles.data()}, qkv.data(), width, tokens, o.data(), out);
     ops.plan_attention({{cache.get(), 0, 1, tokens}});
-    ops.attention(shape, 0, qkv.data() + tokens * width, width, 1, positions.data() + tokens, angles.data(), o.data() + tokens * out, out);
+    ops.attention(shape, 0, {positions.data() + tokens, angles.data()}, qkv.data() + tokens * width, width, 1, o.data() + tokens * out, out);
     return std::pair(all_finite(o.data() + (tokens - 1) * out, out), all_finite(o.data() + tokens * out, out));
   };
   const std::string what = std::string("attention over a cache of ") + (type == StorageType::f32 ? "f32: " : type == StorageType::f16 ? "f16: " : "bf16: ");
@@ -105,8 +105,9 @@ void test_packed_attention(Ops& ops) {
       if (part == "query") q[static_cast<size_t>(149 * q_width + 3)] = value;
       if (part == "key") k[static_cast<size_t>(40 * kv_width + 3)] = value;
       if (part == "value") v[static_cast<size_t>(40 * kv_width + 3)] = value;
-      ops.rope(q.data(), q_width, tokens, 4, 16, positions.data(), angles.data(), false);
-      ops.rope(k.data(), kv_width, tokens, 2, 16, positions.data(), angles.data(), false);
+      const Rotary rotary{positions.data(), angles.data()};
+      ops.rope({4, 0, 16, 0, 1}, rotary, q.data(), q_width, tokens, q.data(), q_width);
+      ops.rope({2, 0, 16, 0, 1}, rotary, k.data(), kv_width, tokens, k.data(), kv_width);
       Floats o(static_cast<size_t>(tokens * q_width)), lse(static_cast<size_t>(tokens * 4));
       ops.attention_packed(shape, {offsets.data(), 2, tokens}, q.data(), q_width, k.data(), v.data(), kv_width, o.data(), q_width, lse.data());
       expect(!all_finite(o.data() + 149 * q_width, q_width), "packed attention: " + std::string(name) + " in a " + part);

@@ -33,6 +33,16 @@ export interface Rope {
 export const linearNames = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;
 export type LinearName = (typeof linearNames)[number];
 
+/** Whether a linear has a bias, the tensor of linearPath() that ends in ".bias". */
+export function hasBias(config: LlamaConfig, name: LinearName): boolean {
+  return config.attentionBias && (name === "q_proj" || name === "k_proj" || name === "v_proj");
+}
+
+/** Tensor of the RMSNorm of a layer's query or key heads, [headDim]. */
+export function headNormName(layer: number, norm: "q_norm" | "k_norm"): string {
+  return `model.layers.${layer}.self_attn.${norm}.weight`;
+}
+
 /** Path of a layer's linear in Hugging Face's names, "model.layers.0.self_attn.q_proj"; its tensor ends in ".weight". */
 export function linearPath(layer: number, name: LinearName): string {
   const block = name === "gate_proj" || name === "up_proj" || name === "down_proj" ? "mlp" : "self_attn";

@@ -52,17 +52,22 @@ function relativeDifference(a: Float32Array, b: Float32Array): number {
 }
 
 describe("native gradients equal automatic differentiation", () => {
-  for (const [seed, lengths, dropout, slidingWindow] of [
-    [1, [7, 1, 12], 0, null],
-    [2, [19], 0, 5],
-    [3, [5, 5, 3, 2], 0.3, null],
-    [4, [11, 6], 0, 3],
-    [5, [9, 4], 0.1, null],
-    [6, [16, 1], 0, null],
+  const qwen2 = { attentionBias: true };
+  const qwen3 = { queryKeyNorm: true };
+  for (const [seed, lengths, dropout, slidingWindow, kin] of [
+    [1, [7, 1, 12], 0, null, {}],
+    [2, [19], 0, 5, {}],
+    [3, [5, 5, 3, 2], 0.3, null, {}],
+    [4, [11, 6], 0, 3, {}],
+    [5, [9, 4], 0.1, null, {}],
+    [6, [16, 1], 0, null, {}],
+    [7, [12, 5], 0, null, qwen2],
+    [8, [13, 2], 0.1, 4, qwen3],
+    [9, [6, 9], 0, null, { ...qwen2, ...qwen3 }],
   ] as const) {
-    const config = { ...randomConfig(seed), slidingWindow };
+    const config = { ...randomConfig(seed), slidingWindow, ...kin };
     const { hiddenSize, heads, kvHeads, headDim, layers } = config;
-    it(`hidden ${hiddenSize}, ${heads}/${kvHeads} heads of ${headDim}, ${layers} layers, window ${slidingWindow}, rows ${lengths}, dropout ${dropout}`, async () => {
+    it(`hidden ${hiddenSize}, ${heads}/${kvHeads} heads of ${headDim}, ${layers} layers, window ${slidingWindow}, rows ${lengths}, dropout ${dropout}, ${Object.keys(kin).join(" and ")}`, async () => {
       const weights = await writeRandomModel(folder, config, seed, "F32");
       const modules = randomAdapter(config, seed);
       const batches = [randomBatch(config, seed, lengths), randomBatch(config, seed + 100, [4, 3])];

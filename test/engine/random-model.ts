@@ -2,7 +2,15 @@ import { createWriteStream } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { type LinearName, type LlamaConfig, linearNames, linearPath, linearShape } from "../../src/engine/config.ts";
+import {
+  hasBias,
+  headNormName,
+  type LinearName,
+  type LlamaConfig,
+  linearNames,
+  linearPath,
+  linearShape,
+} from "../../src/engine/config.ts";
 import type { AdapterModule, ModelWeights, PackedBatch, TensorSource, WeightType } from "../../src/engine/engine.ts";
 import { philox4x32, split64, unitInterval } from "../../src/engine/philox.ts";
 
@@ -58,7 +66,14 @@ export function tensorShapes(config: LlamaConfig): Map<string, readonly number[]
   for (let layer = 0; layer < layers; layer++) {
     shapes.set(`model.layers.${layer}.input_layernorm.weight`, [hiddenSize]);
     shapes.set(`model.layers.${layer}.post_attention_layernorm.weight`, [hiddenSize]);
-    for (const name of linearNames) shapes.set(linearTensor(layer, name), linearShape(config, name));
+    for (const norm of config.queryKeyNorm ? (["q_norm", "k_norm"] as const) : []) {
+      shapes.set(headNormName(layer, norm), [config.headDim]);
+    }
+    for (const name of linearNames) {
+      const [out, input] = linearShape(config, name);
+      shapes.set(linearTensor(layer, name), [out, input]);
+      if (hasBias(config, name)) shapes.set(`${linearPath(layer, name)}.bias`, [out]);
+    }
   }
   shapes.set("model.norm.weight", [hiddenSize]);
   if (!tiedHead) shapes.set("lm_head.weight", [vocabSize, hiddenSize]);
@@ -71,7 +86,7 @@ export function linearTensor(layer: number, name: LinearName): string {
 
 /**
  * Writes `dir`/random-<seed>-<dtype>.safetensors: embeddings of standard deviation 1, linears of 1 / sqrt(columns), norms
- * between 0.75 and 1.25, so that every part of the network has a say in logits of standard deviation about 1.
+ * between 0.75 and 1.25, biases up to 5, so that every part of the network has a say in logits of standard deviation about 1.
  */
 export async function writeRandomModel(
   dir: string,
@@ -104,6 +119,8 @@ export async function writeRandomModel(
 
 function tensorValues(name: string, shape: readonly number[], seed: number, stream: number): Float32Array {
   const elements = shape.reduce((a, b) => a * b, 1);
+  // As large as Qwen2's are, beside products of standard deviation 1.
+  if (name.endsWith(".bias")) return randomValues(elements, seed, stream, 5);
   if (shape.length === 1) return randomValues(elements, seed, stream, 0.25).map((value) => 1 + value);
   const deviation = name.startsWith("model.embed") ? 1 : 1 / Math.sqrt(shape[1]!);
   return randomValues(elements, seed, stream, Math.sqrt(3) * deviation);

@@ -73,32 +73,6 @@ inline void rms_norm_backward_rows(ThreadPool& pool, const float* g, int64_t ldg
   });
 }
 
-inline void rope_rows(ThreadPool& pool, float* x, int64_t ldx, int64_t tokens, int heads, int head_dim, const int32_t* positions, const float* cos_sin, bool inverse) {
-  const int half = head_dim / 2;
-  const float sign = inverse ? -1.0f : 1.0f;
-  pool.parallel_for(tokens, kRowChunk, [&](int64_t begin, int64_t end, int thread) {
-    float* cosines = static_cast<float*>(pool.scratch(thread, static_cast<size_t>(head_dim) * sizeof(float)));
-    float* sines = cosines + half;
-    for (int64_t t = begin; t < end; ++t) {
-      const float* angles = cos_sin + static_cast<int64_t>(positions[t]) * half * 2;
-      for (int i = 0; i < half; ++i) {
-        cosines[i] = angles[2 * i];
-        sines[i] = sign * angles[2 * i + 1];
-      }
-      for (int head = 0; head < heads; ++head) {
-        float* first = x + t * ldx + static_cast<int64_t>(head) * head_dim;
-        float* second = first + half;
-        for_lanes(half, [&](int64_t i, int lanes) {
-          const Vec a = load_lanes(first + i, lanes), b = load_lanes(second + i, lanes);
-          const Vec cos = load_lanes(cosines + i, lanes), sin = load_lanes(sines + i, lanes);
-          store_lanes(first + i, finite(fma_negated(b, sin, mul(a, cos))), lanes);
-          store_lanes(second + i, finite(fma(a, sin, mul(b, cos))), lanes);
-        });
-      }
-    }
-  });
-}
-
 inline void swiglu_rows(ThreadPool& pool, const float* gate, const float* up, int64_t ld, int64_t tokens, int64_t width, float* h, int64_t ldh) {
   each_row(pool, tokens, [&](int64_t t) {
     for_lanes(width, [&](int64_t i, int lanes) {

@@ -7,6 +7,7 @@
 #include "dropout_rows.h"
 #include "frozen_linear.h"
 #include "optimisation.h"
+#include "rotary_rows.h"
 #include "rows.h"
 #include "thin_product.h"
 
@@ -47,8 +48,11 @@ class SimdOps final : public HostOps {
   void rms_norm_backward(const float* g, int64_t ldg, const float* x, int64_t ldx, const float* w, const float* inverse_rms, int64_t tokens, int64_t width, float* dx, int64_t lddx) override {
     rms_norm_backward_rows(pool_, g, ldg, x, ldx, w, inverse_rms, tokens, width, dx, lddx);
   }
-  void rope(float* x, int64_t ldx, int64_t tokens, int heads, int head_dim, const int32_t* positions, const float* cos_sin, bool inverse) override {
-    rope_rows(pool_, x, ldx, tokens, heads, head_dim, positions, cos_sin, inverse);
+  void rope(const AttentionShape& shape, const Rotary& rotary, const float* x, int64_t ldx, int64_t tokens, float* y, int64_t ldy) override {
+    rope_rows(pool_, shape, rotary, x, ldx, tokens, y, ldy);
+  }
+  void rope_backward(const AttentionShape& shape, const Rotary& rotary, const float* x, int64_t ldx, int64_t tokens, float* g, int64_t ldg) override {
+    rope_backward_rows(pool_, shape, rotary, x, ldx, tokens, g, ldg);
   }
   void swiglu(const float* gate, const float* up, int64_t ld, int64_t tokens, int64_t width, float* h, int64_t ldh) override {
     swiglu_rows(pool_, gate, up, ld, tokens, width, h, ldh);

@@ -5,11 +5,10 @@
 
 namespace llama::cuda {
 
-// qkv: rows of q [heads * head_dim], k and v [kv_heads * head_dim each]. Rotates q and k in place (see BasicOps::rope)
-// and writes k and v of every planned row to its page.
+// Does to every planned row of qkv, in place, what BasicOps::rope does and writes its k and v to its page.
 template <class T>
-void rotate_and_store(cudaStream_t stream, const AttentionShape& shape, int layer, T* qkv, int64_t ldqkv,
-                      int64_t tokens, const int32_t* positions, const float* cos_sin, const PlanView& plan);
+void rotate_and_store(cudaStream_t stream, const AttentionShape& shape, int layer, const Rotary& rotary, T* qkv,
+                      int64_t ldqkv, int64_t tokens, const PlanView& plan);
 
 // For plans within `bounds`.
 size_t attention_cached_scratch_bytes(const AttentionShape& shape, const AttentionBounds& bounds);

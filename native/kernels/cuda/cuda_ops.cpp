@@ -11,6 +11,7 @@
 #include "nccl_communicator.h"
 #include "norm.h"
 #include "optimisation.h"
+#include "rotary.h"
 #include "rows.h"
 #include "sampling.h"
 
@@ -192,8 +193,13 @@ void CudaOps<T>::rms_norm_backward(const T* g, int64_t ldg, const float* x, int6
 }
 
 template <class T>
-void CudaOps<T>::rope(T* x, int64_t ldx, int64_t tokens, int heads, int head_dim, const int32_t* positions, const float* cos_sin, bool inverse) {
-  cuda::rope(stream(), x, ldx, tokens, heads, head_dim, positions, cos_sin, inverse);
+void CudaOps<T>::rope(const AttentionShape& shape, const Rotary& rotary, const T* x, int64_t ldx, int64_t tokens, T* y, int64_t ldy) {
+  cuda::rope(stream(), shape, rotary, x, ldx, tokens, y, ldy);
+}
+
+template <class T>
+void CudaOps<T>::rope_backward(const AttentionShape& shape, const Rotary& rotary, const T* x, int64_t ldx, int64_t tokens, T* g, int64_t ldg) {
+  cuda::rope_backward(stream(), shape, rotary, x, ldx, tokens, g, ldg);
 }
 
 template <class T>
@@ -253,9 +259,9 @@ void CudaOps<T>::plan_attention(const std::vector<AttentionSpan>& spans) {
 }
 
 template <class T>
-void CudaOps<T>::attention(const AttentionShape& shape, int layer, T* qkv, int64_t ldqkv, int64_t tokens, const int32_t* positions, const float* cos_sin, T* o, int64_t ldo) {
+void CudaOps<T>::attention(const AttentionShape& shape, int layer, const Rotary& rotary, T* qkv, int64_t ldqkv, int64_t tokens, T* o, int64_t ldo) {
   const PlanView plan = plan_view(plan_memory_.data(), bounds_);
-  rotate_and_store(stream(), shape, layer, qkv, ldqkv, tokens, positions, cos_sin, plan);
+  rotate_and_store(stream(), shape, layer, rotary, qkv, ldqkv, tokens, plan);
   void* scratch = attention_scratch_.reserve(gpu_, attention_cached_scratch_bytes(shape, bounds_));
   attention_cached(stream(), shape, layer, static_cast<const T*>(qkv), ldqkv, o, ldo, plan, scratch);
 }

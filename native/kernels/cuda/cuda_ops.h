@@ -62,7 +62,8 @@ class CudaOps final : public BasicOps<T> {
   void embed(const EmbeddingTable& table, const int32_t* ids, int64_t tokens, float* x, int64_t ldx) override;
   void rms_norm(const float* x, int64_t ldx, const float* w, float eps, int64_t tokens, int64_t width, T* y, int64_t ldy, float* inverse_rms) override;
   void rms_norm_backward(const T* g, int64_t ldg, const float* x, int64_t ldx, const float* w, const float* inverse_rms, int64_t tokens, int64_t width, float* dx, int64_t lddx) override;
-  void rope(T* x, int64_t ldx, int64_t tokens, int heads, int head_dim, const int32_t* positions, const float* cos_sin, bool inverse) override;
+  void rope(const AttentionShape& shape, const Rotary& rotary, const T* x, int64_t ldx, int64_t tokens, T* y, int64_t ldy) override;
+  void rope_backward(const AttentionShape& shape, const Rotary& rotary, const T* x, int64_t ldx, int64_t tokens, T* g, int64_t ldg) override;
   void swiglu(const T* gate, const T* up, int64_t ld, int64_t tokens, int64_t width, T* h, int64_t ldh) override;
   void swiglu_backward(const T* dh, int64_t lddh, const T* gate, const T* up, int64_t ld, int64_t tokens, int64_t width, T* d_gate, T* d_up, int64_t ldd) override;
   void add(const T* x, int64_t ldx, T* y, int64_t ldy, int64_t tokens, int64_t width) override;
@@ -74,7 +75,7 @@ class CudaOps final : public BasicOps<T> {
   CacheLimit limit_caches(int layers, int kv_heads, int head_dim, StorageType type, int64_t bytes) override;
   std::unique_ptr<KvCache> make_cache(int layers, int kv_heads, int head_dim, int64_t capacity, StorageType type) override;
   void plan_attention(const std::vector<AttentionSpan>& spans) override;
-  void attention(const AttentionShape& shape, int layer, T* qkv, int64_t ldqkv, int64_t tokens, const int32_t* positions, const float* cos_sin, T* o, int64_t ldo) override;
+  void attention(const AttentionShape& shape, int layer, const Rotary& rotary, T* qkv, int64_t ldqkv, int64_t tokens, T* o, int64_t ldo) override;
   void attention_packed(const AttentionShape& shape, const PackedRows& rows, const T* q, int64_t ldq, const T* k, const T* v, int64_t ldkv, T* o, int64_t ldo, float* lse) override;
   void attention_packed_backward(const AttentionShape& shape, const PackedRows& rows, const T* q, int64_t ldq, const T* k, const T* v, int64_t ldkv, const T* o, int64_t ldo, const float* lse, const T* g, int64_t ldg, T* dq, int64_t lddq, T* dk, T* dv, int64_t lddkv) override;
 

@@ -18,35 +18,6 @@ __global__ void embed_kernel(const E* table, int64_t width, const int32_t* ids, 
   store_floats(x + token * ldx + pack * N, values);
 }
 
-// x [tokens, heads, 2, half] in place: 2 * sizeof(T) bytes an element. A thread keeps the cosines and sines of N pairs for
-// all heads that it turns.
-template <class T, int N>
-__global__ void rope_kernel(T* x, int64_t ldx, int heads, int half, const int32_t* positions, const float* cos_sin, float sign) {
-  const int64_t token = blockIdx.x;
-  const int first = static_cast<int>(threadIdx.x) * N;
-  float turns[2 * N];
-  const float* from = cos_sin + (int64_t{positions[token]} * half + first) * 2;
-  if constexpr (N == 1) {
-    turns[0] = from[0];
-    turns[1] = from[1];
-  } else {
-    load_floats(from, turns);
-  }
-  for (int head = static_cast<int>(threadIdx.y); head < heads; head += static_cast<int>(blockDim.y)) {
-    T* at = x + token * ldx + int64_t{head} * 2 * half + first;
-    float a[N], b[N], turned_a[N], turned_b[N];
-    load_floats(at, a);
-    load_floats(at + half, b);
-    for (int i = 0; i < N; ++i) {
-      const float cos = turns[2 * i], sin = sign * turns[2 * i + 1];
-      turned_a[i] = finite_in<T>(a[i] * cos - b[i] * sin);
-      turned_b[i] = finite_in<T>(b[i] * cos + a[i] * sin);
-    }
-    store_floats(at, turned_a);
-    store_floats(at + half, turned_b);
-  }
-}
-
 // The quick exponential is off by 2^-17 of the result at most, the rounding to 16 bits by 2^-12 and more.
 template <class T>
 __device__ inline float sigmoid(float x) {
@@ -137,19 +108,6 @@ void embed(cudaStream_t stream, const E* table, int64_t width, const int32_t* id
 }
 
 template <class T>
-void rope(cudaStream_t stream, T* x, int64_t ldx, int64_t tokens, int heads, int head_dim, const int32_t* positions, const float* cos_sin, bool inverse) {
-  constexpr int width = pack_width<T>;
-  const int half = head_dim / 2;
-  if (heads == 0 || half == 0) return;
-  by_packs<width>(packable(x, ldx, half, width) && packable(cos_sin, head_dim, head_dim, 4), [&](auto n) {
-    const int across = half / n, most = std::max(1, 256 / across);
-    const int rounds = (heads + most - 1) / most, down = (heads + rounds - 1) / rounds;  // as many heads in every round
-    const dim3 block(static_cast<unsigned>(across), static_cast<unsigned>(down));
-    launch(rope_kernel<T, n>, Grid{tokens}, block, 0, stream, x, ldx, heads, half, positions, cos_sin, inverse ? -1.0f : 1.0f);
-  });
-}
-
-template <class T>
 void swiglu(cudaStream_t stream, const T* gate, const T* up, int64_t ld, int64_t tokens, int64_t width, T* h, int64_t ldh) {
   constexpr int most = pack_width<T>;
   const bool packed = packable(gate, ld, width, most) && packable(up, ld, width, most) && packable(h, ldh, width, most);
@@ -197,7 +155,6 @@ void scatter_rows(cudaStream_t stream, const float* from, const int32_t* rows, i
 
 #define LLAMA_INSTANTIATE(T)                                                                                              \
   template void embed(cudaStream_t, const T*, int64_t, const int32_t*, int64_t, float*, int64_t);                        \
-  template void rope(cudaStream_t, T*, int64_t, int64_t, int, int, const int32_t*, const float*, bool);                  \
   template void swiglu(cudaStream_t, const T*, const T*, int64_t, int64_t, int64_t, T*, int64_t);                        \
   template void swiglu_backward(cudaStream_t, const T*, int64_t, const T*, const T*, int64_t, int64_t, int64_t, T*, T*, \
                                 int64_t);                                                                                \

@@ -8,10 +8,6 @@ namespace llama::cuda {
 template <class E>
 void embed(cudaStream_t stream, const E* table, int64_t width, const int32_t* ids, int64_t tokens, float* x, int64_t ldx);
 
-// q and k lie side by side in a row of qkv: heads + kv_heads from q on turns both.
-template <class T>
-void rope(cudaStream_t stream, T* x, int64_t ldx, int64_t tokens, int heads, int head_dim, const int32_t* positions, const float* cos_sin, bool inverse);
-
 template <class T>
 void swiglu(cudaStream_t stream, const T* gate, const T* up, int64_t ld, int64_t tokens, int64_t width, T* h, int64_t ldh);
 

@@ -23,7 +23,8 @@ class ReferenceOps final : public HostOps {
   void embed(const EmbeddingTable& table, const int32_t* ids, int64_t tokens, float* x, int64_t ldx) override;
   void rms_norm(const float* x, int64_t ldx, const float* w, float eps, int64_t tokens, int64_t width, float* y, int64_t ldy, float* inverse_rms) override;
   void rms_norm_backward(const float* g, int64_t ldg, const float* x, int64_t ldx, const float* w, const float* inverse_rms, int64_t tokens, int64_t width, float* dx, int64_t lddx) override;
-  void rope(float* x, int64_t ldx, int64_t tokens, int heads, int head_dim, const int32_t* positions, const float* cos_sin, bool inverse) override;
+  void rope(const AttentionShape& shape, const Rotary& rotary, const float* x, int64_t ldx, int64_t tokens, float* y, int64_t ldy) override;
+  void rope_backward(const AttentionShape& shape, const Rotary& rotary, const float* x, int64_t ldx, int64_t tokens, float* g, int64_t ldg) override;
   void swiglu(const float* gate, const float* up, int64_t ld, int64_t tokens, int64_t width, float* h, int64_t ldh) override;
   void swiglu_backward(const float* dh, int64_t lddh, const float* gate, const float* up, int64_t ld, int64_t tokens, int64_t width, float* d_gate, float* d_up, int64_t ldd) override;
   void add(const float* x, int64_t ldx, float* y, int64_t ldy, int64_t tokens, int64_t width) override;

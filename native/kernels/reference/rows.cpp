@@ -1,4 +1,5 @@
 #include <cmath>
+#include <vector>
 
 #include "../dropout.h"
 #include "../non_finite.h"
@@ -56,20 +57,65 @@ void ReferenceOps::rms_norm_backward(const float* g, int64_t ldg, const float* x
   });
 }
 
-void ReferenceOps::rope(float* x, int64_t ldx, int64_t tokens, int heads, int head_dim, const int32_t* positions, const float* cos_sin, bool inverse) {
+namespace {
+
+// One head, in place.
+void turn(float* head, int head_dim, const float* angles, float sign) {
   const int half = head_dim / 2;
+  for (int i = 0; i < half; ++i) {
+    const float cos = angles[2 * i], sin = sign * angles[2 * i + 1];
+    const float a = head[i], b = head[half + i];
+    head[i] = finite_or_nan(a * cos - b * sin);
+    head[half + i] = finite_or_nan(b * cos + a * sin);
+  }
+}
+
+float head_factor(const float* head, int head_dim, float eps) {
+  double squares = 0;
+  for (int i = 0; i < head_dim; ++i) squares += static_cast<double>(head[i]) * head[i];
+  return norm_factor(static_cast<float>(1.0 / std::sqrt(static_cast<float>(squares) / static_cast<double>(head_dim) + eps)));
+}
+
+}  // namespace
+
+void ReferenceOps::rope(const AttentionShape& shape, const Rotary& rotary, const float* x, int64_t ldx, int64_t tokens, float* y, int64_t ldy) {
+  const int dim = shape.head_dim, turned = shape.heads + shape.kv_heads;
   pool_.parallel_for(tokens, kRows, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
-      const float* angles = cos_sin + static_cast<int64_t>(positions[t]) * half * 2;
-      for (int head = 0; head < heads; ++head) {
-        float* first = x + t * ldx + static_cast<int64_t>(head) * head_dim;
-        float* second = first + half;
-        for (int i = 0; i < half; ++i) {
-          const float cos = angles[2 * i], sin = inverse ? -angles[2 * i + 1] : angles[2 * i + 1];
-          const float a = first[i], b = second[i];
-          first[i] = finite_or_nan(a * cos - b * sin);
-          second[i] = finite_or_nan(b * cos + a * sin);
+      for (int head = 0; head < turned + shape.kv_heads; ++head) {
+        const int64_t column = static_cast<int64_t>(head) * dim;
+        const float* from = x + t * ldx + column;
+        float* to = y + t * ldy + column;
+        for (int i = 0; i < dim; ++i) to[i] = rotary.bias != nullptr ? from[i] + rotary.bias[column + i] : from[i];
+        if (head >= turned) continue;
+        if (const float* norm = head < shape.heads ? rotary.q_norm : rotary.k_norm) {
+          const float r = head_factor(to, dim, rotary.eps);
+          for (int i = 0; i < dim; ++i) to[i] = to[i] * r * norm[i];
         }
+        turn(to, dim, rotary.cos_sin + static_cast<int64_t>(rotary.positions[t]) * dim, 1);
+      }
+    }
+  });
+}
+
+// With h = x + bias, r its factor and n = h r w: g' = (g turned back) w, dx = r g' - h r³ mean(g' h).
+void ReferenceOps::rope_backward(const AttentionShape& shape, const Rotary& rotary, const float* x, int64_t ldx, int64_t tokens, float* g, int64_t ldg) {
+  const int dim = shape.head_dim;
+  pool_.parallel_for(tokens, kRows, [&](int64_t begin, int64_t end, int) {
+    std::vector<float> values(static_cast<size_t>(dim));
+    for (int64_t t = begin; t < end; ++t) {
+      for (int head = 0; head < shape.heads + shape.kv_heads; ++head) {
+        const int64_t column = static_cast<int64_t>(head) * dim;
+        float* to = g + t * ldg + column;
+        turn(to, dim, rotary.cos_sin + static_cast<int64_t>(rotary.positions[t]) * dim, -1);
+        const float* norm = head < shape.heads ? rotary.q_norm : rotary.k_norm;
+        if (norm == nullptr) continue;
+        for (int i = 0; i < dim; ++i) values[static_cast<size_t>(i)] = x[t * ldx + column + i] + (rotary.bias != nullptr ? rotary.bias[column + i] : 0.0f);
+        const double r = head_factor(values.data(), dim, rotary.eps);
+        double mean = 0;
+        for (int i = 0; i < dim; ++i) mean += static_cast<double>(to[i]) * norm[i] * values[static_cast<size_t>(i)];
+        mean /= dim;
+        for (int i = 0; i < dim; ++i) to[i] = static_cast<float>(r * to[i] * norm[i] - values[static_cast<size_t>(i)] * r * r * r * mean);
       }
     }
   });

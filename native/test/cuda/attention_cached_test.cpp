@@ -101,13 +101,30 @@ void test_long_prefill(int heads, int kv_heads, int head_dim, int64_t window) {
   scene.step({{0, 590, 5}, {2, 260, 1}, {1, 1100, 20}});
 }
 
+// With Qwen2's biases, Qwen3's norms, and both: widths with packs and without, and with a page's row that is padded.
+template <class T>
+void test_prepared_heads(int heads, int kv_heads, int head_dim, int64_t offset) {
+  for (const auto& [biased, normed] : {std::pair{true, false}, {false, true}, {true, true}}) {
+    const std::string what = std::string("steps") + (biased ? ", bias" : "") + (normed ? ", norms" : "");
+    Scene<T> scene(shape_for<T>(what, heads, kv_heads, head_dim, 0), {45, 40}, offset);
+    scene.prepare_heads(biased, normed);
+    scene.step({{0, 0, 30}, {1, 0, 2}}, 1);
+    scene.step({{0, 30, 1}, {1, 2, 1}}, 2);
+  }
+}
+
 template <class T>
 void test_type() {
   checks::in_every_order([] {
     test_steps<T>(2, 1, 32, 0, 0);
     test_splits<T>(2, 1, 32, 0, {300, 5, 130});
     test_long_prefill<T>(2, 1, 16, 0);
+    test_prepared_heads<T>(3, 1, 6, 0);
   });
+  test_prepared_heads<T>(2, 1, 128, 0);
+  test_prepared_heads<T>(4, 2, 16, 1);
+  test_prepared_heads<T>(2, 2, 20, 0);
+  test_prepared_heads<T>(1, 1, 160, 0);
   test_steps<T>(2, 2, 6, 0, 1);
   test_steps<T>(6, 2, 8, 20, 0);
   test_steps<T>(9, 1, 10, 33, 0);

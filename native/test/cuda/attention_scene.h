@@ -109,6 +109,17 @@ class Scene {
     }
   }
 
+  // From now on rows have a bias as large as Qwen2's, or their heads a norm, before they are rotated.
+  void prepare_heads(bool biased, bool normed) {
+    const auto draw = [](std::vector<float>& values, int64_t n, float scale) {
+      for (int64_t i = 0; i < n; ++i) values.push_back(scale * random_float());
+    };
+    if (biased) draw(bias_, int64_t{shape.heads + 2 * shape.kv_heads} * shape.head_dim, 10);
+    if (!normed) return;
+    draw(q_norm_, shape.head_dim, 1);
+    draw(k_norm_, shape.head_dim, 1);
+  }
+
   // A step in every layer, with rows behind it that belong to no span.
   void step(const std::vector<Piece>& pieces, int64_t unplanned = 0) {
     plan(pieces, unplanned);
@@ -161,7 +172,7 @@ class Scene {
     for (int64_t row = 0; row < rows_; ++row) {
       for (int64_t i = 0; i < all; ++i) before.at(row, i) = qkv.at(row, i) = from_float<T>(random_float());
     }
-    rotate_and_store<T>(nullptr, shape, layer, qkv.data(), qkv.ld, rows_, positions_.data(), turns_.data(), view);
+    rotate_and_store<T>(nullptr, shape, layer, rotary(), qkv.data(), qkv.ld, rows_, view);
     const auto scratch = device_.allocate(attention_cached_scratch_bytes(shape, bounds));
     attention_cached<T>(nullptr, shape, layer, qkv.data(), qkv.ld, o.data(), o.ld, view, scratch->data);
 
@@ -196,18 +207,46 @@ class Scene {
   PlanView view{};
 
  private:
+  Rotary rotary() const {
+    Rotary result{positions_.data(), turns_.data()};
+    if (!bias_.empty()) result.bias = bias_.data();
+    if (!q_norm_.empty()) result.q_norm = q_norm_.data(), result.k_norm = k_norm_.data(), result.eps = 1e-5f;
+    return result;
+  }
+
+  // A head of a planned row before it is turned.
+  std::vector<double> prepared(Rows<T>& before, int64_t row, int head) const {
+    std::vector<double> values;
+    double squares = 0;
+    for (int i = 0; i < shape.head_dim; ++i) {
+      const int64_t column = int64_t{head} * shape.head_dim + i;
+      values.push_back(to_float(before.at(row, column)) + (bias_.empty() ? 0.0 : bias_[static_cast<size_t>(column)]));
+      squares += values.back() * values.back();
+    }
+    if (q_norm_.empty() || head >= shape.heads + shape.kv_heads) return values;
+    const std::vector<float>& norm = head < shape.heads ? q_norm_ : k_norm_;
+    const double r = 1 / std::sqrt(squares / shape.head_dim + 1e-5);
+    for (int i = 0; i < shape.head_dim; ++i) values[static_cast<size_t>(i)] *= r * norm[static_cast<size_t>(i)];
+    return values;
+  }
+
   void expect_rotated(Rows<T>& before, Rows<T>& after, int64_t planned) {
     const int half = shape.head_dim / 2;
     double worst = 0;
     bool values_stay = true;
     for (int64_t row = 0; row < rows_; ++row) {
       for (int head = 0; head < shape.heads + 2 * shape.kv_heads; ++head) {
+        const std::vector<double> from = prepared(before, row, head);
         for (int i = 0; i < half; ++i) {
           const int64_t column = int64_t{head} * shape.head_dim + i;
-          const double x = to_float(before.at(row, column)), y = to_float(before.at(row, column + half));
+          const double x = from[static_cast<size_t>(i)], y = from[static_cast<size_t>(i + half)];
           const double a = to_float(after.at(row, column)), b = to_float(after.at(row, column + half));
-          if (row >= planned || head >= shape.heads + shape.kv_heads) {
-            values_stay = values_stay && a == x && b == y;
+          if (row >= planned || (bias_.empty() && head >= shape.heads + shape.kv_heads)) {
+            values_stay = values_stay && a == to_float(before.at(row, column)) && b == to_float(before.at(row, column + half));
+            continue;
+          }
+          if (head >= shape.heads + shape.kv_heads) {
+            worst = std::max({worst, std::abs(a - x) / std::max(1.0, std::abs(x)), std::abs(b - y) / std::max(1.0, std::abs(y))});
             continue;
           }
           const size_t at = static_cast<size_t>((int64_t{positions_[static_cast<size_t>(row)]} * half + i) * 2);
@@ -272,7 +311,7 @@ class Scene {
   std::shared_ptr<PagePool> pool_;
   std::vector<Sequence> sequences_;
   std::unique_ptr<Memory> block_;
-  std::vector<float> turns_;
+  std::vector<float> turns_, bias_, q_norm_, k_norm_;
   std::vector<int32_t> positions_;
   int64_t offset_, rows_ = 0;
 };

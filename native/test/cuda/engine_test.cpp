@@ -203,8 +203,18 @@ void test_failing_requests() {
   expect(serve_victim(true) == serve_victim(false), "a sequence beside requests that fail goes on as alone");
 }
 
+LlamaConfig with_bias(LlamaConfig config) {
+  config.attention_bias = true;
+  return config;
+}
+
+LlamaConfig with_norms(LlamaConfig config) {
+  config.query_key_norm = true;
+  return config;
+}
+
 void test_quantized(Quantization kind, const std::string& what) {
-  const LlamaConfig config = make_config(64, 160, 4, 2, 16, false, 0);
+  const LlamaConfig config = with_norms(with_bias(make_config(64, 160, 4, 2, 16, false, 0)));
   Checkpoint checkpoint(config, StorageType::f32);
   GpuOptions gpu_options;
   gpu_options.quantization = kind;
@@ -240,6 +250,10 @@ int main() {
   test_model("f32 odd, window, tied", make_config(35, 53, 3, 1, 10, true, 7), StorageType::bf16, "float32", 1e-4);
   test_model("bf16", make_config(64, 96, 4, 1, 16, false, 0), StorageType::bf16, "bfloat16", 5e-2);
   test_model("f16", make_config(64, 96, 2, 2, 32, true, 0), StorageType::f16, "float16", 1e-2);
+  test_model("Qwen2 f32", with_bias(make_config(48, 88, 4, 2, 12, true, 0)), StorageType::bf16, "float32", 1e-4);
+  test_model("Qwen3 f32", with_norms(make_config(35, 53, 4, 2, 20, true, 0)), StorageType::bf16, "float32", 1e-4);
+  test_model("Qwen2 bf16", with_bias(make_config(64, 96, 4, 2, 16, true, 0)), StorageType::bf16, "bfloat16", 5e-2);
+  test_model("Qwen3 f16", with_norms(make_config(64, 96, 2, 1, 64, true, 0)), StorageType::f16, "float16", 1e-2);
   test_failing_requests();
   test_quantized(Quantization::int8, "int8");
   test_quantized(Quantization::int4, "int4");

@@ -64,6 +64,13 @@ class Checkpoint {
       const std::string prefix = "model.layers." + std::to_string(layer) + ".";
       add_ones(prefix + "input_layernorm.weight", config.hidden);
       add_ones(prefix + "post_attention_layernorm.weight", config.hidden);
+      if (config.query_key_norm) {
+        add_ones(prefix + "self_attn.q_norm.weight", config.head_dim);
+        add_ones(prefix + "self_attn.k_norm.weight", config.head_dim);
+      }
+      for (const Linear linear : {Linear::q, Linear::k, Linear::v}) {
+        if (config.attention_bias) add(prefix + "self_attn." + name_of(linear) + ".bias", {config.rows(linear)}, 2);
+      }
       for (int i = 0; i < linear_count; ++i) {
         const auto linear = static_cast<Linear>(i);
         const bool mlp = linear >= Linear::gate;

@@ -176,27 +176,6 @@ void test_moved_rows(const Shape& shape) {
   expect(same_bits(back, scattered), "scatter_rows " + describe(shape));
 }
 
-template <class T>
-void test_rope(int head_dim, int heads, int64_t gap, bool shifted) {
-  const std::string what = "rope " + std::to_string(heads) + "x" + std::to_string(head_dim) + "+" + std::to_string(gap) + (shifted ? " shifted" : "");
-  const int64_t tokens = 4, half = head_dim / 2;
-  Matrix<float> turns(32, head_dim);  // cos, sin, cos, sin ...
-  turns.fill();
-  std::vector<int32_t> positions = {31, 0, 7, 7};
-  for (const bool inverse : {false, true}) {
-    auto x = matrix<T>({tokens, int64_t{heads} * head_dim, gap, shifted});
-    const auto before = x;
-    cuda::rope(nullptr, x.data, x.ld, tokens, heads, head_dim, positions.data(), turns.data, inverse);
-    const auto expected = [&](int64_t row, int64_t column) {
-      const int64_t i = column % head_dim, pair = i % half, first = column - i + pair;
-      const double cos = turns.value(positions[row], 2 * pair), sin = turns.value(positions[row], 2 * pair + 1) * (inverse ? -1 : 1);
-      const double a = before.value(row, first), b = before.value(row, first + half);
-      return i < half ? a * cos - b * sin : b * cos + a * sin;
-    };
-    expect_close(x, before, tolerance, expected, what);
-  }
-}
-
 // One operand at a time starts where no pack is aligned, the others where all are: the same results. (A pack that is read
 // there all the same is for the sanitizer to see.)
 template <class T>
@@ -259,13 +238,6 @@ void test_alignment() {
     cuda::embed(nullptr, table.data, width, ids.data(), rows, x.data, x.ld);
     return x;
   });
-  check("rope", 2, T{}, [&](auto shift) {
-    auto x = filled(T{}, shift(0));
-    auto turns = filled(float{}, {rows, width, 0, shift(1).shifted});
-    const std::vector<int32_t> positions = {1, 0};
-    cuda::rope(nullptr, x.data, x.ld, rows, 1, static_cast<int>(width), positions.data(), turns.data, false);
-    return x;
-  });
   check("rms_norm", 3, T{}, [&](auto shift) {
     auto x = filled(float{}, shift(0)), w = filled(float{}, shift(1));
     auto y = filled(T{}, shift(2));
@@ -309,12 +281,6 @@ void test_all() {
     test_dropout<T>(shape);
     test_embed<T>(shape);
   }
-  for (const int head_dim : {2, 6, 16, 64, 100, 128, 256}) {
-    test_rope<T>(head_dim, 3, 0, false);
-    test_rope<T>(head_dim, 2, 1, true);
-  }
-  test_rope<T>(128, 40, 128, false);
-  test_rope<T>(2, 300, 0, false);
 }
 
 // Rows of so many elements that their packs are more blocks than a grid has in y: 70 million, as the parameters of a large

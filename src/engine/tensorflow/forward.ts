@@ -19,9 +19,12 @@ export type ExtendCache = (layer: number, k: Tensor, v: Tensor) => { k: Tensor; 
 /** What differs between serving, LoRA training and training from scratch. */
 export interface Parameters {
   embedding(): Tensor2D;
-  /** RMSNorm weights: "input_layernorm" and "post_attention_layernorm" of a layer, "norm" of the model (layer -1). */
+  /**
+   * RMSNorm weights: "input_layernorm", "post_attention_layernorm" and, of the heads of q and k, "self_attn.q_norm" and
+   * "self_attn.k_norm" of a layer; "norm" of the model (layer -1).
+   */
   norm(layer: number, name: string): Tensor1D;
-  /** x [tokens, in] -> [tokens, out] */
+  /** x [tokens, in] -> [tokens, out], the bias included. */
   linear(layer: number, name: LinearName, x: Tensor2D): Tensor2D;
 }
 
@@ -67,7 +70,7 @@ export function rotations(
 }
 
 /** x / sqrt(mean(x²) + eps) * w over the last axis (Zhang and Sennrich 2019). */
-export function rmsNorm(tf: TensorFlow, x: Tensor2D, weight: Tensor1D, epsilon: number): Tensor2D {
+export function rmsNorm<T extends Tensor>(tf: TensorFlow, x: T, weight: Tensor1D, epsilon: number): T {
   const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon));
   return tf.mul(tf.mul(x, inverse), weight);
 }
@@ -113,15 +116,20 @@ function attention(
   layout: Layout,
   extendCache: ExtendCache | undefined,
 ): Tensor2D {
-  const { heads, kvHeads, headDim } = config;
+  const { heads, kvHeads, headDim, queryKeyNorm, rmsNormEps } = config;
   const { rows, length, cos, sin, mask } = layout;
   const group = heads / kvHeads;
   const split = (name: LinearName, count: number): Tensor =>
     tf.reshape(parameters.linear(layer, name, a), [rows, length, count, headDim]);
+  const turned = (which: "q" | "k", count: number): Tensor => {
+    const x = split(`${which}_proj`, count);
+    if (!queryKeyNorm) return rotate(tf, x, cos, sin);
+    return rotate(tf, rmsNorm(tf, x, parameters.norm(layer, `self_attn.${which}_norm`), rmsNormEps), cos, sin);
+  };
   const byHead = (x: Tensor): Tensor => tf.transpose(x, [0, 2, 1, 3]);
   // Query heads that share a key head are stacked along the length: one product per key head, no copies of k and v.
-  const q = tf.reshape(byHead(rotate(tf, split("q_proj", heads), cos, sin)), [rows * kvHeads, group * length, headDim]);
-  const fresh = { k: byHead(rotate(tf, split("k_proj", kvHeads), cos, sin)), v: byHead(split("v_proj", kvHeads)) };
+  const q = tf.reshape(byHead(turned("q", heads)), [rows * kvHeads, group * length, headDim]);
+  const fresh = { k: byHead(turned("k", kvHeads)), v: byHead(split("v_proj", kvHeads)) };
   const past = extendCache ? extendCache(layer, fresh.k, fresh.v) : fresh;
   const keys = mask.shape[1];
   const k = tf.reshape(past.k, [rows * kvHeads, keys, headDim]);

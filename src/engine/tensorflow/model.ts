@@ -2,7 +2,7 @@ import { freemem } from "node:os";
 import type { Tensor, Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
 import { CodedError } from "../../errors/index.ts";
 import { checkSampling, checkTokens, refuse } from "../arguments.ts";
-import { type LlamaConfig, linearPath } from "../config.ts";
+import { hasBias, type LlamaConfig, linearPath } from "../config.ts";
 import type {
   AdapterModule,
   Dropout,
@@ -207,7 +207,8 @@ export class TensorflowModel implements EngineModel {
       norm: (layer, name) =>
         tensor(layer < 0 ? `model.${name}.weight` : `model.layers.${layer}.${name}.weight`) as Tensor1D,
       linear: (layer, name, x) => {
-        const y = tf.matMul(x, tensor(`${linearPath(layer, name)}.weight`) as Tensor2D, false, true);
+        const product = tf.matMul(x, tensor(`${linearPath(layer, name)}.weight`) as Tensor2D, false, true);
+        const y = hasBias(this.config, name) ? tf.add(product, tensor(`${linearPath(layer, name)}.bias`)) : product;
         const input = (): Tensor2D => {
           if (!dropout || dropout.probability === 0) return x;
           return tf.mul(x, tf.tensor2d(dropoutMask(dropout, layer, name, ...x.shape), x.shape));

@@ -23,6 +23,8 @@ const normKey = (layer: number, name: string): string =>
  * GPT-2; norms at one. Weight decay spares the norms.
  */
 export async function createPretrainer(config: LlamaConfig, { seed }: { seed: number }): Promise<Pretrainer> {
+  if (config.attentionBias || config.queryKeyNorm)
+    throw new Error("the pretrainer makes no models with biases or head norms");
   if (!config.tiedHead) throw new Error("the pretrainer makes models with a tied head");
   const { tf } = await openBackend();
   const variables = new Map<string, Variable>();

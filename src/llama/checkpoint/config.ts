@@ -1,6 +1,7 @@
 import type { LlamaConfig } from "../../engine/config.ts";
 import { CodedError } from "../../errors/index.ts";
 import { parseBoundedJson } from "../bounded-json.ts";
+import { type Family, familyOf, slidingWindow } from "./families.ts";
 import { Fields } from "./fields.ts";
 import { ropeFromConfig } from "./rope.ts";
 
@@ -17,42 +18,44 @@ export interface CheckpointConfig {
 export const configLimits = { width: 2 ** 20, layers: 1024, heads: 4096, vocabulary: 2 ** 24, positions: 2 ** 24 };
 
 /**
- * config.json of a Hugging Face LLaMA (or Mistral) checkpoint.
+ * config.json of a Hugging Face checkpoint of one of the families.
  * Throws CHECKPOINT_CONFIG naming file, field and value, and CHECKPOINT_UNSUPPORTED naming what the engine lacks.
  * https://huggingface.co/docs/transformers/model_doc/llama
  */
 export function parseConfig(text: string, file: string): CheckpointConfig {
   const fields = new Fields(parseObject(text, file), file);
-  const mistral = refuseUnsupported(fields) === "mistral";
+  const family = familyOf(fields);
+  refuseUnsupported(fields, family);
 
   const hiddenSize = fields.count("hidden_size", configLimits.width);
   const heads = fields.count("num_attention_heads", configLimits.heads);
-  // transformers' Mistral has other defaults for what is left out.
-  const kvHeads =
-    fields.isGiven("num_key_value_heads") || !mistral ? fields.count("num_key_value_heads", heads, heads) : 8;
+  const kvDefault = fields.isGiven("num_key_value_heads") ? null : family.kvHeads;
+  const kvHeads = fields.count("num_key_value_heads", heads, kvDefault ?? heads);
   if (heads % kvHeads !== 0) fields.refuse("num_key_value_heads", `a divisor of num_attention_heads (${heads})`);
-  if (!fields.has("head_dim") && hiddenSize % heads !== 0) {
+  const hasHeadDim = fields.has("head_dim") || family.headDim !== null;
+  if (!hasHeadDim && hiddenSize % heads !== 0) {
     fields.refuse("hidden_size", `a multiple of num_attention_heads (${heads}), or head_dim`);
   }
-  const headDim = fields.count("head_dim", configLimits.width, hiddenSize / heads);
-  if (headDim % 2 !== 0) fields.refuse(fields.has("head_dim") ? "head_dim" : "hidden_size", "an even head size");
+  const headDim = fields.count("head_dim", configLimits.width, family.headDim ?? hiddenSize / heads);
+  if (headDim % 2 !== 0) fields.refuse(hasHeadDim ? "head_dim" : "hidden_size", "an even head size");
   const rmsNormEps = fields.positive("rms_norm_eps", 1e-6);
   if (rmsNormEps >= 1) fields.refuse("rms_norm_eps", "a number below 1");
-  const maxPositionEmbeddings = positions(fields, mistral);
+  const maxPositionEmbeddings = positions(fields, family);
+  const layers = fields.count("num_hidden_layers", configLimits.layers);
   const config: LlamaConfig = {
     vocabSize: fields.count("vocab_size", configLimits.vocabulary),
     hiddenSize,
     intermediateSize: fields.count("intermediate_size", configLimits.width),
-    layers: fields.count("num_hidden_layers", configLimits.layers),
+    layers,
     heads,
     kvHeads,
     headDim,
     rmsNormEps,
     maxPositionEmbeddings,
-    slidingWindow: mistral ? slidingWindow(fields) : null,
+    slidingWindow: slidingWindow(fields, family, layers, configLimits.positions),
     tiedHead: fields.flag("tie_word_embeddings", false),
-    attentionBias: false,
-    queryKeyNorm: false,
+    attentionBias: family.attentionBias,
+    queryKeyNorm: family.queryKeyNorm,
     rope: ropeFromConfig(fields, { headDim, maxPositionEmbeddings }),
   };
   const name = fields.raw("_name_or_path");
@@ -86,39 +89,28 @@ function parseObject(text: string, file: string): object {
   throw new CodedError("CHECKPOINT_CONFIG", `${file}: holds no JSON object`);
 }
 
-function refuseUnsupported(fields: Fields): "llama" | "mistral" {
-  const architecture = fields.raw("architectures");
-  const first = Array.isArray(architecture) ? String(architecture[0]).toLowerCase() : "";
-  const type = fields.text("model_type", first.startsWith("mistral") ? "mistral" : "llama").toLowerCase();
-  if (type !== "llama" && type !== "mistral") {
-    fields.unsupported("model_type", `models of type "${type}" are not supported, only "llama" and "mistral"`);
-  }
-  if (first !== "" && !first.startsWith(type)) {
-    fields.unsupported("architectures", `"${first}" is not supported with model_type "${type}"`);
-  }
+function refuseUnsupported(fields: Fields, family: Family): void {
   const activation = fields.text("hidden_act", "silu");
   if (activation !== "silu")
     fields.unsupported("hidden_act", `activation "${activation}" is not supported, only "silu"`);
-  for (const bias of ["attention_bias", "mlp_bias"]) {
-    if (fields.flag(bias, false)) fields.unsupported(bias, "biases on linear layers are not supported");
+  // Qwen2 has no such field: its biases are on q, k and v, always. Elsewhere it means one on o_proj too.
+  if (!family.attentionBias && fields.flag("attention_bias", false)) {
+    fields.unsupported("attention_bias", "a bias on o_proj is not supported");
+  }
+  if (fields.flag("mlp_bias", false)) {
+    fields.unsupported("mlp_bias", "biases on gate_proj, up_proj and down_proj are not supported");
   }
   const quantization = fields.object("quantization_config");
   if (quantization !== null) {
     const method = quantization.text("quant_method", "unknown");
     fields.unsupported("quantization_config", `weights quantised with "${method}" are not supported`);
   }
-  return type;
 }
 
-function positions(fields: Fields, mistral: boolean): number {
+function positions(fields: Fields, family: Family): number {
   // decapoda's conversions of LLaMA spell it max_sequence_length.
   if (!fields.has("max_position_embeddings") && fields.has("max_sequence_length")) {
     return fields.count("max_sequence_length", configLimits.positions);
   }
-  return fields.count("max_position_embeddings", configLimits.positions, mistral ? 131_072 : 2048);
-}
-
-function slidingWindow(fields: Fields): number | null {
-  if (!fields.isGiven("sliding_window")) return 4096;
-  return fields.has("sliding_window") ? fields.count("sliding_window", configLimits.positions) : null;
+  return fields.count("max_position_embeddings", configLimits.positions, family.positions);
 }

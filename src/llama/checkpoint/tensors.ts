@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { type LlamaConfig, linearNames, linearPath, linearShape } from "../../engine/config.ts";
+import { hasBias, headNormName, type LlamaConfig, linearNames, linearPath, linearShape } from "../../engine/config.ts";
 import type { TensorSource } from "../../engine/engine.ts";
 import { isStoredType } from "../../engine/tensors/stored-types.ts";
 import { CodedError } from "../../errors/index.ts";
@@ -27,8 +27,13 @@ export function* expectedTensors(config: LlamaConfig): Generator<[name: string, 
     const prefix = `model.layers.${layer}`;
     yield [`${prefix}.input_layernorm.weight`, [hiddenSize]];
     yield [`${prefix}.post_attention_layernorm.weight`, [hiddenSize]];
+    for (const norm of config.queryKeyNorm ? (["q_norm", "k_norm"] as const) : []) {
+      yield [headNormName(layer, norm), [config.headDim]];
+    }
     for (const linear of linearNames) {
-      yield [`${linearPath(layer, linear)}.weight`, linearShape(config, linear)];
+      const [out, input] = linearShape(config, linear);
+      yield [`${linearPath(layer, linear)}.weight`, [out, input]];
+      if (hasBias(config, linear)) yield [`${linearPath(layer, linear)}.bias`, [out]];
     }
   }
   yield ["model.norm.weight", [hiddenSize]];
