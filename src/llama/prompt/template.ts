@@ -31,6 +31,8 @@ export const plainAnswer: AnswerForm = { before: [], trims: { start: false, end:
 export interface PromptTemplate {
   /** As a log names it. */
   readonly title: string;
+  /** What the user should know of it with this model, as a line for the log. */
+  readonly note: string | null;
   /** What is kept with an adapter that was trained with it. */
   readonly record: TemplateRecord;
   readonly answer: AnswerForm;

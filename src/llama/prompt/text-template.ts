@@ -34,6 +34,7 @@ export function filledText(forms: TextForms, instruction: string, input?: string
 /** One instruction, worded as a text. Special tokens are those that the template's author wrote. */
 export class TextTemplate implements PromptTemplate {
   readonly title: string;
+  readonly note = null;
   readonly record: TemplateRecord;
   readonly answer: AnswerForm = plainAnswer;
   readonly #forms: TextForms;

@@ -33,6 +33,12 @@ export class ChatTemplate implements PromptTemplate {
     this.#model = model;
   }
 
+  /** Tokenizers without its marks are common: models learn them as text. */
+  get note(): string | null {
+    if (this.#answer.endId !== null) return null;
+    return `the marks of ${this.title} are no special tokens of this tokenizer: they are written as text`;
+  }
+
   get answer(): AnswerForm {
     return this.#answer;
   }
