@@ -1,18 +1,26 @@
 // Answers instructions with LLaMA and, where one is given, a LoRA adapter: cog predict -i prompt="..."
 import { definePredictor, Input, Output } from "llama-lora-cog/cog";
-import { Llama, renderPrompt, samplingLimits, stopLimits, templateNames } from "./src/llama/index.ts";
+import { Llama, samplingLimits, stopLimits, templateNames } from "./src/llama/index.ts";
 
 export default definePredictor({
   inputs: {
     prompt: Input.string({
       description: "The instruction, or the text to continue where prompt_template_name is none",
-    }),
+    }).optional(),
     input: Input.string({ description: "Context for the instruction", default: "" }),
+    messages: Input.list(Input.object(), {
+      description:
+        'A conversation instead of prompt: [{"role": "user", "content": "..."}], roles system, user, assistant',
+    }).optional(),
+    system_prompt: Input.string({ description: "How to answer, where the template has a place for it" }).optional(),
     prompt_template_name: Input.string({
-      description: "How the prompt is worded, as the adapter was trained; none passes it as it stands",
-      default: "alpaca",
+      description:
+        "How the prompt is worded. auto: as the adapter was trained, else the model's chat template, else alpaca; " +
+        "chat: the model's; none passes the prompt as it stands, special tokens included",
+      default: "auto",
       choices: templateNames,
     }),
+    prompt_template: Input.path({ description: "A template file of alpaca-lora, instead of a name" }).optional(),
     max_new_tokens: Input.integer({
       description: "Upper limit of the answer's length, in tokens",
       default: 256,
@@ -57,8 +65,10 @@ export default definePredictor({
     return Llama.load({ adapter: weights });
   },
 
-  async *predict({ prompt, input, prompt_template_name, ...options }, { model, signal, recordMetric }) {
-    const generation = model.generate(renderPrompt(prompt_template_name, prompt, input), { ...options, signal });
+  async *predict(inputs, { model, signal, recordMetric }) {
+    const { prompt, input, messages, system_prompt, prompt_template_name, prompt_template, ...options } = inputs;
+    const question = { prompt, input, messages, system_prompt, prompt_template_name, prompt_template };
+    const generation = model.generate(question, { ...options, signal, log: console.log });
     if (options.seed === null) console.log(`seed ${generation.seed}`);
     for await (const piece of generation) yield piece.text;
     recordMetric("output_tokens", generation.generatedTokens);

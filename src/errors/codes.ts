@@ -24,6 +24,8 @@ export const errorCodes = {
   ADAPTER_CORRUPT: "The adapter's tensor file is truncated or damaged",
   ADAPTER_MISMATCH: "The adapter was made for another model",
   PROMPT_TEMPLATE_UNKNOWN: "There is no prompt template of this name",
+  PROMPT_TEMPLATE_INVALID: "A prompt template cannot be read, contradicts another input, or does more than it may",
+  PROMPT_MESSAGES: "Prompt and messages are missing, contradict each other, or do not fit the template",
   PROMPT_EMPTY: "The prompt has no token to continue",
   PROMPT_TOO_LONG: "The prompt does not fit into the model's context",
   TRAINING_SETTINGS: "A training setting is outside its limits or contradicts another",

@@ -3,6 +3,7 @@ import { createReadStream } from "node:fs";
 import { realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { recordName } from "../prompt/record.ts";
 import { configName, tensorsName } from "./read.ts";
 
 /** The same for the same adapter: a request's archive lies in another temporary file each time. */
@@ -15,6 +16,8 @@ export async function identityOf(source: string, signal?: AbortSignal): Promise<
   }
   if (!found) return source;
   const folder = await realpath(source);
-  const files = await Promise.all([configName, tensorsName].map((name) => stat(join(folder, name)).catch(() => null)));
+  const files = await Promise.all(
+    [configName, tensorsName, recordName].map((name) => stat(join(folder, name)).catch(() => null)),
+  );
   return [folder, ...files.map((file) => `${file?.size} ${file?.mtimeMs}`)].join(" ");
 }

@@ -6,6 +6,7 @@ import { CodedError } from "../../errors/index.ts";
 import { temporaryFolder } from "../../temporary/folders.ts";
 import { archiveKind, unpackArchive } from "../archive.ts";
 import { headerLimit } from "../checkpoint/safetensors.ts";
+import { mostRecordBytes, recordName } from "../prompt/record.ts";
 import { unpackAnswer } from "./answer-file.ts";
 import { download } from "./download.ts";
 import { type Adapter, configName, maxConfigBytes, pickleName, readAdapter, tensorsName } from "./read.ts";
@@ -77,11 +78,12 @@ export async function openAdapter(
 /** What may lie beside an adapter in its archive: optimiser states, a tokenizer. */
 const besideBytes = 2 ** 30;
 
-/** Of a file of PEFT's, at the top of the archive or in a folder there; null is any other. */
+/** Of a file of an adapter, at the top of the archive or in a folder there; null is any other. */
 function mostBytesOf(path: string, tensorBytes: number): number | null {
   if (path.split("/").length > 2) return null;
   const name = posix.basename(path);
   if (name === configName) return maxConfigBytes;
+  if (name === recordName) return mostRecordBytes;
   return name === tensorsName ? tensorBytes : null;
 }
 

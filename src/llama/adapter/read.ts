@@ -5,6 +5,7 @@ import type { AdapterModule } from "../../engine/engine.ts";
 import { CodedError, isCodedError } from "../../errors/index.ts";
 import { readTensor } from "../checkpoint/read-tensor.ts";
 import { headerLimit, isWeightType, readSafetensorsHeader, type SafetensorsEntry } from "../checkpoint/safetensors.ts";
+import { readTemplateFile, recordName, type TemplateRecord } from "../prompt/record.ts";
 import { readRegularFile } from "../regular-file.ts";
 import { namesAnotherBase } from "./base-name.ts";
 import { type PeftConfig, parsePeftConfig } from "./peft-config.ts";
@@ -16,6 +17,8 @@ import { parseTensorName, tensorName } from "./tensor-name.ts";
 export interface Adapter {
   readonly config: PeftConfig;
   readonly modules: readonly AdapterModule[];
+  /** The prompt template that it was trained with; null where nothing says so. */
+  readonly promptTemplate: TemplateRecord | null;
   readonly warnings: readonly string[];
 }
 
@@ -41,7 +44,8 @@ const errors = { missing: "ADAPTER_NOT_FOUND", corrupt: "ADAPTER_CORRUPT" } as c
  * @param model shape of the loaded base
  * @param options.name the folder's name in messages
  * @param options.base the loaded base's published name: an adapter that names another gets a warning
- * @throws ADAPTER_NOT_FOUND, ADAPTER_CONFIG, ADAPTER_UNSUPPORTED, ADAPTER_CORRUPT, ADAPTER_MISMATCH
+ * @throws ADAPTER_NOT_FOUND, ADAPTER_CONFIG, ADAPTER_UNSUPPORTED, ADAPTER_CORRUPT, ADAPTER_MISMATCH,
+ * PROMPT_TEMPLATE_INVALID
  */
 export async function readAdapter(
   folder: string,
@@ -98,7 +102,13 @@ async function read(
     warnings.push(`${name}/${tensorsName}: every A or B is zero, so that the adapter changes nothing: was it trained?`);
   }
   if (bare) warnings.push(`${name}/${tensorsName}: names lack "base_model.model."; PEFT would load none of them`);
-  return { config, modules, warnings };
+  return { config, modules, promptTemplate: await readPromptTemplate(folder, name), warnings };
+}
+
+async function readPromptTemplate(folder: string, name: string): Promise<TemplateRecord | null> {
+  return existsSync(join(folder, recordName))
+    ? readTemplateFile(join(folder, recordName), `${name}/${recordName}`)
+    : null;
 }
 
 function changesNothing({ a, b, scale }: AdapterModule): boolean {

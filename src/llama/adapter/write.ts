@@ -8,6 +8,7 @@ import { type LinearName, type LlamaConfig, linearNames, linearShape } from "../
 import type { AdapterModule } from "../../engine/engine.ts";
 import { pathBeside } from "../../temporary/beside.ts";
 import { writeSafetensors } from "../checkpoint/safetensors-writer.ts";
+import { recordName, type TemplateRecord } from "../prompt/record.ts";
 import { openAdapter } from "./open.ts";
 import { configName, tensorsName } from "./read.ts";
 import { tensorName } from "./tensor-name.ts";
@@ -21,9 +22,11 @@ export interface AdapterToWrite {
   readonly targetModules: readonly LinearName[];
   /** A model's name, never a path of this machine. */
   readonly baseModel: string;
+  /** What prompts are worded with: kept beside the tensors, so that a server words them the same. */
+  readonly promptTemplate?: TemplateRecord | undefined;
 }
 
-/** Writes PEFT's two files into an existing folder; tensors are float32. */
+/** Writes PEFT's two files and the prompt template into an existing folder; tensors are float32. */
 export async function writeAdapterFolder(folder: string, adapter: AdapterToWrite, model: LlamaConfig): Promise<void> {
   const tensors = adapter.modules.flatMap(({ layer, linear, rank, a, b }) => {
     const [out, input] = linearShape(model, linear);
@@ -34,10 +37,13 @@ export async function writeAdapterFolder(folder: string, adapter: AdapterToWrite
   });
   await writeSafetensors(join(folder, tensorsName), tensors, { format: "pt" });
   await writeFile(join(folder, configName), `${JSON.stringify(peftFields(adapter), null, 2)}\n`);
+  // A file of its own: PEFT warns of fields in its configuration that it does not know.
+  if (adapter.promptTemplate === undefined) return;
+  await writeFile(join(folder, recordName), `${JSON.stringify(adapter.promptTemplate, null, 2)}\n`);
 }
 
 /**
- * Writes an adapter as .tar.gz with PEFT's two files at its top level, the same bytes for the same adapter. The archive
+ * Writes an adapter as .tar.gz with its files at the top level, the same bytes for the same adapter. The archive
  * is read back and compared bit for bit with the tensors in memory before it gets its name: it is there and right, or
  * not there. Returns the file.
  */
@@ -48,11 +54,13 @@ export async function writeAdapterArchive(file: string, adapter: AdapterToWrite,
     await writeAdapterFolder(folder, adapter, model);
     const packed = join(folder, basename(file));
     const { create } = await import("tar");
-    const entries = create({ cwd: folder, portable: true, mtime: new Date(0) }, [configName, tensorsName]);
+    const names = [configName, tensorsName, ...(adapter.promptTemplate === undefined ? [] : [recordName])];
+    const entries = create({ cwd: folder, portable: true, mtime: new Date(0) }, names);
     // Tensors hardly shrink: the fastest level costs nothing in size.
     await pipeline(Readable.from(entries), createGzip({ level: 1 }), createWriteStream(packed));
-    const { modules } = await openAdapter(packed, model, { mostBytes: Number.MAX_SAFE_INTEGER });
+    const { modules, promptTemplate } = await openAdapter(packed, model, { mostBytes: Number.MAX_SAFE_INTEGER });
     compare(adapter.modules, modules);
+    if (JSON.stringify(promptTemplate ?? undefined) !== JSON.stringify(adapter.promptTemplate)) throw differs();
     await rename(packed, file);
     return file;
   } finally {
@@ -95,8 +103,11 @@ function compare(written: readonly AdapterModule[], found: readonly AdapterModul
       const other = byKey.get(key(module));
       return other && sameBits(module.a, other.a) && sameBits(module.b, other.b) && module.scale === other.scale;
     });
-  if (!same)
-    throw new Error("the adapter that was written differs from the one in memory: is the disk faulty or full?");
+  if (!same) throw differs();
+}
+
+function differs(): Error {
+  return new Error("the adapter that was written differs from the one in memory: is the disk faulty or full?");
 }
 
 function sameBits(a: Float32Array, b: Float32Array): boolean {

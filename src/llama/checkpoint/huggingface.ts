@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { CodedError } from "../../errors/index.ts";
 import { readRegularFile } from "../regular-file.ts";
 import { openTokenizer } from "../tokenizer/open.ts";
+import { readChatTemplate } from "./chat-template.ts";
 import { parseConfig, parseGenerationConfig } from "./config.ts";
 import { refuseOtherFormats } from "./other-formats.ts";
 import type { CheckpointSource } from "./source.ts";
@@ -18,6 +19,7 @@ import { findWeights } from "./weight-files.ts";
 export async function openHuggingFaceFolder(folder: string): Promise<CheckpointSource> {
   const configFile = join(folder, "config.json");
   const parsed = parseConfig((await readText(configFile)) ?? (await refuseWithoutConfig(folder)), configFile);
+  const tokenizerFolders = [folder, join(dirname(folder), "tokenizer")];
   return {
     folder,
     file: null,
@@ -25,8 +27,8 @@ export async function openHuggingFaceFolder(folder: string): Promise<CheckpointS
     weights: await findWeights(folder, [...expectedTensors(parsed.config)].length),
     givenName: parsed.nameOrPath,
     listed: [{ ...parsed, file: configFile }, ...(await generationIds(folder))],
-    chatTemplate: null,
-    openTokenizer: () => openTokenizer([folder, join(dirname(folder), "tokenizer")]),
+    ...(await readChatTemplate(tokenizerFolders)),
+    openTokenizer: () => openTokenizer(tokenizerFolders),
   };
 }
 

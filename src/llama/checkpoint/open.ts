@@ -34,6 +34,8 @@ export interface Checkpoint {
   readonly eosTokenIds: readonly number[];
   /** The model's own chat template, in Jinja; null where its files have none. */
   readonly chatTemplate: string | null;
+  /** What the template calls bos_token, eos_token and their like, where the files say so. */
+  readonly templateTexts?: Readonly<Record<string, string>> | undefined;
   /** What was corrected or left out, one line each, for the log. */
   readonly warnings: readonly string[];
 }
@@ -86,6 +88,7 @@ async function checked(source: CheckpointSource): Promise<Checkpoint> {
     bosTokenId: tokenizer.bosId,
     eosTokenIds: special.eosTokenIds,
     chatTemplate: source.chatTemplate,
+    templateTexts: source.templateTexts,
     warnings,
   };
 }

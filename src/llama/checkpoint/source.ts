@@ -18,6 +18,8 @@ export interface CheckpointSource {
   readonly listed: readonly ListedIds[];
   /** The model's chat template, in Jinja; null where there is none. */
   readonly chatTemplate: string | null;
+  /** What it calls bos_token, eos_token and their like, where the files say so. */
+  readonly templateTexts?: Readonly<Record<string, string>>;
   /** Called once the tensors are known to be complete. */
   openTokenizer(): Promise<OpenedTokenizer>;
 }

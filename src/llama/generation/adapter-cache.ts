@@ -1,14 +1,20 @@
 import type { EngineAdapter, EngineModel } from "../../engine/engine.ts";
 import { AdapterReader, mostAdapterBytes } from "../adapter/index.ts";
+import type { TemplateRecord } from "../prompt/index.ts";
+
+interface LoadedAdapter {
+  readonly adapter: EngineAdapter;
+  /** What it was trained with; null where it does not say. */
+  readonly promptTemplate: TemplateRecord | null;
+}
 
 /** An adapter on the device, which stays there at least until it is released. */
-export interface AdapterLease {
-  readonly adapter: EngineAdapter;
+export interface AdapterLease extends LoadedAdapter {
   release(): void;
 }
 
 interface Entry {
-  readonly loading: Promise<EngineAdapter>;
+  readonly loading: Promise<LoadedAdapter>;
   /** Cancels the loading. */
   readonly controller: AbortController;
   users: number;
@@ -45,14 +51,14 @@ export class AdapterCache {
     this.#entries.set(key, entry);
     entry.users++;
     try {
-      const adapter = await unlessAborted(entry.loading, signal);
-      return { adapter, release: once(() => this.#release(entry)) };
+      const loaded = await unlessAborted(entry.loading, signal);
+      return { ...loaded, release: once(() => this.#release(entry)) };
     } catch (error) {
       entry.users--;
       if (signal?.aborted && entry.users > 0) throw error;
       entry.controller.abort(error);
       if (this.#entries.get(key) === entry) this.#entries.delete(key);
-      entry.loading.then((adapter) => adapter.close()).catch(() => {});
+      entry.loading.then(({ adapter }) => adapter.close()).catch(() => {});
       throw error;
     }
   }
@@ -68,11 +74,11 @@ export class AdapterCache {
     return { loading, controller, users: 0 };
   }
 
-  async #read(source: string, name: string | undefined, signal: AbortSignal): Promise<EngineAdapter> {
+  async #read(source: string, name: string | undefined, signal: AbortSignal): Promise<LoadedAdapter> {
     const options = { name, base: this.#base, mostBytes: this.#mostBytes };
-    const { modules, warnings } = await this.#reader.read(source, this.#model.config, options, signal);
+    const { modules, promptTemplate, warnings } = await this.#reader.read(source, this.#model.config, options, signal);
     for (const line of warnings) this.#warn(line);
-    return this.#model.createAdapter(modules);
+    return { adapter: await this.#model.createAdapter(modules), promptTemplate };
   }
 
   #release(entry: Entry): void {
@@ -81,7 +87,7 @@ export class AdapterCache {
       if (this.#entries.size <= maxEntries) return;
       if (users > 0) continue;
       this.#entries.delete(key);
-      loading.then((adapter) => adapter.close()).catch(() => {});
+      loading.then(({ adapter }) => adapter.close()).catch(() => {});
     }
   }
 }

@@ -1,11 +1,9 @@
 import { randomInt } from "node:crypto";
 import type { Sampling } from "../../engine/engine.ts";
 import { CodedError } from "../../errors/index.ts";
-import type { StreamDecoder, Tokenizer } from "../tokenizer/tokenizer.ts";
-import type { TokenizerInput } from "../tokenizer/tokenizer-input.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { Admitted } from "./admission.ts";
 import type { GenerateOptions } from "./options.ts";
-import type { PromptEncoder } from "./prompt-encoder.ts";
 import type { Scheduler, Task } from "./scheduler.ts";
 import { StopStrings } from "./stop-strings.ts";
 
@@ -19,32 +17,38 @@ export interface Chunk {
 /** "eos": the model ended the answer; "stop": a stop string did; "length": max_new_tokens or the context. */
 export type FinishReason = "eos" | "stop" | "length";
 
+/** A prompt, ready to be continued, and what it holds until then. */
+export interface PreparedPrompt {
+  readonly tokens: Int32Array;
+  /** Every id that ends its answer. */
+  readonly endIds: readonly number[];
+  openSequence(capacity: number): Promise<Admitted>;
+  /** Called once the sequence is closed, or will not be opened. */
+  release(): void;
+}
+
 /** What a generation needs of the model it runs on. */
 export interface GenerationHost {
   readonly tokenizer: Tokenizer;
-  readonly encoder: PromptEncoder;
-  readonly eosTokenIds: readonly number[];
   /** Tokens of prompt and answer together. */
   readonly context: number;
   readonly scheduler: Scheduler;
   /** Tokens of the largest sequence that there is memory for. */
   readonly largestSequence: number;
-  openSequence(capacity: number): Promise<Admitted>;
+  prepare(): Promise<PreparedPrompt>;
 }
 
 /** A continuation of one prompt. Iterate it once; leaving the loop early ends it. */
 export class Generation implements AsyncIterable<Chunk> {
   readonly seed: number;
-  readonly #prompt: TokenizerInput;
   readonly #options: GenerateOptions;
   readonly #host: GenerationHost;
   #generated = 0;
   #seconds = 0;
   #reason: FinishReason | null = null;
 
-  constructor(prompt: TokenizerInput, options: GenerateOptions, host: GenerationHost) {
+  constructor(options: GenerateOptions, host: GenerationHost) {
     this.seed = options.seed ?? randomInt(2 ** 32);
-    this.#prompt = prompt;
     this.#options = options;
     this.#host = host;
   }
@@ -71,16 +75,25 @@ export class Generation implements AsyncIterable<Chunk> {
     return text;
   }
 
-  /** @throws PROMPT_TOO_LONG, the adapter's and the engine's errors, and the signal's reason */
+  /** @throws PROMPT_*, the adapter's and the engine's errors, and the signal's reason */
   async *[Symbol.asyncIterator](): AsyncGenerator<Chunk, void> {
-    const { scheduler, encoder, tokenizer } = this.#host;
+    this.#options.signal?.throwIfAborted();
+    const prompt = await this.#host.prepare();
+    try {
+      yield* this.#continuing(prompt);
+    } finally {
+      prompt.release();
+    }
+  }
+
+  async *#continuing(prompt: PreparedPrompt): AsyncGenerator<Chunk, void> {
+    const { scheduler } = this.#host;
     const { signal } = this.#options;
-    signal?.throwIfAborted();
-    const tokens = await encoder.encode(this.#prompt, signal);
+    const { tokens } = prompt;
     const capacity = this.#capacity(tokens.length);
     const queue = new Queue();
-    const take = this.#taker(capacity - tokens.length, queue, tokenizer.decoder(tokens));
-    const { sequence, close } = await this.#host.openSequence(capacity);
+    const take = this.#taker(capacity - tokens.length, queue, prompt);
+    const { sequence, close } = await prompt.openSequence(capacity);
     const started = performance.now();
     const task = { sequence, tokens, ...take, fail: (error: unknown) => queue.fail(error) };
     const abort = () => queue.fail(signal?.reason);
@@ -115,11 +128,12 @@ export class Generation implements AsyncIterable<Chunk> {
   }
 
   /** What becomes of up to `limit` tokens. */
-  #taker(limit: number, queue: Queue, decoder: StreamDecoder): Pick<Task, "sampling" | "endings" | "take"> {
+  #taker(limit: number, queue: Queue, prompt: PreparedPrompt): Pick<Task, "sampling" | "endings" | "take"> {
+    const decoder = this.#host.tokenizer.decoder(prompt.tokens);
     const stops = new StopStrings(this.#options.stop ?? []);
     const { temperature = 1, top_p: topP = 1, top_k: topK = 0, repetition_penalty = 1 } = this.#options;
     const base = { temperature, topP, topK, repetitionPenalty: repetition_penalty, seed: this.seed };
-    const endings = Int32Array.from(this.#host.eosTokenIds);
+    const endings = Int32Array.from(prompt.endIds);
     const emit = (token: number, text: string): boolean => {
       const settled = stops.push(text);
       if (settled.text !== "") queue.push({ text: settled.text, token });
@@ -130,7 +144,7 @@ export class Generation implements AsyncIterable<Chunk> {
       endings: () => (this.#generated + 1 < limit ? endings : null),
       take: (token) => {
         this.#generated++;
-        const isEos = this.#host.eosTokenIds.includes(token);
+        const isEos = prompt.endIds.includes(token);
         const stopped = !isEos && emit(token, decoder.push(token));
         const isFull = this.#generated === limit;
         if (!isEos && !stopped && !isFull) return true;

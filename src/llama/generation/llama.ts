@@ -1,14 +1,15 @@
-import type { Engine, EngineAdapter, EngineModel } from "../../engine/engine.ts";
+import type { Engine, EngineModel } from "../../engine/engine.ts";
 import { openEngine } from "../../engine/open.ts";
 import { type Checkpoint, chooseCheckpoint, describeCheckpoint, openCheckpoint } from "../checkpoint/index.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { TokenizerInput } from "../tokenizer/tokenizer-input.ts";
 import { AdapterCache, type AdapterLease } from "./adapter-cache.ts";
-import { type Admitted, CacheAdmission } from "./admission.ts";
-import { Generation } from "./generation.ts";
-import type { FileLike, GenerateOptions } from "./options.ts";
+import { CacheAdmission } from "./admission.ts";
+import { Generation, type PreparedPrompt } from "./generation.ts";
+import type { FileLike, GenerateOptions, TemplatedQuestion } from "./options.ts";
 import { PromptEncoder } from "./prompt-encoder.ts";
 import { Scheduler } from "./scheduler.ts";
+import { PromptWording } from "./wording.ts";
 
 export interface LlamaOptions {
   /** Checkpoint folder. The one that chooseCheckpoint finds by default: LLAMA_WEIGHTS, weights/, the embedded model. */
@@ -25,6 +26,12 @@ export interface LlamaOptions {
   readonly warn?: ((line: string) => void) | undefined;
 }
 
+interface Parts {
+  readonly encoder: PromptEncoder;
+  readonly wording: PromptWording;
+  readonly warn: (line: string) => void;
+}
+
 /** A base model on an engine, with its tokenizer, that continues texts. Any number of generations run at once. */
 export class Llama {
   readonly checkpoint: Checkpoint;
@@ -33,9 +40,10 @@ export class Llama {
   readonly #adapters: AdapterCache;
   readonly #admission: CacheAdmission;
   readonly #encoder: PromptEncoder;
+  readonly #wording: PromptWording;
   readonly #scheduler: Scheduler;
   /** Held as long as the model, so that no request waits for it. */
-  #adapter: EngineAdapter | null = null;
+  #adapter: AdapterLease | null = null;
 
   /**
    * Opens the checkpoint, loads it into the engine, and the adapter with it.
@@ -47,17 +55,20 @@ export class Llama {
     const checkpoint = await openCheckpoint(options.weights ?? (await chooseCheckpoint()));
     log(describeCheckpoint(checkpoint));
     for (const line of checkpoint.warnings) warn(line);
-    const llama = new Llama(engine, checkpoint, await engine.load(checkpoint.weights), warn);
-    if (options.adapter) llama.#adapter = (await llama.#lease(options.adapter)).adapter;
+    const encoder = new PromptEncoder(checkpoint.tokenizer, checkpoint.config.maxPositionEmbeddings);
+    const wording = await PromptWording.open(checkpoint, encoder, warn);
+    const llama = new Llama(engine, checkpoint, await engine.load(checkpoint.weights), { encoder, wording, warn });
+    if (options.adapter) llama.#adapter = await llama.#lease(options.adapter);
     return llama;
   }
 
-  private constructor(engine: Engine, checkpoint: Checkpoint, model: EngineModel, warn: (line: string) => void) {
+  private constructor(engine: Engine, checkpoint: Checkpoint, model: EngineModel, { encoder, wording, warn }: Parts) {
     this.engine = engine;
     this.checkpoint = checkpoint;
     this.model = model;
     this.#adapters = new AdapterCache(model, checkpoint.publishedName, warn);
-    this.#encoder = new PromptEncoder(checkpoint.tokenizer, model.config.maxPositionEmbeddings);
+    this.#encoder = encoder;
+    this.#wording = wording;
     this.#admission = new CacheAdmission(model.cache);
     this.#scheduler = new Scheduler(model);
   }
@@ -71,16 +82,14 @@ export class Llama {
     return this.checkpoint.name;
   }
 
-  /** Continues `prompt` as it stands (see renderPrompt for templates). It starts when it is iterated. */
-  generate(prompt: TokenizerInput, options: GenerateOptions = {}): Generation {
-    return new Generation(prompt, options, {
+  /** Continues a text or its tokens as they stand, or answers a question by its template. It starts when it is iterated. */
+  generate(prompt: TokenizerInput | TemplatedQuestion, options: GenerateOptions = {}): Generation {
+    return new Generation(options, {
       tokenizer: this.tokenizer,
-      encoder: this.#encoder,
-      eosTokenIds: this.checkpoint.eosTokenIds,
       context: this.model.config.maxPositionEmbeddings,
       scheduler: this.#scheduler,
       largestSequence: this.#admission.largest,
-      openSequence: (capacity) => this.#openSequence(capacity, options),
+      prepare: () => this.#prepare(prompt, options),
     });
   }
 
@@ -90,16 +99,20 @@ export class Llama {
     await this.model.close();
   }
 
-  async #openSequence(capacity: number, { adapter: source = null, signal }: GenerateOptions): Promise<Admitted> {
+  async #prepare(prompt: TokenizerInput | TemplatedQuestion, options: GenerateOptions): Promise<PreparedPrompt> {
+    const { adapter: source = null, signal } = options;
     const lease = source === null ? null : await this.#lease(source, signal);
     try {
-      const create = () => this.model.createSequence({ capacity, adapter: lease?.adapter ?? this.#adapter });
-      const { sequence, close } = await this.#admission.open(capacity, create, signal);
-      const closeBoth = () => {
-        close();
-        lease?.release();
+      const { adapter, promptTemplate } = lease ?? this.#adapter ?? { adapter: null, promptTemplate: null };
+      const { input, endIds } = await this.#wording.word(prompt, promptTemplate, options);
+      const tokens = await this.#encoder.encode(input, signal);
+      return {
+        tokens,
+        endIds: [...new Set([...this.checkpoint.eosTokenIds, ...endIds])],
+        openSequence: (capacity) =>
+          this.#admission.open(capacity, () => this.model.createSequence({ capacity, adapter }), signal),
+        release: () => lease?.release(),
       };
-      return { sequence, close: closeBoth };
     } catch (error) {
       lease?.release();
       throw error;

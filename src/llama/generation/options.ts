@@ -1,3 +1,5 @@
+import type { Question } from "../prompt/index.ts";
+
 /** A file: its path, or an object that has one (a predictor's Path). */
 export type FileLike = string | { readonly path: string; readonly name?: string };
 
@@ -20,4 +22,14 @@ export interface GenerateOptions {
   /** Instead of the adapter that the model was loaded with: an archive or PEFT folder. */
   readonly adapter?: FileLike | null;
   readonly signal?: AbortSignal;
+  /** Where the line about a template goes that was chosen by `auto`; nowhere by default. */
+  readonly log?: (line: string) => void;
+}
+
+/** What is asked, and how it is worded. */
+export interface TemplatedQuestion extends Question {
+  /** One of templateNames; `auto`, the default, is what the adapter was trained with, else the model's, else alpaca. */
+  readonly prompt_template_name?: string;
+  /** A file with a template instead. */
+  readonly prompt_template?: FileLike | null;
 }

@@ -25,7 +25,7 @@ export class PromptEncoder {
    */
   async encode(prompt: TokenizerInput, signal?: AbortSignal): Promise<Int32Array> {
     const length = inputLength(prompt);
-    if (length > this.#context * longestPiece) this.#refuse(`${length} characters`);
+    this.checkLength(length);
     const ids = length <= shortPrompt ? this.#tokenizer.encode(prompt) : await this.#encodeLong(prompt, signal);
     const { bosId } = this.#tokenizer;
     const bos = bosId === null || ids[0] === bosId ? [] : [bosId];
@@ -41,6 +41,11 @@ export class PromptEncoder {
     tokens.set(bos);
     tokens.set(ids, bos.length);
     return tokens;
+  }
+
+  /** Refuses a text that cannot fit, before any work on it. Throws PROMPT_TOO_LONG. */
+  checkLength(characters: number): void {
+    if (characters > this.#context * longestPiece) this.#refuse(`${characters} characters`);
   }
 
   async #encodeLong(prompt: TokenizerInput, signal: AbortSignal | undefined): Promise<Int32Array> {

@@ -1,29 +1,26 @@
 import { CodedError } from "../../errors/index.ts";
-import { type TemplateName, templateNames, templates } from "./templates.ts";
+import { filledText, segmentsOf } from "./text-template.ts";
+import { textTemplates } from "./text-templates.ts";
 
-export { type PromptTemplate, type TemplateName, templateNames, templates } from "./templates.ts";
-
-/** @throws PROMPT_TEMPLATE_UNKNOWN naming the templates there are. */
-export function checkTemplateName(name: string): TemplateName {
-  if (Object.hasOwn(templates, name)) return name as TemplateName;
-  throw new CodedError("PROMPT_TEMPLATE_UNKNOWN", `there is no prompt template ${JSON.stringify(name)}`, {
-    hint: `Choose one of ${templateNames.join(", ")}.`,
-  });
-}
+export { checkTemplateName, PromptTemplates, type TemplateChoice } from "./choose.ts";
+export { type Conversation, conversationOf, type Message, type Question } from "./conversation.ts";
+export { type TemplateName, templateNames } from "./names.ts";
+export { mostRecordBytes, parseTemplateRecord, recordName, type TemplateRecord } from "./record.ts";
+export { answered, type PromptTemplate, type TemplateModel } from "./template.ts";
+export { textTemplates } from "./text-templates.ts";
 
 /**
- * The text a model is given for an instruction. An empty, null or absent input selects the form without one.
- * Braces inside instruction and input stay as they are.
+ * The text for one instruction in alpaca's templates or `none`; chat templates need a model (see Llama.generate). An
+ * empty, null or absent input selects the form without one. Braces inside instruction and input stay as they are.
+ * @throws PROMPT_TEMPLATE_UNKNOWN naming the templates there are
  */
 export function renderPrompt(name: string, instruction: string, input?: string | null): string {
-  const template = templates[checkTemplateName(name)];
-  const values = new Map([
-    ["{instruction}", instruction],
-    ["{input}", input ?? ""],
-  ]);
-  // One pass, so that a placeholder inside the data is never filled in.
-  return (input ? template.withInput : template.withoutInput).replace(
-    /\{instruction\}|\{input\}/g,
-    (placeholder) => values.get(placeholder)!,
-  );
+  if (!Object.hasOwn(textTemplates, name)) {
+    throw new CodedError("PROMPT_TEMPLATE_UNKNOWN", `there is no prompt template ${JSON.stringify(name)} of one text`, {
+      hint: `Choose one of ${Object.keys(textTemplates).join(", ")}.`,
+    });
+  }
+  const { withInput, withoutInput } = textTemplates[name as keyof typeof textTemplates];
+  const forms = { withInput: segmentsOf(withInput), withoutInput: segmentsOf(withoutInput) };
+  return filledText(forms, instruction, input);
 }

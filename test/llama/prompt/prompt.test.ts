@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { renderPrompt, templateNames, templates } from "../../../src/llama/prompt/index.ts";
+import { renderPrompt, textTemplates } from "../../../src/llama/prompt/index.ts";
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
 
@@ -12,7 +12,7 @@ describe("prompt templates", () => {
     ["vigogne", "withoutInput", "82e0a57e9c7c2e5668f2df93924de3e598093d4485801aa4755bf677178ab14f"],
     ["vigogne", "withInput", "631ae5fdf000555d194fc893d070464362caea7f3340675d14c11e34b8c97c23"],
   ] as const)("%s %s is alpaca-lora's, byte for byte", (name, form, digest) => {
-    expect(sha256(templates[name][form])).toBe(digest);
+    expect(sha256(textTemplates[name][form])).toBe(digest);
   });
 
   it("alpaca_legacy is alpaca without the final newline", () => {
@@ -51,7 +51,7 @@ describe("renderPrompt", () => {
       expect(() => renderPrompt(name, "x")).toThrow(
         expect.objectContaining({
           code: "PROMPT_TEMPLATE_UNKNOWN",
-          hint: expect.stringContaining(templateNames.join(", ")),
+          hint: expect.stringContaining(Object.keys(textTemplates).join(", ")),
         }),
       );
     }

@@ -1,5 +1,5 @@
-/** alpaca-lora's instruction formats (its templates/*.json). */
-export interface PromptTemplate {
+/** A text for an instruction with an input, another one for an instruction alone. */
+export interface TextTemplateForms {
   /** With the placeholders {instruction} and {input}. */
   readonly withInput: string;
   /** With the placeholder {instruction}. */
@@ -22,7 +22,8 @@ const preambleFrenchWithInput =
   "Ci-dessous se trouve une instruction qui décrit une tâche, associée à une entrée qui fournit un contexte " +
   "supplémentaire. Écrivez une réponse qui complète correctement la demande.";
 
-export const templates = {
+/** alpaca-lora's instruction formats (its templates/*.json), and none at all. */
+export const textTemplates = {
   alpaca: {
     withInput: `${preambleWithInput}\n\n${instruction}${input}${response}\n`,
     withoutInput: `${preamble}\n\n${instruction}${response}\n`,
@@ -43,8 +44,6 @@ export const templates = {
     withInput: "{instruction}\n{input}",
     withoutInput: "{instruction}",
   },
-} as const satisfies Record<string, PromptTemplate>;
+} as const satisfies Record<string, TextTemplateForms>;
 
-export type TemplateName = keyof typeof templates;
-
-export const templateNames = Object.keys(templates) as TemplateName[];
+export type TextTemplateName = keyof typeof textTemplates;
