@@ -30,9 +30,10 @@ RUN apt-get update \
   && apt-get install -y --no-install-recommends tini \
   && rm -rf /var/lib/apt/lists/*
 COPY deploy/python /usr/local/bin/python
+RUN ln -s /src/scripts/llama-lora.mjs /usr/local/bin/llama-lora
 WORKDIR /src
 COPY --from=build /src/package.json /src/cog.yaml /src/predict.ts /src/train.ts /src/tsconfig.json ./
-COPY --from=build /src/scripts/cog.mjs ./scripts/cog.mjs
+COPY --from=build /src/scripts/cog.mjs /src/scripts/llama-lora.mjs /src/scripts/built-command.mjs ./scripts/
 COPY --from=build /src/node_modules ./node_modules
 COPY --from=build /src/build ./build
 COPY --from=build /src/dist ./dist

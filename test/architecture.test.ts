@@ -16,10 +16,11 @@ const arrows: Record<string, string[]> = {
   "src/errors": [],
   "src/network": ["src/errors"],
   "src/temporary": ["src/errors"],
+  "src/terminal": ["src/errors"],
   "src/engine": ["src/errors"],
-  "src/llama": ["src/engine", "src/network", "src/temporary", "src/errors"],
+  "src/llama": ["src/engine", "src/network", "src/temporary", "src/terminal", "src/errors"],
   "src/training": ["src/llama", "src/engine", "src/temporary", "src/errors"],
-  "src/cog": ["src/network", "src/temporary", "src/errors"],
+  "src/cog": ["src/network", "src/temporary", "src/terminal", "src/errors"],
 };
 
 function roomOf(path: string): string {

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Failure } from "../../src/cog/cli/failure.ts";
 import { type ServerEvent, serverEvents } from "../../src/cog/cli/run/events.ts";
 import { EventStream, eventText } from "../../src/cog/prediction/event-stream.ts";
+import { Failure } from "../../src/terminal/failure.ts";
 import { bounded, soup } from "../fuzzing.ts";
 
 const piece = fc.oneof(

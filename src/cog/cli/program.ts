@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
-import { Failure } from "./failure.ts";
+import { Failure } from "../../terminal/failure.ts";
+import { quoted } from "../../terminal/shell.ts";
 import type { RunOptions } from "./run/run.ts";
-import { quoted } from "./shell.ts";
 
 const configHelp = "The project's configuration (default: cog.yaml here or in a folder above)";
 

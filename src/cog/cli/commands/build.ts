@@ -1,5 +1,5 @@
+import { say } from "../../../terminal/streams.ts";
 import { type BuildFlags, buildImage } from "../image/build.ts";
-import { say } from "../terminal.ts";
 
 /** `cog build`: the project's Dockerfile as an image with the labels of a Cog model. */
 export async function build(flags: BuildFlags): Promise<void> {

@@ -1,11 +1,11 @@
-import { asCalled } from "../called-as.ts";
+import { asCalled } from "../../../terminal/called-as.ts";
+import { Failure } from "../../../terminal/failure.ts";
+import { interruptible } from "../../../terminal/interrupt.ts";
+import { print } from "../../../terminal/streams.ts";
 import type { Finding } from "../doctor/finding.ts";
 import { memory, nodeVersion, port, temporaryFiles } from "../doctor/machine.ts";
 import { declaration, found, setup, weights } from "../doctor/model.ts";
-import { Failure } from "../failure.ts";
-import { interruptible } from "../run/interrupt.ts";
 import { type LocalModel, localModel } from "../run/local.ts";
-import { print } from "../terminal.ts";
 
 interface DoctorFlags {
   env?: string[];

@@ -1,8 +1,8 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
-import { calledAs } from "../called-as.ts";
-import { Failure, systemErrorText } from "../failure.ts";
-import { say } from "../terminal.ts";
+import { calledAs } from "../../../terminal/called-as.ts";
+import { Failure, systemErrorText } from "../../../terminal/failure.ts";
+import { say } from "../../../terminal/streams.ts";
 import { projectFiles } from "./templates.ts";
 
 /** `cog init`: writes a small project into the working directory; files that are there stay as they are. */

@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
+import { Failure } from "../../../terminal/failure.ts";
+import { print, say } from "../../../terminal/streams.ts";
 import { readProject } from "../../project.ts";
-import { Failure } from "../failure.ts";
 import { type BuildFlags, buildImage } from "../image/build.ts";
 import { docker, dockerOutput } from "../image/docker.ts";
-import { print, say } from "../terminal.ts";
 
 /** `cog push [image]`: builds, pushes, and prints the name by which exactly this image can be pulled. */
 export async function push(image: string | undefined, flags: BuildFlags): Promise<void> {

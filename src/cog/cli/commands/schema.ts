@@ -1,6 +1,6 @@
+import { print } from "../../../terminal/streams.ts";
 import { localDocument } from "../run/document.ts";
 import { localModel } from "../run/local.ts";
-import { print } from "../terminal.ts";
 
 /** `cog schema`: the model's OpenAPI document on standard output, without loading the model. */
 export async function schema({ file }: { file?: string }): Promise<void> {

@@ -1,7 +1,7 @@
+import { Failure } from "../../../terminal/failure.ts";
+import { say } from "../../../terminal/streams.ts";
 import { parseServeOptions, type ServeOptions, startServer } from "../../serve.ts";
-import { Failure } from "../failure.ts";
 import { environment } from "../run/local.ts";
-import { say } from "../terminal.ts";
 
 interface ServeFlags {
   port?: string;

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { isCodedError } from "../../../errors/index.ts";
-import type { Failure } from "../failure.ts";
+import type { Failure } from "../../../terminal/failure.ts";
 import { inputSchema } from "../input/schema.ts";
 import { localDocument } from "../run/document.ts";
 import { type LocalModel, startLocalServer } from "../run/local.ts";

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { Failure } from "../failure.ts";
+import { Failure } from "../../../terminal/failure.ts";
 
 /** Runs `docker` with its messages on standard error. @throws Failure when it is not there or does not succeed */
 export async function docker(words: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<void> {

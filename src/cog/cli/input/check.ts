@@ -1,4 +1,4 @@
-import { Failure } from "../failure.ts";
+import { Failure } from "../../../terminal/failure.ts";
 import type { InputSchema, Schema } from "./schema.ts";
 
 /** Fails on names that the model does not have. They end the check alone, before any file is read. */

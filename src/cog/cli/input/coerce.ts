@@ -1,5 +1,5 @@
-import { Failure } from "../failure.ts";
-import { quoted } from "../shell.ts";
+import { Failure } from "../../../terminal/failure.ts";
+import { quoted } from "../../../terminal/shell.ts";
 import { problemsOf } from "./check.ts";
 import type { InputFiles } from "./files.ts";
 import { isFile, type Schema } from "./schema.ts";

@@ -1,9 +1,9 @@
 import { open, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { temporaryFolder } from "../../../temporary/folders.ts";
+import { Failure } from "../../../terminal/failure.ts";
 import { largestBody } from "../../http/body.ts";
 import { mediaTypeOf } from "../../media-types.ts";
-import { Failure } from "../failure.ts";
 import { expanded, fileFailure, type InputFiles } from "./files.ts";
 
 /** For a server elsewhere: files travel as data URLs in the request, which may have 100 MiB. */

@@ -1,6 +1,6 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { Failure, systemErrorText } from "../failure.ts";
+import { Failure, systemErrorText } from "../../../terminal/failure.ts";
 
 /** How the files among the inputs reach the model's server. Failures name the input and the path as it was typed. */
 export interface InputFiles {

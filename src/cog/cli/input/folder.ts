@@ -1,6 +1,6 @@
 import type { Stats } from "node:fs";
 import { create, type ReadEntry } from "tar";
-import { Failure } from "../failure.ts";
+import { Failure } from "../../../terminal/failure.ts";
 
 /**
  * Writes the files of a folder into a new .tar; what links lead to is packed in their place.

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { Failure, systemErrorText } from "../failure.ts";
-import { readStandardInput } from "../terminal.ts";
+import { Failure, systemErrorText } from "../../../terminal/failure.ts";
+import { readStandardInput } from "../../../terminal/streams.ts";
 
 /** Inputs as they stand on the command line: texts by name (a name may be repeated), or the values of a JSON object. */
 export type Supplied = { kind: "text"; values: Map<string, string[]> } | { kind: "json"; values: Map<string, unknown> };

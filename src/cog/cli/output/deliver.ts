@@ -1,6 +1,6 @@
-import { Failure } from "../failure.ts";
+import { Failure } from "../../../terminal/failure.ts";
+import { print, say } from "../../../terminal/streams.ts";
 import { isFile, type Schema } from "../input/schema.ts";
-import { print, say } from "../terminal.ts";
 import { type AnsweredFile, parseDataUrl, type ReadAnswered } from "./data-url.ts";
 import { type Destination, fileName } from "./destination.ts";
 import { indentedJson } from "./json.ts";

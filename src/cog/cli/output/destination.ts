@@ -1,7 +1,7 @@
 import { closeSync, openSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { pathBeside } from "../../../temporary/beside.ts";
-import { Failure } from "../failure.ts";
+import { Failure } from "../../../terminal/failure.ts";
 
 /** Where a run's results go. Worked out before the run: a training of hours must not end at a folder that is not there. */
 export interface Destination {

@@ -2,8 +2,8 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, open, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { CodedError } from "../../../errors/index.ts";
 import { pathBeside } from "../../../temporary/beside.ts";
-import { Failure, systemErrorText } from "../failure.ts";
-import { say } from "../terminal.ts";
+import { Failure, systemErrorText } from "../../../terminal/failure.ts";
+import { say } from "../../../terminal/streams.ts";
 import { keepElsewhere } from "./keep.ts";
 
 /** A text, bytes, or a file to copy. */

@@ -1,7 +1,7 @@
 import { type Dispatcher, request } from "undici";
 import { connections } from "../../../network/proxy.ts";
+import { Failure } from "../../../terminal/failure.ts";
 import { largestBody } from "../../http/body.ts";
-import { Failure } from "../failure.ts";
 import type { ModelDocument, Route } from "../input/schema.ts";
 import { type ServerEvent, serverEvents } from "./events.ts";
 

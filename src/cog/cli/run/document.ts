@@ -1,7 +1,7 @@
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { CodedError, type ErrorCode } from "../../../errors/index.ts";
-import { Failure } from "../failure.ts";
+import { Failure } from "../../../terminal/failure.ts";
 import type { ModelDocument } from "../input/schema.ts";
 import type { DocumentAnswer, DocumentRequest } from "./document-process.ts";
 import type { LocalModel } from "./local.ts";

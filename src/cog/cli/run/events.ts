@@ -1,5 +1,5 @@
 import { createParser, type EventSourceMessage } from "eventsource-parser";
-import { Failure } from "../failure.ts";
+import { Failure } from "../../../terminal/failure.ts";
 
 /** One event of a `text/event-stream` answer, its data parsed. */
 export interface ServerEvent {

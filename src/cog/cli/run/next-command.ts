@@ -1,7 +1,7 @@
 import { basename } from "node:path";
-import { calledAs } from "../called-as.ts";
+import { calledAs } from "../../../terminal/called-as.ts";
+import { quoted } from "../../../terminal/shell.ts";
 import { inputSchema, isFile, type ModelDocument } from "../input/schema.ts";
-import { quoted } from "../shell.ts";
 
 /** What of the training's command line holds for predictions too. */
 export interface SameModel {

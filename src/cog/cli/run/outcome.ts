@@ -1,4 +1,4 @@
-import { Failure } from "../failure.ts";
+import { Failure } from "../../../terminal/failure.ts";
 import type { RunAnswer } from "./client.ts";
 
 /**

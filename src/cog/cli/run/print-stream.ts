@@ -1,6 +1,6 @@
-import { Failure } from "../failure.ts";
+import { Failure } from "../../../terminal/failure.ts";
+import { print } from "../../../terminal/streams.ts";
 import type { Schema } from "../input/schema.ts";
-import { print } from "../terminal.ts";
 import type { RunAnswer } from "./client.ts";
 import type { ServerEvent } from "./events.ts";
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Failure } from "../failure.ts";
-import { say } from "../terminal.ts";
+import { Failure } from "../../../terminal/failure.ts";
+import { say } from "../../../terminal/streams.ts";
 import { type ModelClient, Unreachable } from "./client.ts";
 import { codedFailure, located } from "./outcome.ts";
 

@@ -1,4 +1,4 @@
-import { Failure } from "../failure.ts";
+import { Failure } from "./failure.ts";
 
 /** Exit codes as shells give them: 128 and the number of the signal. */
 const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;

@@ -1,0 +1,64 @@
+import { Command, InvalidArgumentError, Option } from "commander";
+import type { WeightType } from "../../engine/engine.ts";
+
+const force = ["--force", "Write over what is there"] as const;
+
+/** The `llama-lora` command. Each part is loaded when it is wanted, so that all start fast. */
+export function program(version: string): Command {
+  const root = new Command("llama-lora")
+    .description("Convert, merge, export, combine and inspect LLaMA models and LoRA adapters.")
+    .version(`llama-lora version ${version}`, "--version", "Show the version");
+
+  example(root.command("convert"), [
+    "llama-lora convert unconverted-weights weights",
+    "llama-lora convert model.gguf weights/model --dtype f16",
+  ])
+    .description("Write a model of any kind (Meta's files, PyTorch, GGUF, safetensors) as a Hugging Face folder")
+    .argument("<in>", "folder or file of the model")
+    .argument("<out>", "folder to write; weights/ keeps the models in folders of its own")
+    .addOption(dtypeOption())
+    .option(...force)
+    .action(async (given, out, flags) => (await import("./commands/convert.ts")).convert(given, out, flags));
+
+  example(root.command("merge"), [
+    "llama-lora merge weights/llama-7b adapter.tar.gz -o merged",
+    "llama-lora merge weights/llama-7b style facts -o merged --scale 0.7 --scale 0.3",
+  ])
+    .description("Write a model with adapters in its weights, as a Hugging Face folder")
+    .argument("<base>", "folder or file of the model")
+    .argument("<adapter...>", "PEFT folders, or archives of a training")
+    .requiredOption("-o, --output <folder>", "Folder to write")
+    .option("--scale <number>", "Factor of an adapter, once for each in their order (default: 1)", numbers)
+    .addOption(dtypeOption())
+    .option(...force)
+    .action(async (base, adapters, flags) => (await import("./commands/merge.ts")).merge(base, adapters, flags));
+
+  for (const command of [root, ...root.commands]) {
+    command.exitOverride().configureOutput({
+      outputError: (text, write) => write(`${command.helpInformation()}\n${text}`),
+    });
+  }
+  return root;
+}
+
+function example(command: Command, lines: readonly string[]): Command {
+  return command.addHelpText("after", `\nExamples:\n${lines.map((line) => `  ${line}`).join("\n")}`);
+}
+
+const weightTypes: Readonly<Record<string, WeightType>> = { f32: "F32", f16: "F16", bf16: "BF16" };
+
+function dtypeOption(): Option {
+  return new Option("--dtype <type>", "Type of the written weights: f32, f16 or bf16 (default: as they are)").argParser(
+    (text) => {
+      const found = Object.hasOwn(weightTypes, text) ? weightTypes[text] : undefined;
+      if (found === undefined) throw new InvalidArgumentError("f32, f16 or bf16 is expected");
+      return found;
+    },
+  );
+}
+
+function numbers(text: string, earlier: number[] = []): number[] {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("a number is expected");
+  return [...earlier, value];
+}
