@@ -1,5 +1,5 @@
 import type { TensorSource } from "../../engine/engine.ts";
-import { widthOf } from "./narrow.ts";
+import { storedBytes } from "../../engine/tensors/stored-types.ts";
 import { readTensor } from "./read-tensor.ts";
 
 /** Some rows of a tensor, float32. A vector is one row. */
@@ -22,6 +22,7 @@ export async function* tensorParts(source: TensorSource, together = 1): AsyncGen
     return;
   }
   const [rows, columns] = source.shape as [number, number];
+  if (source.interleavedHeads !== undefined) together = rows / source.interleavedHeads;
   const step = Math.max(1, Math.floor(partSize / (columns * together))) * together;
   for (let first = 0; first < rows; first += step) {
     yield { first, values: await readTensor(rowsOf(source, first, Math.min(step, rows - first))) };
@@ -30,6 +31,11 @@ export async function* tensorParts(source: TensorSource, together = 1): AsyncGen
 
 /** `count` rows of a matrix from `first` on, as a tensor of their own. */
 function rowsOf(source: TensorSource, first: number, count: number): TensorSource {
-  const columns = source.shape[1]!;
-  return { ...source, offset: source.offset + first * columns * widthOf(source.dtype), shape: [count, columns] };
+  const { dtype, interleavedHeads } = source;
+  const [rows, columns] = source.shape as [number, number];
+  const shape = [count, columns];
+  // Shapes that are no whole blocks are refused when the checkpoint is opened.
+  const offset = source.offset + storedBytes(dtype, [first, columns])!;
+  const heads = interleavedHeads === undefined ? undefined : (interleavedHeads * count) / rows;
+  return { ...source, offset, shape, interleavedHeads: heads };
 }

@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs";
 import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
+import { pathBeside } from "../../temporary/beside.ts";
 import { removeFolder } from "../../temporary/folders.ts";
-import { unfinishedName } from "../../temporary/whole.ts";
+
 import { Failure, systemErrorText } from "../../terminal/failure.ts";
 import { isModelFile, isSideFile } from "../checkpoint/model-folders.ts";
 
@@ -31,7 +32,7 @@ export async function writeFolder(
   refuseInput(target, out, options);
   const old = await modelFilesIn(target, out);
   if (old === null) {
-    const folder = unfinishedName(target);
+    const folder = pathBeside(target);
     await making(folder, out);
     await filling(folder, fill, () => rename(folder, target));
     return;
@@ -41,7 +42,7 @@ export async function writeFolder(
       hint: "Choose another folder, or write over these files with --force.",
     });
   }
-  const folder = join(target, `${basename(unfinishedName("new"))}`);
+  const folder = pathBeside(join(target, "files"));
   await making(folder, out);
   await filling(folder, fill, async () => {
     const names = (await readdir(folder)).sort((a, b) => lastFiles.indexOf(a) - lastFiles.indexOf(b));
@@ -70,7 +71,7 @@ export async function writeFile(
   if (found?.isDirectory()) throw new Failure(`${out}: is a directory; name the file`);
   if (found !== null && !options.force) throw new Failure(`${out}: is there already; --force writes over it`);
   if (!existsSync(dirname(target))) throw new Failure(`${dirname(out)}: no such file or directory`);
-  const unfinished = unfinishedName(target);
+  const unfinished = pathBeside(target);
   try {
     await write(unfinished);
     await rename(unfinished, target);
