@@ -25,9 +25,10 @@ export class HealthReport {
   }
 
   async body(): Promise<Record<string, unknown>> {
-    const { state, isFree } = this.#supervisor;
+    const { state, slots } = this.#supervisor;
     const problem = state === "ready" ? await this.#problem() : null;
-    const status = problem !== null ? "UNHEALTHY" : state === "ready" ? (isFree ? "READY" : "BUSY") : names[state];
+    const status =
+      problem !== null ? "UNHEALTHY" : state === "ready" ? (slots.isFree ? "READY" : "BUSY") : names[state];
     if (status === "READY" && this.#mustMark) {
       this.#mustMark = false;
       await mkdir(readyFolder, { recursive: true })
@@ -46,11 +47,11 @@ export class HealthReport {
   async #problem(): Promise<string | null> {
     const { isSilent, hasHealthcheck } = this.#supervisor;
     if (isSilent) return silent;
-    return hasHealthcheck ? await this.#supervisor.checkHealth() : null;
+    return hasHealthcheck ? await this.#supervisor.healthcheck.ask() : null;
   }
 
   #setup(): Record<string, unknown> {
-    const { startedAt, completedAt, status, logs } = this.#supervisor.setup;
+    const { startedAt, completedAt, status, logs } = this.#supervisor.setup.record;
     return {
       started_at: timeText(startedAt),
       ...(completedAt === null ? {} : { completed_at: timeText(completedAt) }),

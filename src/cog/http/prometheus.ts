@@ -38,12 +38,12 @@ export class Exposition {
         },
       });
     gauge("cog_ready", "1 while predictions are taken", () => Number(main.isReady));
-    gauge("cog_slots", "Runs that may go on at the same time", () => main.slots);
-    gauge("cog_slots_in_use", "Slots that are taken", () => main.taken);
+    gauge("cog_slots", "Runs that may go on at the same time", () => main.slots.count);
+    gauge("cog_slots_in_use", "Slots that are taken", () => main.slots.taken);
     gauge("cog_queue_limit", "Runs that may wait for a slot", () => queue.limit);
     gauge("cog_queue_length", "Runs that wait for a slot", () => queue.length);
     counter("cog_worker_deaths_total", "Unexpected ends of the process that runs the model", [], () => [
-      [{}, main.deathCount],
+      [{}, main.restarts.deaths],
     ]);
     counter("cog_runs_total", "Runs that have ended", ["family", "status"], () =>
       families.flatMap((family) =>

@@ -103,7 +103,7 @@ export class Predictions {
     const runs = this.#runs.get(run.id);
     if (runs === undefined) this.#runs.set(run.id, new Set([run]));
     else runs.add(run);
-    const lease = this.#workers.for(family).lease();
+    const lease = this.#workers.for(family).slots.lease();
     if (lease !== null) run.begin(lease);
     else this.queue.add(run);
     return run;
@@ -111,14 +111,14 @@ export class Predictions {
 
   #refusal(family: Family, size: number): Refusal | null {
     if (!this.main.isReady) return "notReady";
-    if (this.#workers.for(family).isFree) return null;
+    if (this.#workers.for(family).slots.isFree) return null;
     if (this.queue.limit === 0) return "busy";
     return this.queue.isFullFor(size) ? "queueFull" : null;
   }
 
   /** Seconds after which a client that found the queue full may try again. */
   get retryAfter(): number {
-    return this.queue.retryAfter(this.main.slots);
+    return this.queue.retryAfter(this.main.slots.count);
   }
 
   /** A slot may have become free, or its worker may be gone for good. */
@@ -132,7 +132,7 @@ export class Predictions {
   #beginWaiting(run: Run): void {
     const supervisor = this.#workers.for(run.family);
     if ((supervisor.state !== "ready" && supervisor.state !== "starting") || supervisor.isSilent) return;
-    const lease = supervisor.lease();
+    const lease = supervisor.slots.lease();
     if (lease === null) return;
     this.queue.remove(run);
     run.begin(lease);

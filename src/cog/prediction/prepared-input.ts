@@ -41,7 +41,7 @@ export async function preparedInput(
   const { input, schema, folder, inputFetch, local, uploads, userAgent, maxDownloadBytes, leastDownloadSpeed } =
     options;
   const state = await cancellation.interrupt(supervisor.settled());
-  if (state !== "ready") throw new Error(`setup failed: ${supervisor.setup.logs}`);
+  if (state !== "ready") throw new Error(`setup failed: ${supervisor.setup.record.logs}`);
   events.started();
   if (!hasFiles(options)) return { input, names: {} };
   const files = await fetchInputFiles(input, schema!.fileFields, {

@@ -1,8 +1,8 @@
 import { removeFolder } from "../../temporary/folders.ts";
+import type { RunListener } from "../worker/handed-runs.ts";
 import type { Lease } from "../worker/lease.ts";
 import type { FromWorker, RunEnd } from "../worker/protocol.ts";
 import { Secrets } from "../worker/secrets.ts";
-import type { RunListener } from "../worker/supervisor.ts";
 import { Cancellation } from "./cancellation.ts";
 import { Delivery } from "./delivery.ts";
 import type { EventStream } from "./event-stream.ts";

@@ -45,6 +45,11 @@ export class LineBuffer {
   }
 }
 
+/** The lines of what was passed on. */
+export function linesOf(data: string): string[] {
+  return data.replace(/\n$/, "").split("\n");
+}
+
 /** Puts `receive` in the place of both standard streams. */
 export function captureStandardStreams(receive: (source: LogSource, chunk: string | Uint8Array) => void): void {
   for (const [fd, source] of [[1, "stdout"] as const, [2, "stderr"] as const]) {
