@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
 import { expect } from "vitest";
 import { type CodedError, type ErrorCode, isCodedError } from "../src/errors/index.ts";
@@ -43,29 +44,54 @@ export function damaged(bytes: Uint8Array): fc.Arbitrary<Buffer> {
 
 /** Of the processor, beside what loading and collecting take. A text is read at tens of nanoseconds a byte. */
 const [mostPerByte, mostBeside] = [2e-3, 200];
+/** Bytes of memory, beside what is garbage. An object of two bytes of JSON takes some eighty. */
+const [mostMemoryPerByte, mostMemoryBeside] = [200, 96 * 2 ** 20];
 
 /**
- * Reads `input(size)` for sizes that double up to `most`: each may take so much of the processor's time as its bytes allow.
- * Work that grows with the square of the size goes past that long before it takes minutes.
+ * Reads `input(size)` for sizes that double up to `most`: each may take so much of the processor's time and of memory, at
+ * its peak, as its bytes allow. Work that grows with the square of the size goes past that long before it takes minutes.
  */
-export function expectLinear(
+export async function expectLinear(
   input: (size: number) => string | Uint8Array,
   read: (text: never) => unknown,
   most = 2 ** 20,
-): void {
+): Promise<void> {
   for (let size = 2 ** 10; size <= most; size *= 2) {
     const text = input(size) as never;
-    const milliseconds = Math.min(
-      processorTime(() => read(text)),
-      processorTime(() => read(text)),
-    );
+    const costs = [await costOf(() => read(text)), await costOf(() => read(text))];
+    // A second try: collecting what came before is not this input's cost.
+    const milliseconds = Math.min(...costs.map((cost) => cost.milliseconds));
+    const bytes = Math.min(...costs.map((cost) => cost.bytes));
     expect(milliseconds, `milliseconds for size ${size}`).toBeLessThan(mostBeside + mostPerByte * size);
+    expect(bytes, `bytes of memory for size ${size}`).toBeLessThan(mostMemoryBeside + mostMemoryPerByte * size);
   }
 }
 
-function processorTime(work: () => unknown): number {
+async function costOf(work: () => unknown): Promise<{ milliseconds: number; bytes: number }> {
+  const memory = memoryPeak();
   const before = process.cpuUsage();
-  work();
+  await work();
   const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1000;
+  return { milliseconds: (user + system) / 1000, bytes: memory() };
+}
+
+/**
+ * Begins to watch this process's resident memory, V8's heap and all else; what is returned gives the bytes by which its
+ * peak has been higher since. Linux; elsewhere, a peak above all earlier ones.
+ */
+function memoryPeak(): () => number {
+  const highest = () => process.resourceUsage().maxRSS * 1024;
+  try {
+    // proc(5): sets the peak back to what is resident now.
+    writeFileSync("/proc/self/clear_refs", "5");
+    const before = process.memoryUsage.rss();
+    return () => peakSinceReset() - before;
+  } catch {
+    const before = highest();
+    return () => highest() - before;
+  }
+}
+
+function peakSinceReset(): number {
+  return Number(/^VmHWM:\s*(\d+) kB$/m.exec(readFileSync("/proc/self/status", "latin1"))![1]) * 1024;
 }

@@ -23,6 +23,8 @@ function adapter(peft: object, rank = 8): Parts {
     r: rank,
     lora_alpha: 8,
     target_modules: ["q_proj"],
+    // What it has tensors for: it fits the model, so that each attack gets as far as it can.
+    layers_to_transform: [0],
     ...peft,
   };
   return { config: JSON.stringify(fields), header, zeros: a! + b! };

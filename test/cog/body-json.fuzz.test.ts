@@ -114,7 +114,7 @@ describe("whatever the bytes of a body are, they", () => {
     ["backslashes", (n: number) => `"${"\\".repeat(n)}"`],
     ["surrogates", (n: number) => `["${"\\ud83d\\ude00".repeat(n / 12)}"]`],
     ["open brackets", (n: number) => "[".repeat(n)],
-  ])("cost time in proportion to their number: %s", (_, input) => {
-    expectLinear(input, (json: string) => parsed(Buffer.from(json)));
+  ])("cost time and memory in proportion to their number: %s", async (_, input) => {
+    await expectLinear(input, (json: string) => parsed(Buffer.from(json)));
   });
 });

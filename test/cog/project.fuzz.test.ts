@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { readProject } from "../../src/cog/project.ts";
 import { isCodedError } from "../../src/errors/index.ts";
-import { bounded, soup, valueOrCode } from "../fuzzing.ts";
+import { bounded, expectLinear, soup, valueOrCode } from "../fuzzing.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "project-"));
 // What the YAML library warns of fills pages.
@@ -53,6 +53,15 @@ describe("whatever a cog.yaml holds, it", () => {
       else for (const [name, value] of project.environment) expect(typeof name + typeof value).toBe("stringstring");
     });
     await fc.assert(property, { ...bounded, numRuns: 1000 });
+  });
+
+  it.each([
+    ["spaces", (n: number) => " ".repeat(n)],
+    ["keys", (n: number) => Array.from({ length: n / 16 }, (_, i) => `key${i}: value\n`).join("")],
+    ["variables", (n: number) => `environment:\n${"- NAME=value\n".repeat(n / 13)}`],
+    ["one long text", (n: number) => `image: "${"\\".repeat(n)}"`],
+  ])("costs time and memory in proportion to its length: %s", async (_, input) => {
+    await expectLinear(input, (text: string) => read(text), 2 ** 15);
   });
 
   it.each([

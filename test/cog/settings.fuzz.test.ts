@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { readSettings } from "../../src/cog/settings.ts";
 import { isCodedError } from "../../src/errors/index.ts";
-import { bounded, soup, valueOrCode } from "../fuzzing.ts";
+import { bounded, expectLinear, soup, valueOrCode } from "../fuzzing.ts";
 
 const numbers = `PORT COG_MAX_CONCURRENCY COG_SETUP_TIMEOUT COG_STREAM_HISTORY_CAPACITY COG_THROTTLE_RESPONSE_INTERVAL
   COG_MAX_DOWNLOAD_BYTES COG_BODY_MEMORY COG_MAX_INPUT_BYTES COG_SHUTDOWN_GRACE COG_QUEUE_LENGTH COG_MAX_CONNECTIONS
@@ -42,6 +42,15 @@ describe("whatever the environment says, the settings", () => {
       for (const name of secrets) if (env[name]) expect(env[name]).toMatch(/^[\x20-\x7e]+$/);
     });
     await fc.assert(property, bounded);
+  });
+
+  it.each([
+    ["COG_QUEUE_LENGTH", (n: number) => "9".repeat(n)],
+    ["COG_QUEUE_LENGTH", (n: number) => " ".repeat(n)],
+    ["WEBHOOK_ALLOWED_ORIGINS", (n: number) => "https://a.example,".repeat(n / 18)],
+    ["RUST_LOG", (n: number) => "debug,".repeat(n / 6)],
+  ])("cost time and memory in proportion to the length of %s", async (name, input) => {
+    await expectLinear(input, (value: string) => valueOrCode(() => readSettings({ [name]: value }), "SERVER_SETTINGS"));
   });
 
   it.each(numbers.filter((name) => !["COG_MAX_CONCURRENCY", "COG_SETUP_TIMEOUT"].includes(name)))(

@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { isCodedError } from "../../src/errors/index.ts";
 import { unpackArchive } from "../../src/llama/archive.ts";
-import { bounded, soup, valueOrCode } from "../fuzzing.ts";
+import { bounded, expectLinear, soup, valueOrCode } from "../fuzzing.ts";
 import { tarball } from "./tarball.ts";
 
 const parent = mkdtempSync(join(tmpdir(), "archive-"));
@@ -28,6 +28,21 @@ const entry = fc.record(
   },
   { requiredKeys: ["path"] },
 );
+const options = {
+  name: "archive",
+  missing: "ADAPTER_NOT_FOUND",
+  corrupt: "ADAPTER_CORRUPT",
+  maxBytes,
+  wanted: () => maxBytes,
+} as const;
+const unpack = () => valueOrCode(() => unpackArchive(file, folder, options), "ARCHIVE_UNSAFE", "ADAPTER_CORRUPT");
+
+function begin(bytes: Uint8Array): void {
+  writeFileSync(file, bytes);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder);
+}
+
 const damage = fc.record({ at: fc.nat(), byte: fc.nat(255), cut: fc.option(fc.nat()), isGzip: fc.boolean() });
 const archive = fc.tuple(fc.array(entry, { maxLength: 5 }), fc.option(damage)).map(([entries, harm]) => {
   const bytes = tarball(entries);
@@ -40,17 +55,8 @@ const archive = fc.tuple(fc.array(entry, { maxLength: 5 }), fc.option(damage)).m
 describe("whatever an archive holds, unpacking it", () => {
   it("writes what it returns, within the limit and inside its folder, or ends in a coded error", async () => {
     const property = fc.asyncProperty(archive, async (bytes) => {
-      writeFileSync(file, bytes);
-      rmSync(folder, { recursive: true, force: true });
-      mkdirSync(folder);
-      const options = {
-        name: "archive",
-        missing: "ADAPTER_NOT_FOUND",
-        corrupt: "ADAPTER_CORRUPT",
-        maxBytes,
-        wanted: () => maxBytes,
-      } as const;
-      const files = await valueOrCode(() => unpackArchive(file, folder, options), "ARCHIVE_UNSAFE", "ADAPTER_CORRUPT");
+      begin(bytes);
+      const files = await unpack();
       expect(readdirSync(parent).toSorted()).toEqual(["archive", "inside"]);
       expect(readFileSync(file).equals(bytes)).toBe(true);
       const written = readdirSync(folder, { recursive: true, encoding: "utf8" }).map(
@@ -62,5 +68,22 @@ describe("whatever an archive holds, unpacking it", () => {
         expect(plain.map(([name]) => name).toSorted()).toEqual(files.map((name) => name).toSorted());
     });
     await fc.assert(property, bounded);
+  });
+
+  it.each([
+    ["members", (n: number) => tarball(Array.from({ length: n / 512 }, (_, i) => ({ path: `f${i}` })))],
+    ["members of one path", (n: number) => tarball(Array.from({ length: n / 512 }, () => ({ path: "f" })))],
+    ["one long name", (n: number) => tarball([{ path: "././@LongLink", type: "L", body: "a/".repeat(n / 2) }])],
+    ["one large member", (n: number) => tarball([{ path: "f", body: Buffer.alloc(n) }])],
+    ["zeros", (n: number) => Buffer.alloc(n)],
+    ["compressed zeros", (n: number) => gzipSync(Buffer.alloc(n))],
+  ])("costs time and memory in proportion to its length: %s", async (_, input) => {
+    await expectLinear(
+      (size) => input(size),
+      (bytes: Uint8Array) => {
+        begin(bytes);
+        return unpack();
+      },
+    );
   });
 });

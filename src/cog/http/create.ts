@@ -8,11 +8,11 @@ import type { Family } from "../prediction/run-options.ts";
 import { sendJson, sendJsonText, sendText } from "./answer.ts";
 import { type Bodies, type Body, discard } from "./bodies.ts";
 import { contentKind, emptyEnvelope } from "./envelope.ts";
+import { type Mode, modeOf, traceHeaders } from "./requested.ts";
 import { answerWithStream } from "./stream.ts";
 import type { UntakenAnswers } from "./untaken-answers.ts";
 import { dropBody } from "./unwanted-body.ts";
 
-type Mode = "stream" | "async" | "sync";
 type ValidInput = Extract<CheckedInput, { readonly input: unknown }>;
 
 interface CreateOptions {
@@ -191,21 +191,4 @@ function idMismatch(family: Family): object {
     msg: `the ${what} ID must match the ID supplied in the URL`,
     type: "value_error",
   };
-}
-
-function modeOf(req: IncomingMessage): Mode {
-  const accept = req.headers.accept;
-  if (accept?.includes("text/event-stream")) {
-    if (accept.split(",").some((item) => item.split(";")[0]!.trim() === "text/event-stream")) return "stream";
-  }
-  return req.headers.prefer === "respond-async" ? "async" : "sync";
-}
-
-function traceHeaders(req: IncomingMessage): Record<string, string> {
-  const headers: Record<string, string> = {};
-  for (const name of ["traceparent", "tracestate"]) {
-    const value = req.headers[name];
-    if (typeof value === "string") headers[name] = value;
-  }
-  return headers;
 }

@@ -1,8 +1,8 @@
 import { freemem } from "node:os";
-import type { Tensor, Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
+import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { CodedError } from "../../errors/index.ts";
 import { checkSampling, checkTokens, refuse } from "../arguments.ts";
-import { hasBias, type LlamaConfig, linearPath } from "../config.ts";
+import type { LlamaConfig } from "../config.ts";
 import type {
   AdapterModule,
   Dropout,
@@ -18,10 +18,12 @@ import type {
 import { sampleToken } from "../sampling.ts";
 import { TensorflowAdapter } from "./adapter.ts";
 import type { TensorFlow } from "./backend.ts";
-import { dropoutMask } from "./dropout.ts";
-import { causalMask, crossEntropySum, hiddenStates, type Layout, type Parameters, rotations } from "./forward.ts";
+import { hiddenStates } from "./forward.ts";
+import { layoutOf } from "./layout.ts";
+import { lossSum } from "./loss.ts";
+import { parametersOf } from "./parameters.ts";
 import { TensorflowSequence } from "./sequence.ts";
-import { createTrainer, labelledRows, type Queue } from "./trainer.ts";
+import { createTrainer, type Queue } from "./trainer.ts";
 import { headOf } from "./weights.ts";
 
 /** A LLaMA as float32 TensorFlow.js tensors. Each pass runs in one piece: TensorFlow.js computes synchronously. */
@@ -123,9 +125,16 @@ export class TensorflowModel implements EngineModel {
     let logits: Tensor2D;
     try {
       logits = tf.tidy(() => {
-        const layout = this.#layout([tokens.length], past);
+        const layout = layoutOf(tf, this.config, [tokens.length], past);
         const ids = tf.tensor1d(tokens, "int32");
-        const hidden = hiddenStates(tf, this.config, this.#parameters(own.adapter), ids, layout, extendCache);
+        const hidden = hiddenStates(
+          tf,
+          this.config,
+          parametersOf(tf, this.config, this.#tensors, own.adapter),
+          ids,
+          layout,
+          extendCache,
+        );
         const last = tf.slice(hidden, [tokens.length - 1, 0], [1, this.config.hiddenSize]) as Tensor2D;
         return tf.matMul(last, this.#head(), false, true);
       });
@@ -148,9 +157,9 @@ export class TensorflowModel implements EngineModel {
       const tf = this.#tf;
       checkTokens("tokens", tokens, this.config.vocabSize);
       const logits = tf.tidy(() => {
-        const parameters = this.#parameters(adapter as TensorflowAdapter | null);
+        const parameters = parametersOf(tf, this.config, this.#tensors, adapter as TensorflowAdapter | null);
         const ids = tf.tensor1d(tokens, "int32");
-        const hidden = hiddenStates(tf, this.config, parameters, ids, this.#layout([tokens.length], 0));
+        const hidden = hiddenStates(tf, this.config, parameters, ids, layoutOf(tf, this.config, [tokens.length], 0));
         return tf.matMul(hidden, this.#head(), false, true);
       });
       const copy = Float32Array.from(await logits.data());
@@ -167,57 +176,11 @@ export class TensorflowModel implements EngineModel {
       }
       const own = adapter as TensorflowAdapter;
       const loss = (batch: PackedBatch, labelled: Int32Array, dropout: Dropout | null): Tensor =>
-        this.#lossSum(own, batch, labelled, dropout);
+        lossSum(this.#tf, this.config, this.#tensors, { adapter: own, batch, labelled, dropout });
       const trainer = createTrainer(this.#tf, own, loss, this.#queue);
       this.#trainers.add(trainer);
       return trainer;
     });
-  }
-
-  #lossSum(adapter: TensorflowAdapter, batch: PackedBatch, labelled: Int32Array, dropout: Dropout | null): Tensor {
-    const tf = this.#tf;
-    checkTokens("batch.tokens", batch.tokens, this.config.vocabSize);
-    const documents = Array.from(batch.offsets.subarray(1), (end, i) => end - batch.offsets[i]!);
-    const parameters = this.#parameters(adapter, dropout);
-    const ids = tf.tensor1d(batch.tokens, "int32");
-    const hidden = hiddenStates(tf, this.config, parameters, ids, this.#layout(documents, 0));
-    const targets = tf.tensor1d(
-      labelled.map((i) => batch.targets[i]!),
-      "int32",
-    ) as Tensor1D;
-    return crossEntropySum(tf, labelledRows(tf, hidden, labelled), this.#head(), targets);
-  }
-
-  /** One row of tokens: documents side by side, or one document after `past` cached tokens. */
-  #layout(documents: readonly number[], past: number): Layout {
-    const positions = documents.flatMap((length) => Array.from({ length }, (_, i) => past + i));
-    return {
-      rows: 1,
-      length: positions.length,
-      ...rotations(this.#tf, this.config, positions),
-      mask: causalMask(this.#tf, documents, this.config.slidingWindow, past),
-    };
-  }
-
-  #parameters(adapter: TensorflowAdapter | null, dropout: Dropout | null = null): Parameters {
-    const tf = this.#tf;
-    const tensor = (key: string): Tensor => this.#tensors.get(key)!;
-    return {
-      embedding: () => tensor("model.embed_tokens.weight") as Tensor2D,
-      norm: (layer, name) =>
-        tensor(layer < 0 ? `model.${name}.weight` : `model.layers.${layer}.${name}.weight`) as Tensor1D,
-      linear: (layer, name, x) => {
-        const product = tf.matMul(x, tensor(`${linearPath(layer, name)}.weight`) as Tensor2D, false, true);
-        const y = hasBias(this.config, name) ? tf.add(product, tensor(`${linearPath(layer, name)}.bias`)) : product;
-        const input = (): Tensor2D => {
-          if (!dropout || dropout.probability === 0) return x;
-          return tf.mul(x, tf.tensor2d(dropoutMask(dropout, layer, name, ...x.shape), x.shape));
-        };
-        return adapter?.has(layer, name)
-          ? (tf.add(y, adapter.delta(layer, name, input())) as Tensor2D)
-          : (y as Tensor2D);
-      },
-    };
   }
 
   #head(): Tensor2D {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isCodedError } from "../../../src/errors/index.ts";
 import { parsePeftConfig } from "../../../src/llama/adapter/peft-config.ts";
-import { bounded, soup, valueOrCode } from "../../fuzzing.ts";
+import { bounded, expectLinear, soup, valueOrCode } from "../../fuzzing.ts";
 
 const fields =
   `r lora_alpha lora_dropout use_rslora target_modules exclude_modules rank_pattern alpha_pattern layers_to_transform
@@ -56,5 +56,20 @@ describe("whatever an adapter_config.json says, it", () => {
       for (const name of [read.targetModules, read.excludeModules].flat()) expect(typeof name).toBe("string");
     });
     await fc.assert(property, { ...bounded, numRuns: 1000 });
+  });
+
+  it.each([
+    ["open brackets", (n: number) => `{"target_modules":${"[".repeat(n)}`],
+    ["one long expression", (n: number) => `{"peft_type":"LORA","r":8,"target_modules":"${"(a|b)*".repeat(n / 6)}"}`],
+    ["names", (n: number) => `{"peft_type":"LORA","r":8,"target_modules":[${'"a",'.repeat(n / 4)}"b"]}`],
+    [
+      "patterns",
+      (n: number) => `{"peft_type":"LORA","rank_pattern":{${Array.from({ length: n / 12 }, (_, i) => `"k${i}":1`)}}}`,
+    ],
+    ["fields", (n: number) => `{${Array.from({ length: n / 12 }, (_, i) => `"k${i}":1`)}}`],
+  ])("costs time and memory in proportion to its length: %s", async (_, input) => {
+    await expectLinear(input, (json: string) =>
+      valueOrCode(() => parsePeftConfig(json, "adapter_config.json"), "ADAPTER_CONFIG", "ADAPTER_UNSUPPORTED"),
+    );
   });
 });

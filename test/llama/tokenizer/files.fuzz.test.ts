@@ -76,6 +76,8 @@ const tokenizerJson = fc.record(
   { requiredKeys: [] },
 );
 
+const bpe = (vocab: object, merges: readonly string[]) => JSON.stringify({ model: { type: "BPE", vocab, merges } });
+
 describe("whatever a tokenizer's file holds, it", () => {
   it("encodes and decodes, or is refused with a code: tokenizer.model", async () => {
     const property = fc.asyncProperty(
@@ -94,6 +96,22 @@ describe("whatever a tokenizer's file holds, it", () => {
   });
 
   it.each([
+    ["open brackets", (n: number) => "[".repeat(n)],
+    ["pieces", (n: number) => bpe(Object.fromEntries(Array.from({ length: n / 16 }, (_, i) => [`p${i}`, i])), [])],
+    [
+      "merges",
+      (n: number) =>
+        bpe(
+          pieces,
+          Array.from({ length: n / 6 }, () => "a b"),
+        ),
+    ],
+    ["merges of long pieces", (n: number) => bpe(pieces, [`${"a".repeat(n / 2)} ${"b".repeat(n / 2)}`])],
+  ])("costs time and memory in proportion to its length: tokenizer.json, %s", async (_, input) => {
+    await expectLinear(input, (json: string) => open("tokenizer.json", Buffer.from(json)));
+  });
+
+  it.each([
     ["zeros", (n: number) => new Uint8Array(n)],
     ["numbers that go on", (n: number) => new Uint8Array(n).fill(0x80)],
     ["empty pieces", (n: number) => Buffer.from("0a00".repeat(n / 2), "hex")],
@@ -102,8 +120,8 @@ describe("whatever a tokenizer's file holds, it", () => {
       "fields of one piece",
       (n: number) => Buffer.concat([Buffer.from([0x0a, 0x80, 0x80, 0x40]), Buffer.alloc(n, Buffer.from([0x18, 1]))]),
     ],
-  ])("costs time in proportion to its length: %s", (_, input) => {
-    expectLinear(input, (bytes: Uint8Array) => {
+  ])("costs time and memory in proportion to its length: %s", async (_, input) => {
+    await expectLinear(input, (bytes: Uint8Array) => {
       try {
         return runNow(readSentencePieceModel(bytes, "tokenizer.model"));
       } catch (error) {
