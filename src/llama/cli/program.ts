@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { WeightType } from "../../engine/engine.ts";
+import { combinations } from "../adapter/combine.ts";
 
 const force = ["--force", "Write over what is there"] as const;
 
@@ -33,6 +34,23 @@ export function program(version: string): Command {
     .option(...force)
     .action(async (base, adapters, flags) => (await import("./commands/merge.ts")).merge(base, adapters, flags));
 
+  example(root.command("combine"), [
+    "llama-lora combine style=0.7 facts=0.3 -o both",
+    "llama-lora combine style=1 facts=-0.5 -o less --type svd --rank 16",
+    "llama-lora combine one.safetensors=0.6 two.safetensors=0.6 -o both.safetensors --type linear",
+  ])
+    .description("Write the weighted sum of adapters as one: PEFT's, or LoRA files of other families")
+    .argument("<adapter=weight...>", "PEFT folders or archives, or LoRA files (*.safetensors)")
+    .requiredOption("-o, --output <path>", "Folder to write; a file for LoRA files")
+    .addOption(
+      new Option("--type <type>", "cat: the exact sum; linear: A to A and B to B; svd: the nearest of a rank")
+        .choices(combinations)
+        .default("cat"),
+    )
+    .option("--rank <n>", "Rank of the result of svd (default: the highest of the adapters)", rank)
+    .option(...force)
+    .action(async (adapters, flags) => (await import("./commands/combine.ts")).combine(adapters, flags));
+
   for (const command of [root, ...root.commands]) {
     command.exitOverride().configureOutput({
       outputError: (text, write) => write(`${command.helpInformation()}\n${text}`),
@@ -61,4 +79,9 @@ function numbers(text: string, earlier: number[] = []): number[] {
   const value = Number(text);
   if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("a number is expected");
   return [...earlier, value];
+}
+
+function rank(text: string): number {
+  if (!/^[1-9]\d{0,3}$/.test(text)) throw new InvalidArgumentError("a whole number from 1 to 9999 is expected");
+  return Number(text);
 }
