@@ -33,25 +33,51 @@ export async function openAdapter(
   model: LlamaConfig,
   options: OpenAdapterOptions = {},
 ): Promise<Adapter> {
+  const mostBytes = options.mostBytes ?? mostAdapterBytes(model);
+  const tensorBytes = mostBytes + headerLimit(2 * model.layers * linearNames.length);
+  return inAdapterFolder(source, { ...options, tensorBytes }, ({ folder, name, isUnpacked, hasPickle }) =>
+    readAdapter(folder, model, { ...options, name, ...(isUnpacked && { mostBytes, hasPickle }) }),
+  );
+}
+
+/** Where the files of an adapter lie: in the user's folder, or unpacked from an archive. */
+export interface AdapterFolder {
+  readonly folder: string;
+  /** The source's name in messages. */
+  readonly name: string;
+  readonly isUnpacked: boolean;
+  /** Whether an archive holds weights as Python's pickle, which are not unpacked. */
+  readonly hasPickle: boolean;
+}
+
+/**
+ * What `use` makes of the folder with an adapter's files; that of an archive is removed afterwards.
+ * @param options.tensorBytes largest file of tensors that is unpacked
+ */
+export async function inAdapterFolder<T>(
+  source: string,
+  { tensorBytes, signal, ...options }: Pick<OpenAdapterOptions, "name" | "signal"> & { readonly tensorBytes: number },
+  use: (folder: AdapterFolder) => Promise<T>,
+): Promise<T> {
   const isUrl = /^https?:\/\//i.test(source);
   const name = options.name ?? (isUrl ? shortUrl(source) : basename(source));
   const found = isUrl ? null : await stat(source).catch(() => null);
-  if (found?.isDirectory()) return readAdapter(await adapterFolder(source, name), model, { ...options, name });
+  if (found?.isDirectory()) {
+    return use({ folder: await adapterFolder(source, name), name, isUnpacked: false, hasPickle: false });
+  }
   if (!isUrl && !found) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: no such file or folder`);
 
-  const mostBytes = options.mostBytes ?? mostAdapterBytes(model);
-  const tensorBytes = mostBytes + headerLimit(2 * model.layers * linearNames.length);
   const archive = { name, missing: "ADAPTER_NOT_FOUND", corrupt: "ADAPTER_CORRUPT" } as const;
   const folder = await temporaryFolder("adapter");
   try {
     let file = source;
     if (isUrl) {
       file = join(folder, "download");
-      await download(source, file, { name, maxBytes: besideBytes + tensorBytes, signal: options.signal });
+      await download(source, file, { name, maxBytes: besideBytes + tensorBytes, signal });
     }
     let kind = await archiveKind(file, archive);
     const inside = join(folder, "inside");
-    if (kind === null && (await unpackAnswer(file, inside, { name, signal: options.signal }))) {
+    if (kind === null && (await unpackAnswer(file, inside, { name, signal }))) {
       file = inside;
       kind = await archiveKind(file, archive);
     }
@@ -66,10 +92,10 @@ export async function openAdapter(
       maxBytes: besideBytes + tensorBytes,
       variable: adapterBytesVariable,
       wanted: (path) => mostBytesOf(path, tensorBytes),
-      signal: options.signal,
+      signal,
     });
     const hasPickle = paths.some((path) => posix.basename(path) === pickleName);
-    return await readAdapter(await adapterFolder(unpacked, name), model, { ...options, name, mostBytes, hasPickle });
+    return await use({ folder: await adapterFolder(unpacked, name), name, isUnpacked: true, hasPickle });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

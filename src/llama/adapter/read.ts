@@ -116,7 +116,8 @@ function changesNothing({ a, b, scale }: AdapterModule): boolean {
   return scale === 0 || b.every(isZero) || a.every(isZero);
 }
 
-async function readConfig(folder: string, name: string): Promise<PeftConfig> {
+/** What adapter_config.json says. @param name the folder's in messages */
+export async function readConfig(folder: string, name: string): Promise<PeftConfig> {
   const file = `${name}/${configName}`;
   const bytes = await readRegularFile(join(folder, configName), {
     name: file,

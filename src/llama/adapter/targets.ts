@@ -15,6 +15,19 @@ export interface Target {
   readonly scale: number;
 }
 
+/** Rank and scale of the module of a path ("model.layers.0.self_attn.q_proj"). */
+export type Scales = (path: string) => Pick<Target, "rank" | "alpha" | "scale">;
+
+/** @throws ADAPTER_CONFIG for a regular expression that cannot be used */
+export function scalesOf(peft: PeftConfig, file: string, patterns = new ModulePatterns(file)): Scales {
+  const rankOf = lookUp("rank_pattern", peft.rankPattern, peft.rank, patterns);
+  const alphaOf = lookUp("alpha_pattern", peft.alphaPattern, peft.alpha, patterns);
+  return (path) => {
+    const [rank, alpha] = [rankOf(path), alphaOf(path)];
+    return { rank, alpha, scale: alpha / (peft.rsLora ? Math.sqrt(rank) : rank) };
+  };
+}
+
 /**
  * The linears that an adapter_config.json means on this model, by PEFT's rules of matching, layer by layer.
  * @param file the config's name in messages
@@ -24,8 +37,7 @@ export function findTargets(peft: PeftConfig, model: LlamaConfig, file: string):
   const patterns = new ModulePatterns(file);
   const isTarget = selector("target_modules", peft.targetModules, patterns);
   const isExcluded = selector("exclude_modules", peft.excludeModules, patterns);
-  const rankOf = lookUp("rank_pattern", peft.rankPattern, peft.rank, patterns);
-  const alphaOf = lookUp("alpha_pattern", peft.alphaPattern, peft.alpha, patterns);
+  const scales = scalesOf(peft, file, patterns);
   // PEFT looks at the layer numbers only where the targets are a list.
   const layers = typeof peft.targetModules === "string" || peft.layers === null ? null : new Set(peft.layers);
   const targets: Target[] = [];
@@ -34,9 +46,7 @@ export function findTargets(peft: PeftConfig, model: LlamaConfig, file: string):
     for (const linear of linearNames) {
       const path = linearPath(layer, linear);
       if (!isTarget(path) || isExcluded(path)) continue;
-      const [rank, alpha] = [rankOf(path), alphaOf(path)];
-      const scale = alpha / (peft.rsLora ? Math.sqrt(rank) : rank);
-      targets.push({ layer, linear, path, rank, alpha, scale });
+      targets.push({ layer, linear, path, ...scales(path) });
     }
   }
   if (targets.length === 0) {

@@ -36,7 +36,8 @@ export async function writeAdapterFolder(folder: string, adapter: AdapterToWrite
     ];
   });
   await writeSafetensors(join(folder, tensorsName), tensors, { format: "pt" });
-  await writeFile(join(folder, configName), `${JSON.stringify(peftFields(adapter), null, 2)}\n`);
+  const fields = peftFields({ ...adapter, targetModules: inOrder(adapter.targetModules) });
+  await writeFile(join(folder, configName), `${JSON.stringify(fields, null, 2)}\n`);
   // A file of its own: PEFT warns of fields in its configuration that it does not know.
   if (adapter.promptTemplate === undefined) return;
   await writeFile(join(folder, recordName), `${JSON.stringify(adapter.promptTemplate, null, 2)}\n`);
@@ -68,8 +69,14 @@ export async function writeAdapterArchive(file: string, adapter: AdapterToWrite,
   }
 }
 
+/** What adapter_config.json says of plain LoRA. */
+export interface PeftFieldValues extends Pick<AdapterToWrite, "rank" | "alpha" | "dropout"> {
+  readonly targetModules: readonly string[];
+  readonly baseModel: string | null;
+}
+
 /** PEFT's fields for plain LoRA, in its order: sorted by name. */
-function peftFields({ rank, alpha, dropout, targetModules, baseModel }: AdapterToWrite) {
+export function peftFields({ rank, alpha, dropout, targetModules, baseModel }: PeftFieldValues) {
   return {
     alpha_pattern: {},
     auto_mapping: null,
@@ -87,11 +94,15 @@ function peftFields({ rank, alpha, dropout, targetModules, baseModel }: AdapterT
     r: rank,
     rank_pattern: {},
     revision: null,
-    target_modules: linearNames.filter((name) => targetModules.includes(name)),
+    target_modules: targetModules,
     task_type: "CAUSAL_LM",
     use_dora: false,
     use_rslora: false,
   };
+}
+
+function inOrder(names: readonly LinearName[]): LinearName[] {
+  return linearNames.filter((name) => names.includes(name));
 }
 
 function compare(written: readonly AdapterModule[], found: readonly AdapterModule[]): void {

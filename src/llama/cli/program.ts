@@ -1,5 +1,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { WeightType } from "../../engine/engine.ts";
+import { combinations } from "../adapter/combine.ts";
+import { ggufTypes } from "../checkpoint/gguf/written-model.ts";
 
 const force = ["--force", "Write over what is there"] as const;
 
@@ -33,6 +35,40 @@ export function program(version: string): Command {
     .option(...force)
     .action(async (base, adapters, flags) => (await import("./commands/merge.ts")).merge(base, adapters, flags));
 
+  example(root.command("export"), [
+    "llama-lora export weights/llama-7b -o llama-7b.gguf --type q8_0",
+    "llama-lora export weights/llama-7b adapter.tar.gz -o alpaca.gguf --type q4_0",
+  ])
+    .description("Write a model, with adapters in it, as a GGUF file for llama.cpp")
+    .argument("<base>", "folder or file of the model")
+    .argument("[adapter...]", "PEFT folders, or archives of a training")
+    .requiredOption("-o, --output <file>", "File to write")
+    .addOption(
+      new Option("--type <type>", `Type of the matrices: ${Object.keys(ggufTypeNames).join(", ")}`)
+        .argParser((text) => oneOf(ggufTypeNames, text))
+        .default("F16", "f16"),
+    )
+    .option("--scale <number>", "Factor of an adapter, once for each in their order (default: 1)", numbers)
+    .option(...force)
+    .action(async (base, adapters, flags) => (await import("./commands/export.ts")).exportModel(base, adapters, flags));
+
+  example(root.command("combine"), [
+    "llama-lora combine style=0.7 facts=0.3 -o both",
+    "llama-lora combine style=1 facts=-0.5 -o less --type svd --rank 16",
+    "llama-lora combine one.safetensors=0.6 two.safetensors=0.6 -o both.safetensors --type linear",
+  ])
+    .description("Write the weighted sum of adapters as one: PEFT's, or LoRA files of other families")
+    .argument("<adapter=weight...>", "PEFT folders or archives, or LoRA files (*.safetensors)")
+    .requiredOption("-o, --output <path>", "Folder to write; a file for LoRA files")
+    .addOption(
+      new Option("--type <type>", "cat: the exact sum; linear: A to A and B to B; svd: the nearest of a rank")
+        .choices(combinations)
+        .default("cat"),
+    )
+    .option("--rank <n>", "Rank of the result of svd (default: the highest of the adapters)", rank)
+    .option(...force)
+    .action(async (adapters, flags) => (await import("./commands/combine.ts")).combine(adapters, flags));
+
   for (const command of [root, ...root.commands]) {
     command.exitOverride().configureOutput({
       outputError: (text, write) => write(`${command.helpInformation()}\n${text}`),
@@ -49,16 +85,30 @@ const weightTypes: Readonly<Record<string, WeightType>> = { f32: "F32", f16: "F1
 
 function dtypeOption(): Option {
   return new Option("--dtype <type>", "Type of the written weights: f32, f16 or bf16 (default: as they are)").argParser(
-    (text) => {
-      const found = Object.hasOwn(weightTypes, text) ? weightTypes[text] : undefined;
-      if (found === undefined) throw new InvalidArgumentError("f32, f16 or bf16 is expected");
-      return found;
-    },
+    (text) => oneOf(weightTypes, text),
   );
+}
+
+const ggufTypeNames = Object.fromEntries(ggufTypes.map((type) => [type.toLowerCase(), type]));
+
+function oneOf<T>(values: Readonly<Record<string, T>>, text: string): T {
+  const found = Object.hasOwn(values, text) ? values[text] : undefined;
+  if (found === undefined) throw new InvalidArgumentError(`${listed(Object.keys(values))} is expected`);
+  return found;
+}
+
+/** "f32, f16 or bf16" */
+function listed(names: readonly string[]): string {
+  return `${names.slice(0, -1).join(", ")} or ${names.at(-1)}`;
 }
 
 function numbers(text: string, earlier: number[] = []): number[] {
   const value = Number(text);
   if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("a number is expected");
   return [...earlier, value];
+}
+
+function rank(text: string): number {
+  if (!/^[1-9]\d{0,3}$/.test(text)) throw new InvalidArgumentError("a whole number from 1 to 9999 is expected");
+  return Number(text);
 }

@@ -35,6 +35,19 @@ export function huggingFaceName(name: string): string {
   return path === undefined ? name : `model.layers.${Number(layer)}.${path}.${kind}`;
 }
 
+const [ggufOuter, ggufInLayer] = [outer, inLayer].map(
+  (names) => new Map([...names].map(([gguf, other]) => [other, gguf])),
+);
+
+/** GGUF's name of a tensor that Hugging Face calls "model.layers.0.self_attn.q_proj.weight"; null where it has none. */
+export function ggufName(name: string): string | null {
+  const known = ggufOuter!.get(name);
+  if (known !== undefined) return known;
+  const [, layer, path, kind] = /^model\.layers\.(\d{1,4})\.([\w.]+)\.(weight|bias)$/.exec(name) ?? [];
+  const part = path === undefined ? undefined : ggufInLayer!.get(path);
+  return part === undefined ? null : `blk.${Number(layer)}.${part}.${kind}`;
+}
+
 /** Whether a tensor's rows are a query's or a key's projection. */
 export function projectionOf(name: string): "q" | "k" | null {
   const [, which] = /^blk\.\d+\.attn_([qk])\.(?:weight|bias)$/.exec(name) ?? [];

@@ -1,0 +1,40 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { CodedError } from "../../errors/index.ts";
+import { type LoraFile, readLoraFile } from "./lora-file.ts";
+import type { PeftConfig } from "./peft-config.ts";
+import { pickleName, readConfig, tensorsName } from "./read.ts";
+import { type Scales, scalesOf } from "./targets.ts";
+
+/** A PEFT folder without the model that it is for: its config and its pairs by tensor. */
+export interface PeftPairs {
+  readonly config: PeftConfig;
+  readonly tensors: LoraFile;
+  /** Of a module as the tensors name it. */
+  readonly scales: Scales;
+}
+
+const prefix = /^base_model\.model\./;
+
+/**
+ * Reads a PEFT folder of any model; headers only.
+ * @param name the folder's in messages
+ * @throws ADAPTER_NOT_FOUND, ADAPTER_CONFIG, ADAPTER_UNSUPPORTED, ADAPTER_CORRUPT
+ */
+export async function readPeftPairs(folder: string, name: string): Promise<PeftPairs> {
+  const config = await readConfig(folder, name);
+  const file = join(folder, tensorsName);
+  if (!existsSync(file) && existsSync(join(folder, pickleName))) {
+    throw new CodedError("ADAPTER_UNSUPPORTED", `${name}: there is no ${tensorsName}, only ${pickleName}`, {
+      hint: "Save it again with a current PEFT: model.save_pretrained(folder).",
+    });
+  }
+  const tensors = await readLoraFile(file);
+  const scales = scalesOf(config, `${name}/adapter_config.json`);
+  return { config, tensors, scales: (module) => scales(module.replace(prefix, "")) };
+}
+
+/** "model.layers.0.self_attn.q_proj" of a module as PEFT's tensors name it. */
+export function modulePath(module: string): string {
+  return module.replace(prefix, "");
+}
