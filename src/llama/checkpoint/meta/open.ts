@@ -69,7 +69,9 @@ export async function tieHead(model: MetaModel): Promise<MetaModel> {
 
 /** Stands for the bytes, so that one of the two is in memory at a time. */
 async function digest(tensor: ConvertedTensor): Promise<string> {
-  return createHash("sha256").update(await tensor.read()).digest("hex");
+  return createHash("sha256")
+    .update(await tensor.read())
+    .digest("hex");
 }
 
 async function tokenizerOf(folder: string): Promise<string | null> {
