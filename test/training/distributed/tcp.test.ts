@@ -214,18 +214,18 @@ describe("the adapter that rank 0 writes", () => {
 
   it("stays where another rank goes while it is written", async () => {
     const controller = new AbortController();
-    const [first, second] = await trainOnRanks(2, (rank) => ({
-      ...outputs(rank),
-      signal: rank === 1 ? controller.signal : undefined,
-      output: async () => ({
-        write: async () => {
-          controller.abort(new Error("enough"));
-          return "written";
-        },
-      }),
-    }));
-    expect(second).toMatchObject({ reason: { message: "enough" } });
-    expect(first).toMatchObject({ status: "fulfilled", value: { file: "written" } });
+    const port = await freePort();
+    const { signal } = controller;
+    const second = train(bases[1]!, { ...outputs(1), signal, ranks: rankOf(1, 2, port) }).catch((error) => error);
+    const write = async () => {
+      controller.abort(new Error("enough"));
+      await second;
+      return "written";
+    };
+    const output = async () => ({ write });
+    const first = await train(bases[0]!, { ...outputs(0), output, ranks: rankOf(0, 2, port) });
+    expect(await second).toMatchObject({ message: "enough" });
+    expect(first.file).toBe("written");
   });
 });
 
