@@ -84,7 +84,15 @@ describe("a model of block-quantised, interleaved and plain tensors", () => {
 
   /** Every format on one of the tensors; sizes that are no multiple of a vector's. */
   async function writeModel(): Promise<ModelWeights> {
-    const shape = { hiddenSize: 256, intermediateSize: 256, heads: 3, kvHeads: 1, headDim: 10, layers: 2, tiedHead: true };
+    const shape = {
+      hiddenSize: 256,
+      intermediateSize: 256,
+      heads: 3,
+      kvHeads: 1,
+      headDim: 10,
+      layers: 2,
+      tiedHead: true,
+    };
     const config = { ...randomConfig(1), ...shape, vocabSize: 37, slidingWindow: null };
     const inverseFrequencies = Float32Array.from({ length: 5 }, (_, i) => 10000 ** (-i / 5));
     const tensors = new Map<string, TensorSource>();
