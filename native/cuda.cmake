@@ -13,8 +13,8 @@ set(LLAMA_CUDA_HOST
 list(TRANSFORM LLAMA_CUDA_HOST PREPEND kernels/cuda/)
 list(TRANSFORM LLAMA_CUDA_HOST APPEND .cpp)
 set(LLAMA_CUDA_TESTS
-  attention_cached attention_packed batch_linear decode_linear decode_terms engine engine_memory engine_non_finite gemm gpu lora
-  loss_and_optimisation page_pool quantize rotary rows sampling)
+  attention_cached attention_packed batch_linear decode_linear decode_terms engine engine_blocks engine_memory engine_non_finite
+  gemm gpu lora loss_and_optimisation page_pool quantize rotary rows sampling)
 # These are about the emulated runtime and the host's own bookkeeping.
 set(LLAMA_HOST_ONLY_TESTS engine_memory gpu page_pool)
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "../../kernels/engine_error.h"
+#include "../../kernels/matrix_sources.h"
 #include "../../kernels/reference/quantized.h"
 #include "../../kernels/storage.h"
 #include "../../model/gpu_module.h"
@@ -111,6 +112,43 @@ class Checkpoint {
     write();
   }
 
+  // Matrices become what blocks of Q8_0 can hold.
+  void round_to_blocks() {
+    for (auto& [tensor, values] : tensors_) {
+      if (shapes_[tensor].size() != 2) continue;
+      const std::vector<unsigned char> blocks = q8_0(values.data(), static_cast<int64_t>(values.size()));
+      dequantize_blocks(BlockFormat::q8_0, blocks.data(), static_cast<int64_t>(values.size()), values.data());
+    }
+    write();
+  }
+
+  // The file as GGUF has it: matrices in blocks of Q8_0, queries' and keys' rows interleaved.
+  void write_blocks() {
+    std::ofstream file(path_, std::ios::binary | std::ios::trunc);
+    int64_t offset = 0;
+    for (auto& [tensor, source] : sources_) {
+      const Floats& values = tensors_[tensor];
+      const auto* bytes = reinterpret_cast<const unsigned char*>(values.data());
+      std::vector<unsigned char> stored(bytes, bytes + values.size() * 4);
+      if (source.shape.size() == 2) {
+        source.blocks = BlockFormat::q8_0;
+        if (tensor.ends_with("q_proj.weight")) source.interleaved_heads = config_.heads;
+        if (tensor.ends_with("k_proj.weight")) source.interleaved_heads = config_.kv_heads;
+        stored.clear();
+        Floats rows(values.size());
+        const int64_t cols = source.shape[1];
+        for (int64_t row = 0; row < source.shape[0]; ++row) {
+          const int64_t to = stored_row(row, source.shape[0], source.interleaved_heads);
+          std::copy_n(values.begin() + row * cols, cols, rows.begin() + to * cols);
+        }
+        stored = q8_0(rows.data(), static_cast<int64_t>(rows.size()));
+      }
+      source.offset = offset;
+      file.write(reinterpret_cast<const char*>(stored.data()), static_cast<int64_t>(stored.size()));
+      offset += static_cast<int64_t>(stored.size());
+    }
+  }
+
   std::vector<std::string> names() const {
     std::vector<std::string> all;
     for (const auto& [tensor, values] : tensors_) all.push_back(tensor);
@@ -135,6 +173,22 @@ class Checkpoint {
   ModelOptions options() const { return {config_, sources_, -1, nullptr}; }
 
  private:
+  // A scale that is a power of two: rounding what has been rounded changes nothing.
+  static std::vector<unsigned char> q8_0(const float* values, int64_t count) {
+    std::vector<unsigned char> blocks;
+    for (int64_t at = 0; at < count; at += 32) {
+      float largest = 0;
+      for (int64_t i = at; i < at + 32; ++i) largest = std::max(largest, std::abs(values[i]));
+      const float scale = std::exp2(std::ceil(std::log2(std::max(largest, 1e-3f) / 127)));
+      const uint16_t bits = f16_from_f32(scale);
+      blocks.push_back(static_cast<unsigned char>(bits & 255));
+      blocks.push_back(static_cast<unsigned char>(bits >> 8));
+      for (int64_t i = at; i < at + 32; ++i) {
+        blocks.push_back(static_cast<unsigned char>(static_cast<int8_t>(std::lround(values[i] / scale))));
+      }
+    }
+    return blocks;
+  }
   std::string name(int layer, Linear linear) const {
     return "model.layers." + std::to_string(layer) + (linear >= Linear::gate ? ".mlp." : ".self_attn.") + name_of(linear) + ".weight";
   }
@@ -203,7 +257,7 @@ struct AdapterSource {
   std::vector<AdapterTensors> tensors;
 };
 
-AdapterSource random_adapter(const LlamaConfig& config, std::vector<Linear> linears, int rank) {
+inline AdapterSource random_adapter(const LlamaConfig& config, std::vector<Linear> linears, int rank) {
   AdapterSource source;
   source.values.reserve(linears.size() * static_cast<size_t>(config.layers) * 2);
   for (int layer = 0; layer < config.layers; ++layer) {

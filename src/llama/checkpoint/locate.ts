@@ -10,8 +10,9 @@ const projectWeights = fileURLToPath(new URL("../../../weights", import.meta.url
 const embeddedFolder = "tiny";
 
 /**
- * Folder (or GGUF file) of the base model: the one that LLAMA_WEIGHTS names, else the only one in the first of the folders `weights` that
- * holds any, else the embedded one. Anything that looks like a model goes before it, whether or not it can be opened.
+ * Folder (or GGUF file) of the base model: the one that LLAMA_WEIGHTS names, else the only one in the first of the folders
+ * `weights` that holds any, else the embedded one. Anything that looks like a model goes before it, whether or not it can be
+ * opened.
  * @throws CHECKPOINT_NOT_FOUND, CHECKPOINT_AMBIGUOUS listing the folders there are to choose from
  */
 export async function chooseCheckpoint(env = process.env, ...weights: readonly string[]): Promise<string> {
@@ -65,7 +66,7 @@ export async function locateCheckpoint(given: string): Promise<string> {
 }
 
 function isHuggingFaceWeights(name: string): boolean {
-  return /\.(safetensors|bin)(\.index\.json)?$/.test(name) && !name.startsWith("adapter_model");
+  return /\.(safetensors|bin|pth?)(\.index\.json)?$/.test(name) && !name.startsWith("adapter_model");
 }
 
 function only(folders: readonly string[], root: string): string {

@@ -33,8 +33,8 @@ export async function findWeights(folder: string, expected: number): Promise<Fou
   const weights = await readWeightSet(folder, set, mostBytes);
   const warnings: string[] = [];
   for (const other of others) warnings.push(await leftAside(folder, { weights, set, other }, mostBytes));
-  const meta = names.find((name) => name.startsWith("consolidated."));
-  if (meta !== undefined) warnings.push(`${join(folder, meta)}: not used, ${firstFile(set)} is taken`);
+  const another = names.find((name) => /^consolidated\.|\.gguf$/i.test(name));
+  if (another !== undefined) warnings.push(`${join(folder, another)}: not used, ${firstFile(set)} is taken`);
   return { ...weights, warnings: [...weights.warnings, ...warnings] };
 }
 

@@ -1,5 +1,6 @@
 import type { LlamaConfig } from "../../../engine/config.ts";
 import { configLimits as limits } from "../config.ts";
+import { type Family, families } from "../families.ts";
 import type { GgufTensor } from "./header.ts";
 import type { Metadata } from "./metadata.ts";
 import { ropeFromMetadata } from "./rope.ts";
@@ -15,9 +16,6 @@ const neutral = new Map([
   ["expert_count", 0],
 ]);
 
-/** Architectures of GGUF that are LLaMA's. Files of Mistral mostly say "llama". */
-const architectures = ["llama", "mistral"] as const;
-
 /**
  * The model's shape from a GGUF header.
  * @param ropeFactors the tensor rope_freqs.weight, by which inverse frequencies are divided; null where there is none
@@ -28,9 +26,9 @@ export function configFromMetadata(
   tensors: ReadonlyMap<string, Pick<GgufTensor, "shape">>,
   ropeFactors: Float32Array | null,
 ): LlamaConfig {
-  const architecture = checkArchitecture(metadata);
-  const key = (name: string) => `${architecture}.${name}`;
-  refuseUnsupported(metadata, key, tensors);
+  const family = architectureOf(metadata);
+  const key = (name: string) => `${family.type}.${name}`;
+  refuseUnsupported(metadata, key, tensors, family);
   const hiddenSize = metadata.count(key("embedding_length"), limits.width);
   const heads = metadata.count(key("attention.head_count"), limits.heads);
   const kvHeads = metadata.count(key("attention.head_count_kv"), heads, heads);
@@ -39,7 +37,6 @@ export function configFromMetadata(
   const rmsNormEps = metadata.positive(key("attention.layer_norm_rms_epsilon"));
   if (rmsNormEps >= 1) metadata.refuse(key("attention.layer_norm_rms_epsilon"), "a number below 1");
   const maxPositionEmbeddings = metadata.count(key("context_length"), limits.positions);
-  const window = metadata.raw(key("attention.sliding_window"));
   const pieces = metadata.texts("tokenizer.ggml.tokens")?.length;
   return {
     vocabSize: metadata.count(key("vocab_size"), limits.vocabulary, pieces),
@@ -51,16 +48,16 @@ export function configFromMetadata(
     headDim,
     rmsNormEps,
     maxPositionEmbeddings,
-    slidingWindow:
-      window === null || window === 0 ? null : metadata.count(key("attention.sliding_window"), limits.positions),
+    slidingWindow: slidingWindow(metadata, key("attention.sliding_window"), family),
     tiedHead: !tensors.has("output.weight"),
-    attentionBias: false,
-    queryKeyNorm: false,
+    attentionBias: family.attentionBias,
+    queryKeyNorm: family.queryKeyNorm,
     rope: ropeFromMetadata(metadata, key, { headDim, maxPositionEmbeddings }, ropeFactors),
   };
 }
 
-function checkArchitecture(metadata: Metadata): string {
+/** GGUF's architectures are called as config.json's families. Files of Mistral mostly say "llama". */
+export function architectureOf(metadata: Metadata): Family {
   const type = metadata.text("general.type") ?? "model";
   if (type !== "model") {
     const what =
@@ -69,17 +66,28 @@ function checkArchitecture(metadata: Metadata): string {
   }
   const architecture = metadata.text("general.architecture");
   if (architecture === null) return metadata.refuse("general.architecture", "a text");
-  if (!architectures.some((name) => name === architecture)) {
-    const known = architectures.map((name) => `"${name}"`).join(" and ");
-    metadata.unsupported("general.architecture", `"${architecture.slice(0, 100)}" is not supported, only ${known}`);
-  }
-  return architecture;
+  const family = families.find(({ type }) => type === architecture);
+  if (family !== undefined) return family;
+  const known = families.map((known) => `"${known.type}"`).join(", ");
+  return metadata.unsupported(
+    "general.architecture",
+    `"${architecture.slice(0, 100)}" is not supported, only ${known}`,
+  );
+}
+
+function slidingWindow(metadata: Metadata, key: string, family: Family): number | null {
+  const window = metadata.raw(key);
+  if (window === null || window === 0) return null;
+  // Of Qwen's layers some have it, and nothing in the file says which.
+  if (family.window === "asked") metadata.unsupported(key, "a window on some of the layers is not supported");
+  return metadata.count(key, limits.positions);
 }
 
 function refuseUnsupported(
   metadata: Metadata,
   key: (name: string) => string,
   tensors: ReadonlyMap<string, unknown>,
+  family: Family,
 ): void {
   for (const [name, value] of neutral) {
     const given = metadata.raw(key(name));
@@ -89,8 +97,9 @@ function refuseUnsupported(
     metadata.unsupported(key("attention.causal"), "attention to later tokens is not supported");
   }
   for (const name of tensors.keys()) {
-    if (!/^blk\.\d+\.\w+\.bias$/.test(name)) continue;
-    metadata.unsupported(name.slice(0, 100), "biases on linear layers are not supported");
+    const [, part] = /^blk\.\d+\.(\w+)\.bias$/.exec(name) ?? [];
+    if (part === undefined || (family.attentionBias && /^attn_[qkv]$/.test(part))) continue;
+    metadata.unsupported(name.slice(0, 100), `biases there are not supported in "${family.type}"`);
   }
 }
 

@@ -1,17 +1,18 @@
 import { dirname } from "node:path";
+import type { LlamaConfig } from "../../../engine/config.ts";
 import { isStoredType } from "../../../engine/tensors/stored-types.ts";
 import { CodedError } from "../../../errors/index.ts";
 import { readTensor } from "../read-tensor.ts";
 import type { CheckpointSource } from "../source.ts";
 import type { TensorEntry } from "../tensors.ts";
 import type { FoundWeights } from "../weight-files.ts";
-import { configFromMetadata } from "./config.ts";
+import { architectureOf, configFromMetadata } from "./config.ts";
 import type { GgufTensor } from "./header.ts";
 import { Metadata } from "./metadata.ts";
 import { givenName } from "./model-name.ts";
 import { huggingFaceName, projectionOf } from "./names.ts";
 import { readParts } from "./parts.ts";
-import { listedGgufIds, openGgufTokenizer } from "./tokenizer.ts";
+import { listedGgufIds, openGgufTokenizer, specialTexts } from "./tokenizer.ts";
 
 /** Read here, and no weights of the model. */
 const ropeTensor = "rope_freqs.weight";
@@ -31,25 +32,29 @@ export async function openGguf(file: string): Promise<CheckpointSource> {
     folder: dirname(first.file),
     file: first.file,
     config,
-    weights: finder(tensors, first.file, config),
+    weights: finder(tensors, first.file, pairsTogether.has(architectureOf(metadata).type) ? config : null),
     givenName: givenName(metadata),
     listed: [listedGgufIds(metadata)],
     chatTemplate: metadata.text("tokenizer.chat_template"),
+    templateTexts: specialTexts(metadata),
     openTokenizer: () => openGgufTokenizer(metadata),
   };
 }
 
-/** The tensors by Hugging Face's names, queries and keys with the order that their rows are in. */
+/** Architectures for which llama.cpp turns neighbouring rows of queries and keys together, as Meta does. */
+const pairsTogether: ReadonlySet<string> = new Set(["llama", "mistral"]);
+
+/** The tensors by Hugging Face's names. `interleaved`: queries' and keys' rows are in Meta's order. */
 function finder(
   tensors: ReadonlyMap<string, GgufTensor>,
   file: string,
-  { heads, kvHeads }: { heads: number; kvHeads: number },
+  interleaved: Pick<LlamaConfig, "heads" | "kvHeads"> | null,
 ): FoundWeights {
   const entries = new Map<string, TensorEntry>();
   for (const [name, tensor] of tensors) {
     const projection = projectionOf(name);
-    const interleavedHeads = projection === null ? undefined : projection === "q" ? heads : kvHeads;
-    entries.set(huggingFaceName(name), { ...tensor, interleavedHeads });
+    const heads = projection === "q" ? interleaved?.heads : interleaved?.kvHeads;
+    entries.set(huggingFaceName(name), { ...tensor, interleavedHeads: projection === null ? undefined : heads });
   }
   return { names: [...entries.keys()], find: (name) => entries.get(name), file, warnings: [] };
 }

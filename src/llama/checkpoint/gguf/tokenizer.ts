@@ -27,6 +27,22 @@ export async function openGgufTokenizer(metadata: Metadata): Promise<OpenedToken
   };
 }
 
+/** What a chat template calls bos_token and its like. */
+export function specialTexts(metadata: Metadata): Record<string, string> {
+  const tokens = metadata.texts(key("tokens")) ?? [];
+  const texts: Record<string, string> = {};
+  for (const [name, id] of [
+    ["bos_token", metadata.tokenId(key("bos_token_id"))],
+    ["eos_token", metadata.tokenId(key("eos_token_id"))],
+    ["unk_token", metadata.tokenId(key("unknown_token_id"))],
+    ["pad_token", metadata.tokenId(key("padding_token_id"))],
+  ] as const) {
+    const text = id === null ? undefined : tokens[id];
+    if (text !== undefined) texts[name] = text;
+  }
+  return texts;
+}
+
 function describeTokenizer(metadata: Metadata): GgufTokenizerMetadata | null {
   const tokens = metadata.texts(key("tokens"));
   const model = metadata.text(key("model"));
