@@ -14,16 +14,19 @@ struct Store {
   void* const* row_pages;
   int heads, kv_heads, head_dim, row;
   int64_t keys;  // where the layer's begin in a page; its values come behind them
+
+  __device__ const float* bias(int head) const {
+    return rotary.bias == nullptr ? nullptr : rotary.bias + static_cast<int64_t>(head) * head_dim;
+  }
 };
 
-// N pairs of a head of qkv, rotated where `r` is not null to its norm, to where they were and, of a key or a value, to the
-// page. r: the factor of the head's norm, or null where there are no norms.
+// N pairs of a head of qkv, ready for attention, to where they were and, of a key or a value, to the page.
+// r: the factor of the head's norm, or null where there are no norms; bias: of the head, or null.
 template <int N, class T>
-__device__ inline void store_head_pairs(const Store<T>& a, T* page, int head, int first, const float* r) {
+__device__ inline void store_head_pairs(const Store<T>& a, T* page, int head, int first, const float* bias, const float* r) {
   const int half = a.head_dim / 2, position = a.rotary.positions[blockIdx.x];
   const bool turned = head < a.heads + a.kv_heads;
   T* at = a.qkv + static_cast<int64_t>(blockIdx.x) * a.ldqkv + static_cast<int64_t>(head) * a.head_dim;
-  const float* bias = a.rotary.bias == nullptr ? nullptr : a.rotary.bias + static_cast<int64_t>(head) * a.head_dim;
   Pairs<N> pairs = load_pairs<N>(static_cast<const T*>(at), bias, half, first);
   if (turned) {
     float turns[2 * N];
@@ -47,7 +50,7 @@ __device__ inline void store_head_pairs(const Store<T>& a, T* page, int head, in
 // qkv [tokens, (heads + 2 kv_heads) head_dim] -> the same, rotated, and rows of pages. A thread has N elements of each
 // half of a head, so that every element is read once and written once, keys and values twice: bound by memory, with a
 // few KB a token far below what the products around it move. cos_sin comes from the caches but for its first reader.
-template <class T, int N>
+template <class T, int N, bool biased>
 __global__ void store_kernel(Store<T> a) {
   const int packs = a.head_dim / 2 / N;
   const int index = static_cast<int>(blockIdx.y * store_threads + threadIdx.x);
@@ -55,7 +58,7 @@ __global__ void store_kernel(Store<T> a) {
   if (head >= a.heads + 2 * a.kv_heads) return;
   auto* page = static_cast<T*>(a.row_pages[blockIdx.x]);
   if (page == nullptr) return;
-  store_head_pairs<N>(a, page, head, first, nullptr);
+  store_head_pairs<N>(a, page, head, first, biased ? a.bias(head) : nullptr, nullptr);
 }
 
 // The same with a norm of each head of q and k: a warp has a head, and reads it a second time from the first cache.
@@ -67,9 +70,9 @@ __global__ void norm_store_kernel(Store<T> a) {
   auto* page = static_cast<T*>(a.row_pages[blockIdx.x]);
   if (page == nullptr) return;
   const T* at = a.qkv + static_cast<int64_t>(blockIdx.x) * a.ldqkv + static_cast<int64_t>(head) * a.head_dim;
-  const float* bias = a.rotary.bias == nullptr ? nullptr : a.rotary.bias + static_cast<int64_t>(head) * a.head_dim;
+  const float* bias = a.bias(head);
   const float r = head < a.heads + a.kv_heads ? head_factor<N>(at, bias, a.rotary.eps, half, lane) : 0;
-  for (int first = lane * N; first < half; first += warp_size * N) store_head_pairs<N>(a, page, head, first, &r);
+  for (int first = lane * N; first < half; first += warp_size * N) store_head_pairs<N>(a, page, head, first, bias, &r);
 }
 
 }  // namespace
@@ -99,7 +102,8 @@ void rotate_and_store(cudaStream_t stream, const AttentionShape& shape, int laye
   constexpr int width = pack_width<T>;
   by_packs<width>(packs_of(width), [&](auto n) {
     const Grid blocks{tokens, blocks_for(int64_t{heads} * (half / n), store_threads)};
-    launch(store_kernel<T, n>, blocks, dim3(store_threads), 0, stream, a);
+    const auto kernel = rotary.bias == nullptr ? store_kernel<T, n, false> : store_kernel<T, n, true>;
+    launch(kernel, blocks, dim3(store_threads), 0, stream, a);
   });
 }
 

@@ -108,8 +108,8 @@ void test_prepared_heads(int heads, int kv_heads, int head_dim, int64_t offset) 
     const std::string what = std::string("steps") + (biased ? ", bias" : "") + (normed ? ", norms" : "");
     Scene<T> scene(shape_for<T>(what, heads, kv_heads, head_dim, 0), {45, 40}, offset);
     scene.prepare_heads(biased, normed);
-    scene.step({{0, 0, 30}, {1, 0, 2}}, 1);
-    scene.step({{0, 30, 1}, {1, 2, 1}}, 2);
+    scene.step({{0, 0, 7}, {1, 0, 1}}, 1);
+    scene.step({{0, 7, 1}, {1, 1, 1}}, 2);
   }
 }
 
@@ -122,9 +122,7 @@ void test_type() {
     test_prepared_heads<T>(3, 1, 6, 0);
   });
   test_prepared_heads<T>(2, 1, 128, 0);
-  test_prepared_heads<T>(4, 2, 16, 1);
-  test_prepared_heads<T>(2, 2, 20, 0);
-  test_prepared_heads<T>(1, 1, 160, 0);
+  test_prepared_heads<T>(2, 2, 20, 1);
   test_steps<T>(2, 2, 6, 0, 1);
   test_steps<T>(6, 2, 8, 20, 0);
   test_steps<T>(9, 1, 10, 33, 0);

@@ -46,66 +46,6 @@ describe("config.json", () => {
     expect(parse({ sliding_window: 16 }).config.slidingWindow).toBeNull();
   });
 
-  const qwen = (type: 2 | 3, changes: object = {}) =>
-    parse({ model_type: `qwen${type}`, architectures: [`Qwen${type}ForCausalLM`], ...changes }).config;
-
-  it("knows what Qwen2 and Qwen3 have, and their defaults", () => {
-    const shared = { kvHeads: 32, headDim: 128, rmsNormEps: 1e-6, maxPositionEmbeddings: 32768, slidingWindow: null };
-    expect(qwen(2)).toMatchObject({ ...shared, attentionBias: true, queryKeyNorm: false });
-    expect(qwen(3)).toMatchObject({ ...shared, attentionBias: false, queryKeyNorm: true });
-    // Qwen3's heads have a size of their own, Qwen2's are the hidden size's share.
-    expect(qwen(2, { hidden_size: 2048 }).headDim).toBe(64);
-    expect(qwen(3, { hidden_size: 2048 }).headDim).toBe(128);
-    expect(qwen(3, { hidden_size: 1024, num_attention_heads: 24, num_key_value_heads: 8, head_dim: 64 })).toMatchObject(
-      {
-        headDim: 64,
-        heads: 24,
-      },
-    );
-    expect(parse({}).config).toMatchObject({ attentionBias: false, queryKeyNorm: false });
-  });
-
-  it("takes the family from the architecture where model_type is left out", () => {
-    const given = { model_type: undefined, architectures: ["Qwen3ForCausalLM"] };
-    expect(parse(given).config.queryKeyNorm).toBe(true);
-  });
-
-  it("reads Qwen's window where it is asked for, on all layers", () => {
-    expect(qwen(2, { sliding_window: 4096, max_window_layers: 0 }).slidingWindow).toBeNull();
-    const asked = { use_sliding_window: true, sliding_window: 512 };
-    expect(qwen(2, { ...asked, max_window_layers: 0 }).slidingWindow).toBe(512);
-    expect(qwen(2, { ...asked, max_window_layers: 32 }).slidingWindow).toBeNull();
-    expect(qwen(3, { ...asked, layer_types: Array(32).fill("sliding_attention") }).slidingWindow).toBe(512);
-    expect(qwen(3, { ...asked, layer_types: Array(32).fill("full_attention") }).slidingWindow).toBeNull();
-    expect(qwen(3, { use_sliding_window: true, max_window_layers: 0 }).slidingWindow).toBe(4096);
-    expect(qwen(3, { use_sliding_window: true, sliding_window: null }).slidingWindow).toBeNull();
-  });
-
-  it.each([
-    [{ use_sliding_window: true }, '"max_window_layers": a window on 4 of 32 layers'],
-    [{ use_sliding_window: true, max_window_layers: 31 }, '"max_window_layers": a window on 1 of 32 layers'],
-    [{ layer_types: Array(32).fill("sliding_attention") }, '"layer_types": a window on 32 of 32'],
-    [{ layer_types: Array(32).fill("linear_attention") }, '"layer_types": "linear_attention"'],
-    [{ attention_bias: true }, '"attention_bias": a bias on o_proj'],
-    [{ architectures: ["Qwen3MoeForCausalLM"] }, "qwen3moeforcausallm"],
-    [{ model_type: "qwen3_moe" }, '"qwen3_moe" are not supported, only "llama", "mistral", "qwen2", "qwen3"'],
-  ])("refuses what of Qwen the engines do not have: %j", (changes, text) => {
-    expect(() => qwen(3, changes)).toThrow(
-      expect.objectContaining({ code: "CHECKPOINT_UNSUPPORTED", message: expect.stringContaining(text) }),
-    );
-  });
-
-  it.each([
-    [{ num_attention_heads: 16 }, '"num_key_value_heads" is missing; a whole number from 1 to 16'],
-    [{ layer_types: ["full_attention"] }, '"layer_types" is ["full_attention"]; a list of 32'],
-    [{ max_window_layers: -1 }, '"max_window_layers" is -1; a whole number'],
-    [{ use_sliding_window: "no" }, '"use_sliding_window" is "no"'],
-  ])("refuses the impossible of Qwen: %j", (changes, text) => {
-    expect(() => qwen(3, changes)).toThrow(
-      expect.objectContaining({ code: "CHECKPOINT_CONFIG", message: expect.stringContaining(text) }),
-    );
-  });
-
   it("reads one or several ids that end a text", () => {
     expect(parse({ eos_token_id: [128001, 128009] }).eosTokenIds).toEqual([128001, 128009]);
     expect(parseGenerationConfig('{"eos_token_id": 2}', "generation_config.json").eosTokenIds).toEqual([2]);
