@@ -48,7 +48,7 @@ export async function openCheckpoint(given: string): Promise<Checkpoint> {
   const source = await findWeights(folder, [...expectedTensors(parsed.config)].length);
   const config = { ...parsed.config, vocabSize: embeddingRows(parsed.config, source) };
   const { tensors, ignored } = collectTensors(config, source);
-  const opened = await openTokenizer([folder, join(dirname(folder), "tokenizer")]);
+  const opened = await openTokenizer([folder, join(dirname(folder), "tokenizer")], config.vocabSize);
   const { tokenizer } = opened;
   if (tokenizer.vocabSize > config.vocabSize) {
     throw new CodedError(
@@ -59,7 +59,7 @@ export async function openCheckpoint(given: string): Promise<Checkpoint> {
   }
   const listed = [{ ...parsed, file: configFile }, ...(await generationIds(folder))];
   const special = specialIds(listed, opened, config.vocabSize);
-  const warnings = [...source.warnings, ...special.warnings];
+  const warnings = [...source.warnings, ...opened.warnings, ...special.warnings];
   if (tokenizer.vocabSize < config.vocabSize / 2) {
     const sizes = `${tokenizer.vocabSize} pieces for ${config.vocabSize} embeddings`;
     warnings.push(`${opened.file}: has ${sizes}: is it the tokenizer that came with these weights?`);
