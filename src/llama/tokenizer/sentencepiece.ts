@@ -111,7 +111,7 @@ export class SentencePieceTokenizer implements Tokenizer {
       const added = this.#tokens.get(id);
       if (added !== undefined) return added.special ? null : added.content;
       const piece = pieces[id];
-      if (piece === undefined) return null;
+      if (piece === undefined || piece.type === pieceTypes.unused) return null;
       if (piece.type === pieceTypes.unknown) return unkSurface;
       if (piece.type === pieceTypes.byte) return Uint8Array.of(Number.parseInt(piece.text.slice(3, 5), 16));
       return piece.text.replaceAll(spaceMark, " ");

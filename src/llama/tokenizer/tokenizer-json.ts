@@ -149,7 +149,8 @@ function readVocabulary(value: unknown, corrupt: Corrupt): Map<string, number> {
   return vocabulary;
 }
 
-function readMerges(value: unknown, vocabulary: ReadonlyMap<string, number>, corrupt: Corrupt): PairTable {
+/** Merges as "a b" or as pairs. */
+export function readMerges(value: unknown, vocabulary: ReadonlyMap<string, number>, corrupt: Corrupt): PairTable {
   if (!Array.isArray(value)) return corrupt('"model.merges" is missing');
   const table = new PairTable(value.length);
   for (const [rank, merge] of value.entries()) {
