@@ -28,7 +28,7 @@ export async function openHuggingFaceFolder(folder: string): Promise<CheckpointS
     givenName: parsed.nameOrPath,
     listed: [{ ...parsed, file: configFile }, ...(await generationIds(folder))],
     ...(await readChatTemplate(tokenizerFolders)),
-    openTokenizer: () => openTokenizer(tokenizerFolders),
+    openTokenizer: (embeddings) => openTokenizer(tokenizerFolders, embeddings),
   };
 }
 

@@ -55,7 +55,7 @@ async function checked(source: CheckpointSource): Promise<Checkpoint> {
   const { folder, file } = source;
   const config = { ...source.config, vocabSize: embeddingRows(source.config, source.weights) };
   const { tensors, ignored } = collectTensors(config, source.weights);
-  const opened = await source.openTokenizer();
+  const opened = await source.openTokenizer(config.vocabSize);
   const { tokenizer } = opened;
   if (tokenizer.vocabSize > config.vocabSize) {
     const model = file === null ? `the model in ${folder}` : "its model";
@@ -66,7 +66,7 @@ async function checked(source: CheckpointSource): Promise<Checkpoint> {
     );
   }
   const special = specialIds(source.listed, opened, config.vocabSize);
-  const warnings = [...source.weights.warnings, ...special.warnings];
+  const warnings = [...source.weights.warnings, ...opened.warnings, ...special.warnings];
   if (tokenizer.vocabSize < config.vocabSize / 2) {
     const sizes = `${tokenizer.vocabSize} pieces for ${config.vocabSize} embeddings`;
     warnings.push(`${opened.file}: has ${sizes}: is it the tokenizer that came with these weights?`);

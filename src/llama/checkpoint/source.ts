@@ -20,6 +20,6 @@ export interface CheckpointSource {
   readonly chatTemplate: string | null;
   /** What it calls bos_token, eos_token and their like, where the files say so. */
   readonly templateTexts?: Readonly<Record<string, string>>;
-  /** Called once the tensors are known to be complete. */
-  openTokenizer(): Promise<OpenedTokenizer>;
+  /** Called once the tensors are known to be complete, with the rows of the embedding. */
+  openTokenizer(embeddings: number): Promise<OpenedTokenizer>;
 }

@@ -12,6 +12,10 @@ export interface Detokenization {
    * (SentencePiece); "text", the text itself (Hugging Face's Strip decoder); "none".
    */
   readonly leadingSpace: "piece" | "text" | "none";
+  /** The same for the first token that is shown; undefined: as any other. */
+  firstSurface?(id: number): Surface;
+  /** Between the texts of two tokens. */
+  readonly separator?: string;
   /** Whether `id` is a text piece that begins with the space mark; asked for leadingSpace "piece" only. */
   beginsWithSpaceMark(id: number): boolean;
   /** A byte that is no character: one U+FFFD for each byte, or one for the longest beginning of a character. */
@@ -31,6 +35,7 @@ class Detokenizer implements StreamDecoder {
   /** How many of the pending bytes the prompt brought: their U+FFFD is part of the prompt's text, not of ours. */
   #promptBytes = 0;
   #atStart = true;
+  #isFirst = true;
 
   constructor(rules: Detokenization, promptIds: Iterable<number>) {
     this.#rules = rules;
@@ -39,10 +44,13 @@ class Detokenizer implements StreamDecoder {
   }
 
   push(id: number): string {
-    const surface = this.#rules.surface(id);
+    const isFirst = this.#isFirst;
+    const surface = isFirst && this.#rules.firstSurface ? this.#rules.firstSurface(id) : this.#rules.surface(id);
     if (surface === null) return this.#rules.hiddenEndsRun ? this.flush() : "";
-    if (typeof surface === "string") return this.flush() + this.#withoutLeadingSpace(surface, id);
-    let text = "";
+    this.#isFirst = false;
+    const before = isFirst ? "" : (this.#rules.separator ?? "");
+    if (typeof surface === "string") return this.flush() + before + this.#withoutLeadingSpace(surface, id);
+    let text = before;
     for (const byte of surface) {
       this.#pending[this.#pendingLength++] = byte;
       text += this.#takeComplete(false);

@@ -1,54 +1,71 @@
-import { CodedError } from "../../errors/index.ts";
-import { ByteLevelTokenizer, byteCharacters } from "./byte-level.ts";
-import { llama3Pattern } from "./llama3-words.ts";
-import { MetaspaceTokenizer } from "./metaspace.ts";
-import type { Tokenizer } from "./tokenizer.ts";
-import { partsOf, readTokenizerJson, type TokenizerJson, unsupported } from "./tokenizer-json.ts";
+import { BpeTokenizer } from "./bpe-tokenizer.ts";
+import { flatParts } from "./pre-tokenizers.ts";
+import type { TokenizerConfig } from "./tokenizer-config.ts";
+import { readTokenizerJson, record, type TokenizerJson, unsupported } from "./tokenizer-json.ts";
 
-/** The texts of the special tokens, from tokenizer_config.json; null where it does not say. */
-export interface SpecialTexts {
-  readonly bos: string | null;
-  readonly eos: string | null;
-}
-
-/** What LLaMA 2 and 3 call them. */
-const usualTexts = { bos: ["<s>", "<|begin_of_text|>"], eos: ["</s>", "<|end_of_text|>"] };
+/** What LLaMA and its kin call them where no file says it. */
+const usualTexts = {
+  bos: ["<s>", "<|begin_of_text|>"],
+  eos: ["</s>", "<|end_of_text|>", "<\uff5cend\u2581of\u2581sentence\uff5c>", "<|im_end|>", "<|endoftext|>"],
+};
 
 /**
- * Opens a tokenizer.json of LLaMA 2's kind (SentencePiece converted) or LLaMA 3's (byte-level).
+ * Opens a tokenizer.json with a BPE model. BOS is what transformers puts before a text: as add_bos_token says, else the
+ * post-processor, else as LLaMA was trained.
  * Throws TOKENIZER_CORRUPT and TOKENIZER_UNSUPPORTED naming `file` and the part.
  */
-export function jsonTokenizer(text: string, file: string, special: SpecialTexts): Tokenizer {
-  const json = readTokenizerJson(text, file);
-  const bosId = specialId(json, special.bos, usualTexts.bos, "beginning");
-  const eosId = specialId(json, special.eos, usualTexts.eos, "end");
-  const preTokenizers = partsOf(json.preTokenizer, "pretokenizers", file);
-  if (!preTokenizers.some((part) => part.type === "ByteLevel")) return new MetaspaceTokenizer(json, bosId, eosId);
-
-  const [split, bytes] = preTokenizers;
-  const pattern = (split?.pattern as { Regex?: unknown } | undefined)?.Regex;
-  if (preTokenizers.length !== 2 || split?.type !== "Split" || bytes?.type !== "ByteLevel") {
-    unsupported(file, `pre-tokeniser ${preTokenizers.map((part) => part.type).join(" + ")}`);
-  }
-  if (pattern !== llama3Pattern || split.behavior !== "Isolated" || split.invert === true) {
-    unsupported(file, `splitting by ${JSON.stringify(pattern ?? split.pattern)}`);
-  }
-  if (bytes.add_prefix_space === true || bytes.use_regex === true) unsupported(file, "ByteLevel with these settings");
-  if (json.normalizer !== null) unsupported(file, `normaliser "${json.normalizer.type}"`);
-  const missing = byteCharacters.findIndex((character) => !json.vocabulary.has(character));
-  if (missing >= 0) throw new CodedError("TOKENIZER_CORRUPT", `${file}: has no piece for byte ${missing}`);
-  const { pieces, vocabulary: ids, merges, added, ignoreMerges } = json;
-  return new ByteLevelTokenizer({ pieces, ids, merges, added, ignoreMerges, bosId, eosId });
+export function jsonTokenizer(text: string, file: string, config: TokenizerConfig): BpeTokenizer {
+  const json = withAdded(readTokenizerJson(text, file), config);
+  const eosNames = config.eos === null ? usualTexts.eos : [config.eos];
+  const eosId =
+    idOf(json, eosNames) ?? unsupported(file, `a vocabulary without an end of text (${eosNames.join(", ")})`);
+  return new BpeTokenizer(json, bosIdOf(json, config), eosId);
 }
 
-function specialId(json: TokenizerJson, named: string | null, usual: readonly string[], what: string): number {
-  const names = named === null ? usual : [named];
+function bosIdOf(json: TokenizerJson, config: TokenizerConfig): number | null {
+  if (config.addBos === false) return null;
+  const fromTemplate = templateBos(json);
+  const names = config.bos === null ? usualTexts.bos : [config.bos];
+  const named = idOf(json, names);
+  const isTrue = config.addBos === true || config.className?.startsWith("Llama") === true;
+  if (isTrue && named === null && fromTemplate === null) {
+    return unsupported(json.file, `a vocabulary without the beginning of text that is asked for (${names.join(", ")})`);
+  }
+  if (config.addBos === true) return named ?? fromTemplate;
+  if (fromTemplate !== null) return fromTemplate;
+  // LLaMA 3's first files do not say that it was trained with one.
+  const isLlamas = named !== null && usualTexts.bos.includes(json.pieces[named] ?? "");
+  return isTrue || isLlamas ? named : null;
+}
+
+/** The special token that TemplateProcessing puts before a text; null where it puts none. */
+function templateBos({ postProcessor, file, added, vocabulary }: TokenizerJson): number | null {
+  for (const part of flatParts(postProcessor, "processors", file)) {
+    if (part.type === "ByteLevel") continue;
+    if (part.type !== "TemplateProcessing") return unsupported(file, `post-processor "${part.type}"`);
+    const [first] = Array.isArray(part.single) ? part.single : [];
+    const name = record(record(first)?.SpecialToken)?.id;
+    if (typeof name !== "string") continue;
+    const id = added.find((token) => token.content === name)?.id ?? vocabulary.get(name);
+    return id ?? unsupported(file, `a template with ${JSON.stringify(name)}, which is no piece`);
+  }
+  return null;
+}
+
+function idOf({ added, vocabulary }: TokenizerJson, names: readonly string[]): number | null {
   for (const name of names) {
-    const id = json.added.find((token) => token.content === name)?.id ?? json.vocabulary.get(name);
+    const id = added.find((token) => token.content === name)?.id ?? vocabulary.get(name);
     if (id !== undefined) return id;
   }
-  throw new CodedError(
-    "TOKENIZER_UNSUPPORTED",
-    `${json.file}: has no token for the ${what} of a text: ${names.join(", ")}`,
-  );
+  return null;
+}
+
+/** With the tokens that only tokenizer_config.json or added_tokens.json list. */
+function withAdded(json: TokenizerJson, config: TokenizerConfig): TokenizerJson {
+  const known = new Set(json.added.map((token) => token.content));
+  const more = config.added.filter((token) => !known.has(token.content) && json.pieces[token.id] === undefined);
+  if (more.length === 0) return json;
+  const pieces = [...json.pieces];
+  for (const { id, content } of more) pieces[id] = content;
+  return { ...json, pieces, added: [...json.added, ...more] };
 }

@@ -1,6 +1,6 @@
 /** Ids of a text as they are found. */
 export class IdBuffer {
-  readonly #ids: Int32Array;
+  #ids: Int32Array;
   #length = 0;
 
   /**
@@ -16,12 +16,21 @@ export class IdBuffer {
   }
 
   push(id: number): void {
+    if (this.#length === this.#ids.length) this.#grow(1);
     this.#ids[this.#length++] = id;
   }
 
   append(ids: Int32Array): void {
+    if (this.#length + ids.length > this.#ids.length) this.#grow(ids.length);
     this.#ids.set(ids, this.#length);
     this.#length += ids.length;
+  }
+
+  /** A normaliser can make a text longer. */
+  #grow(more: number): void {
+    const larger = new Int32Array(2 * this.#ids.length + more);
+    larger.set(this.#ids);
+    this.#ids = larger;
   }
 
   /** A copy of the ids from `start` on. */

@@ -17,10 +17,9 @@ export class Merger {
     this.#kept = new Candidates(table, shortWord);
   }
 
-  /** Merges symbols[0 .. count) in place and returns how many are left. */
-  *merging(symbols: Int32Array, count: number): Steps<number> {
+  /** Merges symbols[0 .. count) in place and returns how many are left. It pauses only if the list is `isLong`. */
+  *merging(symbols: Int32Array, count: number, isLong = count > shortWord): Steps<number> {
     // A step ends only inside a long list, whose buffers are its own: another one may be merged meanwhile.
-    const isLong = count > shortWord;
     const candidates = isLong ? new Candidates(this.#table, count) : this.#kept;
     const { next, previous } = candidates;
     candidates.clear();

@@ -1,13 +1,13 @@
 import { join } from "node:path";
 import { CodedError } from "../../errors/index.ts";
-import { parseBoundedJson } from "../bounded-json.ts";
 import { readRegularFile } from "../regular-file.ts";
 import { runInSlices } from "../time-slices.ts";
-import { jsonTokenizer, type SpecialTexts } from "./huggingface-json.ts";
+import { jsonTokenizer } from "./huggingface-json.ts";
 import { refuseImpostor } from "./impostor.ts";
 import { openingSentencePiece } from "./sentencepiece.ts";
 import { isTiktoken, openingTiktoken } from "./tiktoken.ts";
 import type { Tokenizer } from "./tokenizer.ts";
+import { type ConfigFiles, configFileNames, readTokenizerConfig, type TokenizerConfig } from "./tokenizer-config.ts";
 
 /** Published files reach 17 MB. */
 const maxTokenizerBytes = 64 * 2 ** 20;
@@ -18,14 +18,20 @@ export interface OpenedTokenizer {
   readonly kind: "SentencePiece" | "tiktoken" | "tokenizer.json" | "BPE";
   /** Ids that a SentencePiece model has for the beginning of a text and for the unknown: none of them ends a text. */
   readonly neverEos: readonly number[];
+  /** What the files say and is not followed, one line each, for the log. */
+  readonly warnings: readonly string[];
 }
 
 /**
  * Opens the tokenizer in the first of `folders` that has one: `tokenizer.model` before `tokenizer.json`, because the
  * SentencePiece model is what LLaMA was trained with and conversions of it differ in details.
+ * @param embeddings rows of the model's embedding: added tokens past them are left out, with a warning
  * Throws TOKENIZER_NOT_FOUND naming the folders, TOKENIZER_CORRUPT and TOKENIZER_UNSUPPORTED naming the file.
  */
-export async function openTokenizer(folders: readonly string[]): Promise<OpenedTokenizer> {
+export async function openTokenizer(
+  folders: readonly string[],
+  embeddings = Number.POSITIVE_INFINITY,
+): Promise<OpenedTokenizer> {
   for (const folder of folders) {
     const file = join(folder, "tokenizer.model");
     const bytes = await readTokenizerFile(file);
@@ -33,12 +39,14 @@ export async function openTokenizer(folders: readonly string[]): Promise<OpenedT
       refuseImpostor(bytes, file, "TOKENIZER_CORRUPT");
       if (isTiktoken(bytes)) {
         const tokenizer = await runInSlices(openingTiktoken(bytes, file));
-        return { tokenizer, file, kind: "tiktoken", neverEos: [] };
+        return { tokenizer, file, kind: "tiktoken", neverEos: [], warnings: [] };
       }
-      const tokenizer = await runInSlices(openingSentencePiece(bytes, file));
-      return { tokenizer, file, kind: "SentencePiece", neverEos: [tokenizer.bosId, tokenizer.unkId] };
+      const { config, warnings } = await openConfig(folder, embeddings);
+      const tokenizer = await runInSlices(openingSentencePiece(bytes, file, config));
+      const neverEos = [tokenizer.model.bosId, tokenizer.unkId];
+      return { tokenizer, file, kind: "SentencePiece", neverEos, warnings };
     }
-    const opened = await openJson(folder);
+    const opened = await openJson(folder, embeddings);
     if (opened !== null) return opened;
   }
   throw new CodedError("TOKENIZER_NOT_FOUND", `${folders.join(" and ")}: no tokenizer.model and no tokenizer.json`, {
@@ -46,33 +54,38 @@ export async function openTokenizer(folders: readonly string[]): Promise<OpenedT
   });
 }
 
-async function openJson(folder: string): Promise<OpenedTokenizer | null> {
+async function openJson(folder: string, embeddings: number): Promise<OpenedTokenizer | null> {
   const file = join(folder, "tokenizer.json");
   const bytes = await readTokenizerFile(file);
   if (bytes === null) return null;
   refuseImpostor(bytes, file, "TOKENIZER_CORRUPT");
-  const special = await specialTexts(join(folder, "tokenizer_config.json"));
-  const tokenizer = jsonTokenizer(new TextDecoder().decode(bytes), file, special);
-  return { tokenizer, file, kind: "tokenizer.json", neverEos: [] };
+  const { config, warnings } = await openConfig(folder, embeddings);
+  const tokenizer = jsonTokenizer(new TextDecoder().decode(bytes), file, config);
+  return { tokenizer, file, kind: "tokenizer.json", neverEos: [], warnings };
 }
 
-/** bos_token and eos_token, each a text or an object with the text as `content`. */
-async function specialTexts(file: string): Promise<SpecialTexts> {
-  const bytes = await readTokenizerFile(file);
-  if (bytes === null) return { bos: null, eos: null };
-  let config: unknown;
-  try {
-    config = parseBoundedJson(new TextDecoder().decode(bytes));
-  } catch (error) {
-    throw new CodedError("TOKENIZER_CORRUPT", `${file}: not valid JSON: ${(error as Error).message}`, { cause: error });
+/** What the files beside a vocabulary say, and what of it is not followed. */
+async function openConfig(
+  folder: string,
+  embeddings: number,
+): Promise<{ config: TokenizerConfig; warnings: string[] }> {
+  const texts = new Map<string, string | null>();
+  for (const name of configFileNames) {
+    const bytes = await readTokenizerFile(join(folder, name));
+    texts.set(name, bytes === null ? null : new TextDecoder().decode(bytes));
   }
-  const values = new Map(Object.entries(config ?? {}));
-  const text = (name: string) => {
-    const value = values.get(name);
-    const content = typeof value === "object" && value !== null ? value.content : value;
-    return typeof content === "string" && content !== "" ? content : null;
-  };
-  return { bos: text("bos_token"), eos: text("eos_token") };
+  const config = readTokenizerConfig(Object.fromEntries(texts) as unknown as ConfigFiles, (name) => join(folder, name));
+  const warnings: string[] = [];
+  if (config.addEos === true) {
+    warnings.push(
+      `${join(folder, "tokenizer_config.json")}: "add_eos_token" not followed: it ends answers, not prompts`,
+    );
+  }
+  const past = config.added.filter((token) => token.id >= embeddings);
+  for (const { content, id } of past) {
+    warnings.push(`${folder}: added token ${JSON.stringify(content)} ignored: ${id} is past ${embeddings} embeddings`);
+  }
+  return { config: { ...config, added: config.added.filter((token) => !past.includes(token)) }, warnings };
 }
 
 /** null: there is no such file. */

@@ -18,9 +18,13 @@ export class PairTable {
     this.#entries = new Int32Array(Math.max(16, expectedPairs) * 4);
   }
 
-  /** Adds a pair; of two entries for one pair the first stays. */
+  /** Adds a pair; of two entries for one pair the later one counts. */
   add(left: number, right: number, rank: number, result: number): void {
-    if (this.find(left, right) >= 0) return;
+    const known = this.find(left, right);
+    if (known >= 0) {
+      this.#entries.set([left, right, rank, result], known * 4);
+      return;
+    }
     if (this.#count * 2 >= this.#slots.length) this.#grow();
     if ((this.#count + 1) * 4 > this.#entries.length) {
       const larger = new Int32Array(this.#entries.length * 2);
@@ -54,6 +58,15 @@ export class PairTable {
 
   result(entry: number): number {
     return this.#entries[entry * 4 + 3]!;
+  }
+
+  /** All pairs, the first to merge first. */
+  *inOrder(): Generator<{ left: number; right: number; rank: number; result: number }> {
+    const byRank = Array.from({ length: this.#count }, (_, entry) => entry).sort((a, b) => this.rank(a) - this.rank(b));
+    for (const entry of byRank) {
+      const [left, right, rank, result] = this.#entries.subarray(entry * 4, entry * 4 + 4) as unknown as number[];
+      yield { left: left!, right: right!, rank: rank!, result: result! };
+    }
   }
 
   #insert(entry: number): void {

@@ -1,20 +1,32 @@
-import { CodedError } from "../../errors/index.ts";
-import { runNow, type Steps, wordsPerStep } from "../time-slices.ts";
-import { longestFirst } from "./added-tokens.ts";
+import { runNow, type Steps } from "../time-slices.ts";
+import { AddedTokens, trimmedParts } from "./added-tokens.ts";
 import { type Detokenization, decodeAll, type Surface, streamDecoder } from "./detokenizer.ts";
 import { IdBuffer } from "./id-buffer.ts";
-import { Merger, shortWord } from "./merger.ts";
-import { characterLength, mergesOfPieces, type PieceMerges } from "./pair-table.ts";
+import { shortWord } from "./merger.ts";
+import { mergesOfPieces } from "./pair-table.ts";
+import { indexPieces, rankByScore } from "./piece-index.ts";
+import { PieceEncoder } from "./sentencepiece-encoder.ts";
 import { pieceTypes, readSentencePieceModel, type SentencePieceModel } from "./sentencepiece-model.ts";
-import { isSpace, SpaceFinder, spaceMark } from "./space-marks.ts";
+import { spaceMark } from "./space-marks.ts";
 import type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
+import type { TokenizerConfig } from "./tokenizer-config.ts";
 import { inputLength, inputParts, type TokenizerInput } from "./tokenizer-input.ts";
+import { type AddedToken, addedToken, unsupported } from "./tokenizer-json.ts";
 
-const innerSpaceMark = /[^\u2581]\u2581/;
+/** What the files beside a tokenizer.model say about it. */
+export type SentencePieceConfig = Pick<
+  TokenizerConfig,
+  "bos" | "eos" | "addBos" | "legacy" | "addPrefixSpace" | "added"
+>;
 
-/** Words repeat: each is merged once and remembered while it is short and there is room. */
-const cachedWords = 65_536;
-const cachedWordLength = 32;
+const nothingSaid: SentencePieceConfig = {
+  bos: null,
+  eos: null,
+  addBos: null,
+  legacy: null,
+  addPrefixSpace: null,
+  added: [],
+};
 
 /**
  * SentencePiece BPE as LLaMA 1 and 2 use it: same ids and text as the sentencepiece library.
@@ -22,43 +34,41 @@ const cachedWordLength = 32;
  */
 export class SentencePieceTokenizer implements Tokenizer {
   readonly vocabSize: number;
-  readonly bosId: number;
+  readonly bosId: number | null;
   readonly eosId: number;
   readonly unkId: number;
   readonly specialTokens: ReadonlyMap<string, number>;
-  readonly #model: SentencePieceModel;
-  readonly #merges: PieceMerges;
-  readonly #merger: Merger;
+  readonly model: SentencePieceModel;
+  /** Pieces after the model's own, and control pieces by other names. */
+  readonly added: readonly AddedToken[];
+  readonly #tokens: AddedTokens;
+  readonly #encoder: PieceEncoder;
   readonly #rules: Detokenization;
-  /** Byte -> id, with byte fallback. */
-  readonly #byteIds: Int32Array | null;
-  /** Finds user-defined pieces, the longest first; null when there are none. */
-  readonly #userDefined: RegExp | null;
-  readonly #userDefinedIds: ReadonlyMap<string, number>;
-  readonly #wordsAreApart: boolean;
-  readonly #cache = new Map<string, Int32Array>();
-  readonly #symbols = new Int32Array(shortWord);
+  /** Which texts get a space in front: each, or the first. */
+  readonly #prefixes: "every" | "first" | "none";
 
-  /** Throws TOKENIZER_CORRUPT naming `file` when a byte piece is missing, TOKENIZER_UNSUPPORTED without BOS or EOS. */
-  constructor(model: SentencePieceModel, index: PieceIndex, merges: PieceMerges, file: string) {
-    this.#model = model;
-    this.vocabSize = model.pieces.length;
-    if (model.bosId < 0 || model.eosId < 0) {
-      throw new CodedError("TOKENIZER_UNSUPPORTED", `${file}: has no token for the beginning or the end of a text`);
-    }
-    this.bosId = model.bosId;
-    this.eosId = model.eosId;
+  constructor(model: SentencePieceModel, encoder: PieceEncoder, config: SentencePieceConfig, file: string) {
+    this.model = model;
+    this.#encoder = encoder;
     this.unkId = model.unkId;
-    this.specialTokens = new Map(
-      model.pieces.flatMap(({ text, type }, id) => (type === pieceTypes.control ? [[text, id] as const] : [])),
+    this.added = config.added.filter(({ id, content }) => id >= model.pieces.length || isNormal(model, id, content));
+    const controls = model.pieces.flatMap(({ text, type }, id) =>
+      type === pieceTypes.control ? [addedToken(id, text, true)] : [],
     );
-    this.#userDefinedIds = index.userDefined;
-    this.#wordsAreApart = index.wordsAreApart;
-    this.#merges = merges;
-    this.#merger = new Merger(this.#merges.table);
-    this.#userDefined = longestFirst([...index.userDefined.keys()], `[ ${spaceMark}]`);
-    this.#byteIds = model.byteFallback ? byteIds(model, file) : null;
-    this.#rules = detokenization(model);
+    this.#tokens = new AddedTokens([...controls, ...this.added], null);
+    this.specialTokens = this.#tokens.specialTokens;
+    this.vocabSize = this.added.reduce((size, { id }) => Math.max(size, id + 1), model.pieces.length);
+    const named = (name: string | null) => (name === null ? undefined : this.specialTokens.get(name));
+    const bosId = named(config.bos) ?? model.bosId;
+    if (config.addBos === true && bosId < 0)
+      unsupported(file, "a vocabulary without the beginning of text that is asked for");
+    this.bosId = config.addBos === false || bosId < 0 ? null : bosId;
+    this.eosId = named(config.eos) ?? model.eosId;
+    if (this.eosId < 0) unsupported(file, "a vocabulary without an end of text");
+    const isLegacy = config.legacy !== false;
+    const hasPrefix = model.addDummyPrefix && (isLegacy || config.addPrefixSpace !== false);
+    this.#prefixes = hasPrefix ? (isLegacy ? "every" : "first") : "none";
+    this.#rules = this.#detokenization(hasPrefix);
   }
 
   encode(input: TokenizerInput): Int32Array {
@@ -66,27 +76,21 @@ export class SentencePieceTokenizer implements Tokenizer {
   }
 
   *encoding(input: TokenizerInput): Steps<Int32Array> {
-    const parts = inputParts(input);
+    const parts = yield* trimmedParts(inputParts(input), this.#tokens);
     const ids = new IdBuffer(inputLength(input) + parts.length);
-    for (const part of parts) {
-      if (typeof part === "number") ids.push(part);
-      else yield* this.#encodingText(part, ids);
-    }
-    return this.#byteIds === null ? yield* fusingRuns(ids.finish(), this.#model.unkId) : ids.finish();
-  }
-
-  *#encodingText(text: string, ids: IdBuffer): Steps<void> {
-    const whole = (this.#model.addDummyPrefix ? " " : "") + text.toWellFormed();
-    const spaces = new SpaceFinder(whole);
-    let from = 0;
-    if (this.#userDefined !== null) {
-      for (const match of whole.matchAll(this.#userDefined)) {
-        yield* this.#encodingWords(whole, spaces, from, match.index, ids);
-        ids.push(this.#userDefinedIds.get(match[0].replaceAll(" ", spaceMark))!);
-        from = match.index + match[0].length;
+    for (const [index, part] of parts.entries()) {
+      for (const section of typeof part === "string" ? this.#tokens.sections(part) : [part]) {
+        if (section === null) yield;
+        else if (typeof section === "number") ids.push(section);
+        else if ("id" in section) ids.push(section.id);
+        else {
+          const isFirst = index === 0 && section.start === 0;
+          const hasPrefix = this.#prefixes === "every" || (this.#prefixes === "first" && isFirst);
+          yield* this.#encoder.encoding((hasPrefix ? " " : "") + section.text, ids);
+        }
       }
     }
-    yield* this.#encodingWords(whole, spaces, from, whole.length, ids);
+    return this.#encoder.fallsBack ? ids.finish() : yield* fusingRuns(ids.finish(), this.unkId);
   }
 
   decode(ids: Iterable<number>): string {
@@ -94,69 +98,39 @@ export class SentencePieceTokenizer implements Tokenizer {
   }
 
   piece(id: number): string | null {
-    return this.#model.pieces[id]?.text ?? null;
+    return this.#tokens.get(id)?.content ?? this.model.pieces[id]?.text ?? null;
   }
 
   decoder(promptIds?: Iterable<number>): StreamDecoder {
     return streamDecoder(this.#rules, promptIds);
   }
 
-  /** text[from .. end) word by word; a word is a run of spaces and what follows it. */
-  *#encodingWords(text: string, spaces: SpaceFinder, from: number, end: number, ids: IdBuffer): Steps<void> {
-    let words = 0;
-    for (let start = from; start < end; ) {
-      let stop = end;
-      if (this.#wordsAreApart) {
-        let first = start;
-        while (first < end && isSpace(text.charCodeAt(first))) if (++first % shortWord === 0) yield;
-        stop = Math.min(spaces.next(first), end);
-      }
-      yield* this.#encodingWord(text.slice(start, stop), ids);
-      if (++words % wordsPerStep === 0) yield;
-      start = stop;
-    }
+  #detokenization(hasPrefix: boolean): Detokenization {
+    const { pieces, unkSurface } = this.model;
+    const surface = (id: number): Surface => {
+      const added = this.#tokens.get(id);
+      if (added !== undefined) return added.special ? null : added.content;
+      const piece = pieces[id];
+      if (piece === undefined || piece.type === pieceTypes.unused) return null;
+      if (piece.type === pieceTypes.unknown) return unkSurface;
+      if (piece.type === pieceTypes.byte) return Uint8Array.of(Number.parseInt(piece.text.slice(3, 5), 16));
+      return piece.text.replaceAll(spaceMark, " ");
+    };
+    return {
+      surface,
+      beginsWithSpaceMark: (id) =>
+        pieces[id]?.type !== pieceTypes.unknown && pieces[id]?.text.startsWith(spaceMark) === true,
+      leadingSpace: hasPrefix ? "piece" : "none",
+      replacement: "byte",
+      hiddenEndsRun: true,
+    };
   }
+}
 
-  *#encodingWord(word: string, ids: IdBuffer): Steps<void> {
-    const known = this.#cache.get(word);
-    if (known !== undefined) {
-      ids.append(known);
-      return;
-    }
-    const start = ids.length;
-    yield* this.#merging(word, ids);
-    if (word.length > cachedWordLength) return;
-    if (this.#cache.size >= cachedWords) this.#cache.clear();
-    this.#cache.set(word, ids.since(start));
-  }
-
-  *#merging(word: string, ids: IdBuffer): Steps<void> {
-    // A step ends only inside a long word, whose symbols are its own: another text may be encoded meanwhile.
-    const isLong = word.length > shortWord;
-    const symbols = isLong ? new Int32Array(word.length) : this.#symbols;
-    let count = 0;
-    for (let i = 0; i < word.length; ) {
-      const length = characterLength(word, i);
-      const character = isSpace(word.charCodeAt(i)) ? spaceMark : word.substr(i, length);
-      // A character that no piece contains is kept as its negated code point: it merges with nothing.
-      symbols[count++] = this.#merges.characters.get(character) ?? ~character.codePointAt(0)!;
-      i += length;
-      if (isLong && count % shortWord === 0) yield;
-    }
-    count = yield* this.#merger.merging(symbols, count);
-    for (let i = 0; i < count; i++) {
-      const symbol = symbols[i]!;
-      if (symbol >= 0 && symbol < this.vocabSize) ids.push(symbol);
-      else
-        this.#fallBack(symbol < 0 ? String.fromCodePoint(~symbol) : this.#merges.extras[symbol - this.vocabSize]!, ids);
-      if (isLong && i % shortWord === 0) yield;
-    }
-  }
-
-  #fallBack(character: string, ids: IdBuffer): void {
-    if (this.#byteIds === null) ids.push(this.#model.unkId);
-    else for (const byte of Buffer.from(character)) ids.push(this.#byteIds[byte]!);
-  }
+/** Whether this id is a piece of text with this name, which a file makes a token of its own. */
+function isNormal({ pieces }: SentencePieceModel, id: number, content: string): boolean {
+  const piece = pieces[id]!;
+  return piece.text === content && (piece.type === pieceTypes.normal || piece.type === pieceTypes.userDefined);
 }
 
 /** Opens the bytes of a `tokenizer.model`. `file` is named in errors. */
@@ -164,96 +138,27 @@ export function sentencePieceTokenizer(bytes: Uint8Array, file: string): Sentenc
   return runNow(openingSentencePiece(bytes, file));
 }
 
-/** The same in steps. */
-export function* openingSentencePiece(bytes: Uint8Array, file: string): Steps<SentencePieceTokenizer> {
+/** The same in steps, with what the files beside it say. */
+export function* openingSentencePiece(
+  bytes: Uint8Array,
+  file: string,
+  config: SentencePieceConfig = nothingSaid,
+): Steps<SentencePieceTokenizer> {
   const model = yield* readSentencePieceModel(bytes, file);
+  return yield* tokenizerOfModel(model, file, config);
+}
+
+/** The tokenizer of a model that was read. */
+export function* tokenizerOfModel(
+  model: SentencePieceModel,
+  file: string,
+  config: SentencePieceConfig = nothingSaid,
+): Steps<SentencePieceTokenizer> {
   const index = yield* indexPieces(model, file);
   const rank = rankByScore(model);
   yield;
   const merges = yield* mergesOfPieces(index.ids, rank, model.pieces.length);
-  return new SentencePieceTokenizer(model, index, merges, file);
-}
-
-interface PieceIndex {
-  /** Of the pieces that text can become. */
-  readonly ids: ReadonlyMap<string, number>;
-  /** Those of them that are taken whole, before any merge. */
-  readonly userDefined: ReadonlyMap<string, number>;
-  /** No piece has a space mark after another character, so no merge reaches over the beginning of a word. */
-  readonly wordsAreApart: boolean;
-}
-
-/** Throws TOKENIZER_CORRUPT naming `file` when two pieces are equal. */
-function* indexPieces(model: SentencePieceModel, file: string): Steps<PieceIndex> {
-  const ids = new Map<string, number>();
-  const userDefined = new Map<string, number>();
-  let wordsAreApart = true;
-  const texts = new Set<string>();
-  for (const [id, piece] of model.pieces.entries()) {
-    if (id % 64 === 0) yield;
-    if (texts.has(piece.text)) {
-      throw new CodedError("TOKENIZER_CORRUPT", `${file}: piece ${id} "${piece.text}" occurs twice`);
-    }
-    texts.add(piece.text);
-    if (piece.type === pieceTypes.userDefined) userDefined.set(piece.text, id);
-    else if (piece.type !== pieceTypes.normal) continue;
-    ids.set(piece.text, id);
-    wordsAreApart &&= !innerSpaceMark.test(piece.text);
-  }
-  return { ids, userDefined, wordsAreApart };
-}
-
-/** Position of a piece's score among all, the best first; equal scores share it, so the leftmost pair decides. */
-function rankByScore({ pieces }: SentencePieceModel): (id: number) => number {
-  const falling = new Float64Array(pieces.length);
-  for (let id = 0; id < pieces.length; id++) falling[id] = -pieces[id]!.score;
-  falling.sort();
-  // A rank is the number of better scores, found by bisection: a map of so many numbers takes longer to build.
-  return (id) => {
-    let low = 0;
-    for (let high = pieces.length; low < high; ) {
-      const middle = (low + high) >> 1;
-      if (falling[middle]! < -pieces[id]!.score) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  };
-}
-
-function byteIds({ pieces }: SentencePieceModel, file: string): Int32Array {
-  const ids = new Int32Array(256).fill(-1);
-  for (const [id, piece] of pieces.entries()) {
-    if (piece.type === pieceTypes.byte) ids[byteOf(piece.text, id, file)] = id;
-  }
-  const missing = ids.indexOf(-1);
-  if (missing >= 0) throw new CodedError("TOKENIZER_CORRUPT", `${file}: has no piece for byte ${missing}`);
-  return ids;
-}
-
-function byteOf(text: string, id: number, file: string): number {
-  const digits = /^<0x([0-9A-F]{2})>$/.exec(text)?.[1];
-  if (digits === undefined) {
-    throw new CodedError("TOKENIZER_CORRUPT", `${file}: byte piece ${id} is "${text}", which names no byte`);
-  }
-  return Number.parseInt(digits, 16);
-}
-
-function detokenization({ pieces, unkSurface, addDummyPrefix }: SentencePieceModel): Detokenization {
-  const surface = (id: number): Surface => {
-    const piece = pieces[id];
-    if (piece === undefined || piece.type === pieceTypes.control) return null;
-    if (piece.type === pieceTypes.unknown) return unkSurface;
-    if (piece.type === pieceTypes.byte) return Uint8Array.of(Number.parseInt(piece.text.slice(3, 5), 16));
-    return piece.text.replaceAll(spaceMark, " ");
-  };
-  return {
-    surface,
-    beginsWithSpaceMark: (id) =>
-      pieces[id]?.type !== pieceTypes.unknown && pieces[id]?.text.startsWith(spaceMark) === true,
-    leadingSpace: addDummyPrefix ? "piece" : "none",
-    replacement: "byte",
-    hiddenEndsRun: true,
-  };
+  return new SentencePieceTokenizer(model, new PieceEncoder(model, index, merges, file), config, file);
 }
 
 /** Without byte fallback, neighbouring unknown characters are one unknown token. */

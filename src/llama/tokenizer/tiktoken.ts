@@ -1,9 +1,11 @@
 import { CodedError } from "../../errors/index.ts";
 import type { Steps } from "../time-slices.ts";
-import { ByteLevelTokenizer, byteCharacters, spell } from "./byte-level.ts";
+import { BpeTokenizer } from "./bpe-tokenizer.ts";
+import { byteCharacters, spell } from "./byte-spelling.ts";
 import { mergesOfPieces } from "./pair-table.ts";
+import { byteLevelAfter, llama3Pattern } from "./published-patterns.ts";
 import type { Tokenizer } from "./tokenizer.ts";
-import type { AddedToken } from "./tokenizer-json.ts";
+import { type AddedToken, addedToken } from "./tokenizer-json.ts";
 
 /** Ids past the ranks that LLaMA 3 reserves; the names are Meta's, by their place. */
 const specialTokens = 256;
@@ -48,16 +50,24 @@ export function* openingTiktoken(bytes: Uint8Array, file: string): Steps<Tokeniz
   const first = pieces.length;
   const added: AddedToken[] = Array.from({ length: specialTokens }, (_, place) => {
     const content = specialNames.get(place) ?? `<|reserved_special_token_${place}|>`;
-    return { id: first + place, content, special: true };
+    return addedToken(first + place, content, true);
   });
   const { table } = yield* mergesOfPieces(ids, (id) => id, first);
-  return new ByteLevelTokenizer({
+  const definition = {
+    file,
+    vocabulary: ids,
     pieces: [...pieces, ...added.map((token) => token.content)],
-    ids,
     merges: table,
     added,
+    byteFallback: false,
+    fuseUnknown: false,
     ignoreMerges: true,
-    bosId: first,
-    eosId: first + 1,
-  });
+    unkId: null,
+    unknown: null,
+    normalizer: null,
+    preTokenizer: byteLevelAfter([{ type: "Split", pattern: { Regex: llama3Pattern }, behavior: "Isolated" }]),
+    postProcessor: null,
+    decoder: { type: "ByteLevel" },
+  };
+  return new BpeTokenizer(definition, first, first + 1);
 }

@@ -10,9 +10,21 @@ export interface AddedToken {
   readonly content: string;
   /** Never shown, never read from text. */
   readonly special: boolean;
+  /** Takes the white space before it; behind it. */
+  readonly lstrip: boolean;
+  readonly rstrip: boolean;
+  /** Only where no letter or digit is beside it. */
+  readonly singleWord: boolean;
+  /** Looked for in the text after its normalisation. */
+  readonly normalized: boolean;
 }
 
-/** A tokenizer.json with a BPE model, its merges resolved to ids. */
+/** An added token without further rules. */
+export function addedToken(id: number, content: string, special: boolean): AddedToken {
+  return { id, content, special, lstrip: false, rstrip: false, singleWord: false, normalized: false };
+}
+
+/** A BPE tokenizer in the terms of tokenizer.json, its merges resolved to ids. */
 export interface TokenizerJson {
   readonly file: string;
   readonly vocabulary: ReadonlyMap<string, number>;
@@ -23,9 +35,13 @@ export interface TokenizerJson {
   readonly byteFallback: boolean;
   readonly fuseUnknown: boolean;
   readonly ignoreMerges: boolean;
+  /** null: characters without a piece are left out. */
   readonly unkId: number | null;
+  /** The name of the unknown token; null where none is given. */
+  readonly unknown: string | null;
   readonly normalizer: Part | null;
   readonly preTokenizer: Part | null;
+  readonly postProcessor: Part | null;
   readonly decoder: Part | null;
 }
 
@@ -62,8 +78,10 @@ export function readTokenizerJson(text: string, file: string): TokenizerJson {
     byteFallback: model.byte_fallback === true,
     fuseUnknown: model.fuse_unk === true,
     ignoreMerges: model.ignore_merges === true,
+    unknown,
     unkId: unknown === null ? null : (vocabulary.get(unknown) ?? null),
     normalizer: part(top.normalizer, "normalizer", corrupt),
+    postProcessor: part(top.post_processor, "post_processor", corrupt),
     preTokenizer: part(top.pre_tokenizer, "pre_tokenizer", corrupt),
     decoder: part(top.decoder, "decoder", corrupt),
   };
@@ -81,7 +99,7 @@ export function partsOf(outer: Part | null, list: string, file: string): Part[] 
 
 export function unsupported(file: string, what: string): never {
   throw new CodedError("TOKENIZER_UNSUPPORTED", `${file}: ${what} is not supported`, {
-    hint: "The tokenizers of LLaMA 1 to 3 are; a tokenizer.model beside this file is preferred to it",
+    hint: "A tokenizer.model beside this file is preferred to it, where the model was published with one",
   });
 }
 
@@ -94,7 +112,7 @@ function corruption(file: string): Corrupt {
 }
 
 /** Object.entries and own fields only: names come from the file. */
-function record(value: unknown): Readonly<Record<string, unknown>> | null {
+export function record(value: unknown): Readonly<Record<string, unknown>> | null {
   return typeof value === "object" && value !== null && !Array.isArray(value)
     ? Object.assign(Object.create(null), value)
     : null;
@@ -131,7 +149,8 @@ function readVocabulary(value: unknown, corrupt: Corrupt): Map<string, number> {
   return vocabulary;
 }
 
-function readMerges(value: unknown, vocabulary: ReadonlyMap<string, number>, corrupt: Corrupt): PairTable {
+/** Merges as "a b" or as pairs. */
+export function readMerges(value: unknown, vocabulary: ReadonlyMap<string, number>, corrupt: Corrupt): PairTable {
   if (!Array.isArray(value)) return corrupt('"model.merges" is missing');
   const table = new PairTable(value.length);
   for (const [rank, merge] of value.entries()) {
@@ -152,14 +171,24 @@ function readAdded(value: unknown, file: string): AddedToken[] {
   const corrupt = corruption(file);
   if (!Array.isArray(value)) return corrupt('"added_tokens" is no list');
   return value.map((item: unknown, index) => {
-    const { id, content, special, single_word, lstrip, rstrip } = record(item) ?? {};
-    if (!isId(id) || typeof content !== "string" || content === "")
-      return corrupt(`added token ${index} is incomplete`);
-    if (special !== true && (single_word || lstrip || rstrip)) {
-      unsupported(file, `added token ${JSON.stringify(content)} with single_word, lstrip or rstrip`);
-    }
-    return { id, content, special: special === true };
+    const { id, ...fields } = record(item) ?? {};
+    return addedTokenOf(id, fields) ?? corrupt(`added token ${index} is incomplete`);
   });
+}
+
+/** The fields that tokenizer.json and tokenizer_config.json give a token; null where its id or text is missing. */
+export function addedTokenOf(id: unknown, fields: Readonly<Record<string, unknown>>): AddedToken | null {
+  const { content, special, single_word, lstrip, rstrip, normalized } = fields;
+  if (!isId(id) || typeof content !== "string" || content === "") return null;
+  return {
+    id,
+    content,
+    special: special === true,
+    lstrip: lstrip === true,
+    rstrip: rstrip === true,
+    singleWord: single_word === true,
+    normalized: normalized === true,
+  };
 }
 
 function isId(value: unknown): value is number {

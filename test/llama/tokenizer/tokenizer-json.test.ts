@@ -2,9 +2,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { byteCharacters, spell } from "../../../src/llama/tokenizer/byte-level.ts";
+import { byteCharacters, spell } from "../../../src/llama/tokenizer/byte-spelling.ts";
 import { openTokenizer } from "../../../src/llama/tokenizer/index.ts";
-import { llama3Pattern } from "../../../src/llama/tokenizer/llama3-words.ts";
+import { llama3Pattern } from "../../../src/llama/tokenizer/published-patterns.ts";
 import { modelFile, usualPieces } from "./sentencepiece-fixture.ts";
 
 let folder: string;

@@ -24,6 +24,7 @@ export async function openGgufTokenizer(metadata: Metadata): Promise<OpenedToken
     file,
     kind: description.model === "llama" ? "SentencePiece" : "BPE",
     neverEos: never.filter((id) => id !== null),
+    warnings: [],
   };
 }
 
