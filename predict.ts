@@ -61,8 +61,10 @@ export default definePredictor({
   output: Output.concatenateIterator(),
   concurrency: 16,
 
-  setup({ weights }) {
-    return Llama.load({ adapter: weights });
+  async setup({ weights }) {
+    const model = await Llama.load({ adapter: weights });
+    console.log(`prompt template: ${await model.defaultTemplate()}`);
+    return model;
   },
 
   async *predict(inputs, { model, signal, recordMetric }) {

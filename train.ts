@@ -55,10 +55,11 @@ export default defineTrainer({
       default: false,
     }),
     prompt_template_name: Input.string({
-      description: "How a row is worded",
-      default: "alpaca",
+      description: "How a row is worded, and kept with the adapter. auto: the model's chat template, else alpaca",
+      default: "auto",
       choices: templateNames,
     }),
+    prompt_template: Input.path({ description: "A template file of alpaca-lora, instead of a name" }).optional(),
     seed: Input.integer({
       description: "The same seed, data and device give the same adapter",
       default: 42,

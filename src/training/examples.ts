@@ -1,12 +1,13 @@
-import { renderPrompt } from "../llama/prompt/index.ts";
+import { answerParts, conversationOf, inputOf, type Part, type PromptTemplate } from "../llama/prompt/index.ts";
 import { sliced } from "../llama/time-slices.ts";
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
+import { inputParts, type TokenizerInput } from "../llama/tokenizer/tokenizer-input.ts";
 import type { Row, RowSource } from "./dataset/index.ts";
 import type { TrainingSettings } from "./settings.ts";
 
 /** A row as the model sees it. */
 export interface Example {
-  /** BOS, prompt, output, and EOS where it fits. */
+  /** BOS, prompt, output, and what ends an answer where it fits. */
   readonly tokens: Int32Array;
   /** The first this many tokens are not learnt. */
   readonly masked: number;
@@ -18,13 +19,14 @@ export interface Example {
 /** An example, and what its row lost at the cutoff. */
 export interface EncodedRow {
   readonly example: Example;
-  /** Tokens of the whole row, EOS included; context + 1 where it has more than the context holds. */
+  /** Tokens of the whole row, its end included; context + 1 where it has more than the context holds. */
   readonly length: number;
-  /** Of its answer: its end (EOS at least), or every token of it. */
+  /** Of its answer: its end (the token that ends it at least), or every token of it. */
   readonly lost: "nothing" | "end" | "answer";
 }
 
-export interface EncodingOptions extends Pick<TrainingSettings, "train_on_inputs" | "prompt_template_name"> {
+export interface EncodingOptions extends Pick<TrainingSettings, "train_on_inputs"> {
+  readonly template: PromptTemplate;
   /** Tokens per example. */
   readonly cutoff: number;
   /** The model's; tokens beyond it are not counted. */
@@ -34,13 +36,16 @@ export interface EncodingOptions extends Pick<TrainingSettings, "train_on_inputs
 
 /** No vocabulary has a piece this long, so no token within the context depends on text further behind. */
 const longestPiece = 160;
+/** Rows that a template words at once. */
+const rowsAtOnce = 64;
 
 /**
- * alpaca-lora's tokenisation: BOS + encode(prompt + output), cut at the cutoff; EOS is appended exactly where that
- * leaves room and it is not there already, so that a row that was cut does not learn to stop.
+ * alpaca-lora's tokenisation: BOS + encode(prompt + output), cut at the cutoff; the token that ends an answer is appended
+ * exactly where that leaves room and it is not there already, so that a row that was cut does not learn to stop.
  *
  * Prompt and output are encoded together, as when the model is asked. Without train_on_inputs the tokens that are the
- * same in the prompt encoded alone are masked: a token that straddles the border is learnt.
+ * same in the prompt encoded alone are masked: a token that straddles the border is learnt. Behind a chat template's prompt
+ * none does: it is asked for by its tokens.
  */
 export async function encodeRows(
   rows: readonly Row[],
@@ -48,30 +53,47 @@ export async function encodeRows(
   options: EncodingOptions,
 ): Promise<EncodedRow[]> {
   const encoded: EncodedRow[] = [];
-  const pause = sliced(options.signal);
-  for (const row of rows) {
-    encoded.push(encodeRow(row, tokenizer, options));
-    await pause();
+  const { template, signal } = options;
+  const pause = sliced(signal);
+  const enough = charactersFor(options);
+  for (let start = 0; start < rows.length; start += rowsAtOnce) {
+    const some = rows.slice(start, start + rowsAtOnce);
+    const conversations = some.map(({ instruction, input }) =>
+      conversationOf({ prompt: instruction.slice(0, enough), input: input.slice(0, enough) }),
+    );
+    const prompts = await template.render(conversations, signal);
+    for (const [index, row] of some.entries()) {
+      encoded.push(encodeRow(row, prompts[index]!, tokenizer, options));
+      await pause();
+    }
   }
   return encoded;
 }
 
-export function encodeRow(row: Row, tokenizer: Tokenizer, options: Omit<EncodingOptions, "signal">): EncodedRow {
-  const { cutoff, context } = options;
-  const enough = (text: string): string => text.slice(0, Math.max(cutoff, context) * longestPiece);
-  const prompt = renderPrompt(options.prompt_template_name, row.instruction, row.input);
-  const text = tokenizer.encode(enough(prompt + row.output));
-  const bos = tokenizer.bosId === null ? [] : [tokenizer.bosId];
-  const whole = new Int32Array(bos.length + text.length + 1);
-  whole.set(bos);
-  whole.set(text, bos.length);
-  whole[bos.length + text.length] = tokenizer.eosId;
-  const length = bos.length + text.length + (text.at(-1) === tokenizer.eosId ? 0 : 1);
+function charactersFor({ cutoff, context }: Pick<EncodingOptions, "cutoff" | "context">): number {
+  return Math.max(cutoff, context) * longestPiece;
+}
+
+function encodeRow(row: Row, prompt: TokenizerInput, tokenizer: Tokenizer, options: EncodingOptions): EncodedRow {
+  const { cutoff, context, template } = options;
+  const characters = charactersFor(options);
+  const answer = answerParts(template, row.output);
+  let text = tokenizer.encode(beginningOf(inputOf([...inputParts(prompt), ...answer]), characters));
+  let alone: Int32Array | null = null;
+  if (template.answer.startsAtToken) {
+    alone = tokenizer.encode(beginningOf(prompt, characters));
+    if (sharedLength(text, 0, alone) < alone.length) text = joined(alone, continuationIds(tokenizer, inputOf(answer)));
+  }
+  const end = template.answer.endId ?? tokenizer.eosId;
+  const bos = tokenizer.bosId === null || text[0] === tokenizer.bosId ? [] : [tokenizer.bosId];
+  const whole = joined(bos, text, [end]);
+  const length = bos.length + text.length + (text.at(-1) === end ? 0 : 1);
   const isCut = length > cutoff;
   const tokens = whole.slice(0, Math.min(length, cutoff));
 
-  const ofPrompt =
-    isCut || !options.train_on_inputs ? sharedLength(tokens, bos.length, tokenizer.encode(enough(prompt))) : 0;
+  const needsPrompt = isCut || !options.train_on_inputs;
+  if (needsPrompt) alone ??= tokenizer.encode(beginningOf(prompt, characters));
+  const ofPrompt = needsPrompt ? sharedLength(tokens, bos.length, alone!) : 0;
   const masked = options.train_on_inputs ? 0 : ofPrompt;
   // The first token is never predicted.
   const targets = tokens.length - Math.max(1, masked);
@@ -80,6 +102,37 @@ export function encodeRow(row: Row, tokenizer: Tokenizer, options: Omit<Encoding
     length: Math.min(length, Math.max(cutoff, context) + 1),
     lost: !isCut ? "nothing" : ofPrompt < tokens.length ? "end" : "answer",
   };
+}
+
+/** The ids of a text that continues another one: without the space that a tokenizer puts before a whole text. */
+function continuationIds(tokenizer: Tokenizer, input: TokenizerInput): Int32Array {
+  const anchor = tokenizer.encode("\n");
+  const anchored = tokenizer.encode(inputOf(["\n", ...inputParts(input)]));
+  const isKept = sharedLength(anchored, 0, anchor) === anchor.length;
+  return isKept ? anchored.subarray(anchor.length) : tokenizer.encode(input);
+}
+
+function joined(...lists: ArrayLike<number>[]): Int32Array {
+  const all = new Int32Array(lists.reduce((sum, { length }) => sum + length, 0));
+  let place = 0;
+  for (const list of lists) {
+    all.set(list, place);
+    place += list.length;
+  }
+  return all;
+}
+
+/** At most so many characters of the input's texts. */
+function beginningOf(input: TokenizerInput, characters: number): TokenizerInput {
+  if (typeof input === "string") return input.slice(0, characters);
+  const parts: Part[] = [];
+  let left = characters;
+  for (const part of input) {
+    if (left <= 0) break;
+    parts.push(typeof part === "string" ? part.slice(0, left) : part);
+    left -= typeof part === "string" ? part.length : 1;
+  }
+  return parts;
 }
 
 /** Leading tokens of a row, `first` of them BOS, that are those of its prompt encoded alone. */

@@ -1,3 +1,4 @@
+import { PromptTemplates, type TemplateRecord } from "../llama/prompt/index.ts";
 import { withAnswers } from "./cut-rows.ts";
 import { withoutEndMarks } from "./end-marks.ts";
 import { type Example, encodeRows } from "./examples.ts";
@@ -11,11 +12,13 @@ export interface PreparedExamples {
   readonly plan: Plan;
   readonly training: readonly Example[];
   readonly validation: readonly Example[];
+  /** What the examples are worded with. */
+  readonly promptTemplate?: TemplateRecord | undefined;
 }
 
 /**
  * From rows and settings to examples and a plan; the log hears what was made of them.
- * @throws TRAINING_SETTINGS, DATASET_EMPTY, PROMPT_TEMPLATE_UNKNOWN, and the signal's reason
+ * @throws TRAINING_SETTINGS, DATASET_EMPTY, PROMPT_*, and the signal's reason
  */
 export async function prepare(run: TrainingRun): Promise<PreparedExamples> {
   const { base, rows, settings, given, order, signal, log } = run;
@@ -27,17 +30,24 @@ export async function prepare(run: TrainingRun): Promise<PreparedExamples> {
   if (cutoff !== settings.cutoff_len)
     log?.(`cutoff_len ${cutoff} instead of ${settings.cutoff_len}: the model's context`);
 
-  const ended = withoutEndMarks(rows, base.tokenizer, base.checkpoint?.eosTokenIds ?? []);
+  const { tokenizer, checkpoint } = base;
+  const template = await new PromptTemplates({ ...checkpoint, tokenizer }).choose({
+    name: settings.prompt_template_name,
+    file: settings.prompt_template,
+  });
+  log?.(`prompt template: ${template.title}`);
+  if (template.note !== null) log?.(template.note);
+  const ended = withoutEndMarks(rows, tokenizer, checkpoint?.eosTokenIds ?? []);
   const of = `of ${rows.length} rows`;
   if (ended.marked > 0)
     log?.(`${ended.marked} ${of} spell the end of their output (${ended.marks.join(", ")}): taken as it`);
   const empty = ended.rows.filter(({ output }) => output === "").length;
   if (empty > 0) log?.(`${empty} ${of} have an empty output: they teach to answer nothing`);
-  const encoded = await encodeRows(ended.rows, base.tokenizer, { ...settings, cutoff, context, signal });
+  const encoded = await encodeRows(ended.rows, tokenizer, { ...settings, template, cutoff, context, signal });
   const examples = withAnswers(encoded, { cutoff, context }, log);
   const plan = planRun(examples.length, config, { ...settings, cutoff_len: cutoff }, chosen);
   for (const note of plan.notes) log?.(note);
-  return { plan, ...split(examples, plan, order) };
+  return { plan, promptTemplate: template.record, ...split(examples, plan, order) };
 }
 
 function split(examples: readonly Example[], { settings }: Plan, order: TrainingRun["order"]) {

@@ -20,6 +20,8 @@ export interface TrainingSettings {
   readonly lora_target_modules: readonly LinearName[];
   readonly train_on_inputs: boolean;
   readonly prompt_template_name: string;
+  /** A file with a template, instead of a name. */
+  readonly prompt_template?: { readonly path: string; readonly name?: string } | null;
   readonly seed: number;
   readonly warmup_steps: number;
   readonly weight_decay: number;

@@ -1,5 +1,6 @@
 import type { AdapterModule, EngineModel } from "../engine/engine.ts";
 import type { AdapterToWrite } from "../llama/adapter/index.ts";
+import type { TemplateModel } from "../llama/prompt/index.ts";
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
 import type { Row } from "./dataset/index.ts";
 import { agreementOf } from "./distributed/agreement.ts";
@@ -20,7 +21,7 @@ export interface Base {
   readonly model: EngineModel;
   readonly tokenizer: Tokenizer;
   readonly name: string;
-  readonly checkpoint?: { readonly eosTokenIds: readonly number[] };
+  readonly checkpoint?: { readonly eosTokenIds: readonly number[] } & Omit<TemplateModel, "tokenizer">;
 }
 
 /** By default one rank does all the work. */
@@ -63,7 +64,7 @@ export interface TrainingResult extends TrainedAdapter {
  * Fine-tunes a LoRA adapter as alpaca-lora does: AdamW, linear warm-up and decay, the loss as the mean over the learnt
  * tokens of the whole optimiser step. The same rows, settings, engine and number of ranks give the same adapter, bit for
  * bit; another number of ranks changes the order of float32 sums and, where there is dropout, its masks.
- * @throws TRAINING_SETTINGS, TRAINING_DIVERGED, DATASET_EMPTY, PROMPT_TEMPLATE_UNKNOWN, DISTRIBUTED_*, the signal's reason,
+ * @throws TRAINING_SETTINGS, TRAINING_DIVERGED, DATASET_EMPTY, PROMPT_*, DISTRIBUTED_*, the signal's reason,
  * and what the output throws, on all ranks
  */
 export async function trainLora(given: TrainingRun): Promise<TrainingResult> {
@@ -75,7 +76,7 @@ export async function trainLora(given: TrainingRun): Promise<TrainingResult> {
 /** The part of trainLora behind its rows and settings: from the first step to the adapter. */
 export async function trainExamples(
   run: LoopSettings & Pick<TrainingRun, "base" | "initial" | "output">,
-  { plan, training, validation }: PreparedExamples,
+  { plan, training, validation, promptTemplate }: PreparedExamples,
 ): Promise<TrainingResult> {
   const { base, ranks, signal, log } = run;
   const { settings } = plan;
@@ -94,7 +95,7 @@ export async function trainExamples(
       const outcome = await new TrainingLoop(run, plan, adapter, trainer).run(training, validation);
       const { lora_r: rank, lora_alpha: alpha, lora_dropout: dropout, lora_target_modules: targetModules } = settings;
       const { modules, ...records } = outcome;
-      const trained = { modules, rank, alpha, dropout, targetModules, baseModel: base.name };
+      const trained = { modules, rank, alpha, dropout, targetModules, baseModel: base.name, promptTemplate };
       const result = { adapter: trained, plan, ...records, probe: probeOf(training), initial };
       // What was written is scored, which takes memory too.
       await trainer.releaseActivations();

@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { openEngine } from "../../src/engine/open.ts";
 import { readAdapter } from "../../src/llama/adapter/index.ts";
 import { Llama, renderPrompt } from "../../src/llama/index.ts";
+import { PromptTemplates } from "../../src/llama/prompt/index.ts";
 import { oneRank } from "../../src/training/distributed/ranks.ts";
 import { encodeRows } from "../../src/training/examples.ts";
 import { readDataset } from "../../src/training/index.ts";
@@ -48,7 +49,8 @@ describe.skipIf(!existsSync(golden))("the reference training (needs the referenc
         max_grad_norm: 0,
       };
       const { cutoff_len: cutoff } = settings;
-      const encoding = { ...settings, cutoff, context: config.maxPositionEmbeddings };
+      const template = await new PromptTemplates(base).choose({ name: settings.prompt_template_name });
+      const encoding = { ...settings, template, cutoff, context: config.maxPositionEmbeddings };
       // The reference learnt the prompts of rows that lose their whole answer too; trainLora leaves those out.
       const training = (await encodeRows(rows.slice(0, 160), base.tokenizer, encoding)).map(({ example }) => example);
       const { steps, adapter } = await trainExamples(

@@ -27,7 +27,7 @@ describe("checkSettings", () => {
   });
 
   it("refuses a template that there is not", () => {
-    expect(() => checkSettings({ ...defaults, prompt_template_name: "chat" })).toThrow(
+    expect(() => checkSettings({ ...defaults, prompt_template_name: "vicuna" })).toThrow(
       expect.objectContaining({ code: "PROMPT_TEMPLATE_UNKNOWN" }),
     );
   });
@@ -48,7 +48,7 @@ describe("train.ts", () => {
       lora_dropout: 0.05,
       lora_target_modules: ["q_proj", "v_proj"],
       train_on_inputs: true,
-      prompt_template_name: "alpaca",
+      prompt_template_name: "auto",
       seed: 42,
       warmup_steps: 100,
       weight_decay: 0,

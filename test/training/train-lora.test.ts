@@ -120,13 +120,15 @@ describe("trainLora", () => {
   it("reports every step, and says in one line what it adapted", async () => {
     const lines: string[] = [];
     const reports: Progress[] = [];
-    const { steps } = await train(
+    const { steps, adapter } = await train(
       {},
       { log: (line) => lines.push(line), onProgress: (report) => reports.push(report) },
     );
     expect(reports.map(({ step, steps }) => `${step}/${steps}`)).toEqual(["1/4", "2/4", "3/4", "4/4"]);
     expect(reports.map(({ loss }) => loss)).toEqual(steps.map(({ loss }) => loss));
     expect(reports.at(-1)!.secondsLeft).toBe(0);
+    expect(lines.shift()).toBe("prompt template: none");
+    expect(adapter.promptTemplate).toEqual({ prompt_template_name: "none" });
     expect(lines[0]).toBe("Adapted to 8 rows: val_set_size 0 instead of 2000, warmup_steps 0 instead of 100");
     expect(lines[1]).toMatch(/^Memory: weights .+, activations .+; .+ available$/);
     expect(lines[2]).toMatch(/^step 1\/4 {2}loss \d+\.\d{4} {2}\d+ tokens\/s {2}\d+:\d\d left$/);

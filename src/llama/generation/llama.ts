@@ -93,6 +93,11 @@ export class Llama {
     });
   }
 
+  /** The title of the template that `auto` chooses where a request brings no adapter; why it cannot be used otherwise. */
+  defaultTemplate(): Promise<string> {
+    return this.#wording.defaultTitle(this.#adapter?.promptTemplate ?? null);
+  }
+
   /** Frees the model. Generations under way fail. */
   async close(): Promise<void> {
     await this.#adapters.close();

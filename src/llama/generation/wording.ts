@@ -38,6 +38,16 @@ export class PromptWording {
     this.#encoder = encoder;
   }
 
+  /** The title of what `auto` chooses, or why it cannot be used. */
+  async defaultTitle(recorded: TemplateRecord | null): Promise<string> {
+    try {
+      return (await this.#templates.choose({ recorded })).title;
+    } catch (error) {
+      if (!isCodedError(error)) throw error;
+      return error.message;
+    }
+  }
+
   /**
    * @param recorded what the adapter was trained with
    * @throws PROMPT_*, and the signal's reason

@@ -6,7 +6,8 @@ export { checkTemplateName, PromptTemplates, type TemplateChoice } from "./choos
 export { type Conversation, conversationOf, type Message, type Question } from "./conversation.ts";
 export { type TemplateName, templateNames } from "./names.ts";
 export { mostRecordBytes, parseTemplateRecord, recordName, type TemplateRecord } from "./record.ts";
-export { answered, type PromptTemplate, type TemplateModel } from "./template.ts";
+export { inputOf, type Part } from "./special-names.ts";
+export { answerParts, type PromptTemplate, type TemplateModel } from "./template.ts";
 export { textTemplates } from "./text-templates.ts";
 
 /**

@@ -1,9 +1,9 @@
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { inputParts, type TokenizerInput } from "../tokenizer/tokenizer-input.ts";
+import type { TokenizerInput } from "../tokenizer/tokenizer-input.ts";
 import { pythonStrip } from "./chat-template/python-text.ts";
 import type { Conversation } from "./conversation.ts";
 import type { TemplateRecord } from "./record.ts";
-import { inputOf, type Part } from "./special-names.ts";
+import type { Part } from "./special-names.ts";
 
 /** What a template needs to know of a model. */
 export interface TemplateModel {
@@ -23,9 +23,17 @@ export interface AnswerForm {
   readonly after: readonly Part[];
   /** The special token that ends an answer; null where the template has none, and the model's own does. */
   readonly endId: number | null;
+  /** Whether the tokens of a prompt stay what they are before an answer; else a token may reach over the border. */
+  readonly startsAtToken: boolean;
 }
 
-export const plainAnswer: AnswerForm = { before: [], trims: { start: false, end: false }, after: [], endId: null };
+export const plainAnswer: AnswerForm = {
+  before: [],
+  trims: { start: false, end: false },
+  after: [],
+  endId: null,
+  startsAtToken: false,
+};
 
 /** The wording of prompts for one model. */
 export interface PromptTemplate {
@@ -45,10 +53,10 @@ export interface PromptTemplate {
   answerParts(answer: string): Part[];
 }
 
-/** A prompt and its answer up to the token that ends it. */
-export function answered(template: PromptTemplate, prompt: TokenizerInput, answer: string): TokenizerInput {
+/** An answer behind its prompt, up to the token that ends it. */
+export function answerParts(template: PromptTemplate, answer: string): Part[] {
   const { before, trims, after } = template.answer;
   const start = trims.start ? pythonStrip(answer, "lstrip") : answer;
   const text = trims.end ? pythonStrip(start, "rstrip") : start;
-  return inputOf([...inputParts(prompt), ...before, ...template.answerParts(text), ...after]);
+  return [...before, ...template.answerParts(text), ...after];
 }

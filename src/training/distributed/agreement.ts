@@ -17,7 +17,9 @@ export interface Common {
 
 /** A digest of it, 64 hexadecimal digits: ranks that were given other files or inputs are found before the first step. */
 export function agreementOf({ training, validation, settings, config, initial }: Common): string {
-  const hash = createHash("sha256").update(JSON.stringify([settings, config, training.length]));
+  // A template file lies elsewhere on each machine; the examples show what was in it.
+  const { prompt_template: _, ...compared } = settings;
+  const hash = createHash("sha256").update(JSON.stringify([compared, config, training.length]));
   for (const { tokens, masked } of [...training, ...validation])
     hash.update(`${tokens.length} ${masked} `).update(tokens);
   for (const { layer, linear, scale, a, b } of initial) hash.update(`${layer} ${linear} ${scale} `).update(a).update(b);

@@ -58,6 +58,21 @@ describe("an adapter that was written", () => {
     expect((await openAdapter(adapter, smallModel)).modules).toEqual(written.modules);
   });
 
+  it("keeps the prompt template that it was trained with, in a file of its own", async () => {
+    expect((await openAdapter(adapter, smallModel)).promptTemplate).toBeNull();
+    const promptTemplate = { prompt_template_name: "chat", chat_template: "{{ messages[0].content }}\n" } as const;
+    const file = await writeAdapterArchive(join(folder, "a.tar.gz"), { ...written, promptTemplate }, smallModel);
+    expect((await openAdapter(file, smallModel)).promptTemplate).toEqual(promptTemplate);
+    const record = join(adapter, "prompt_template.json");
+    writeFileSync(record, '{"prompt_template_name": "chatml"}');
+    expect((await openAdapter(adapter, smallModel)).promptTemplate).toEqual({ prompt_template_name: "chatml" });
+    writeFileSync(record, '{"prompt_template_name": "vicuna"}');
+    await expect(openAdapter(adapter, smallModel)).rejects.toMatchObject({
+      code: "PROMPT_TEMPLATE_INVALID",
+      message: expect.stringContaining("adapter/prompt_template.json"),
+    });
+  });
+
   it("has PEFT's tensor names and shapes, and a config with sorted keys", async () => {
     const { tensors, metadata } = await readSafetensorsHeader(join(adapter, "adapter_model.safetensors"));
     expect(tensors.size).toBe(12);

@@ -12,7 +12,7 @@ export class ChatTemplate implements PromptTemplate {
   readonly record: TemplateRecord;
   readonly #source: string;
   readonly #model: TemplateModel;
-  #answer: AnswerForm = plainAnswer;
+  #answer: AnswerForm = unknownAnswer;
 
   /** Looks at how the template writes an answer. Throws PROMPT_TEMPLATE_INVALID for one that cannot be read. */
   static async open(
@@ -35,7 +35,7 @@ export class ChatTemplate implements PromptTemplate {
 
   /** Tokenizers without its marks are common: models learn them as text. */
   get note(): string | null {
-    if (this.#answer.endId !== null) return null;
+    if (this.#answer === unknownAnswer || this.#answer.endId !== null) return null;
     return `the marks of ${this.title} are no special tokens of this tokenizer: they are written as text`;
   }
 
@@ -74,12 +74,14 @@ export class ChatTemplate implements PromptTemplate {
       const [whole] = await this.#render([[question, answer]], false);
       return answerForm(inputParts(prompt!), inputParts(whole!));
     } catch (error) {
-      if (isCodedError(error) && error.code === "PROMPT_MESSAGES") return plainAnswer;
+      if (isCodedError(error) && error.code === "PROMPT_MESSAGES") return unknownAnswer;
       throw error;
     }
   }
 }
 
+/** Of a template that refuses to write one. */
+const unknownAnswer: AnswerForm = { ...plainAnswer, startsAtToken: true };
 /** Letters that no template has, and white space that shows whether it is taken off. */
 const marker = "XqAnswerqX";
 const padding = "\t\t";
@@ -94,7 +96,7 @@ function answerForm(prompt: readonly Part[], whole: readonly Part[]): AnswerForm
   const behind = withoutBeginning(whole, prompt);
   const parts = behind ?? whole;
   const place = parts.findIndex((part) => typeof part === "string" && part.includes(marker));
-  if (place < 0) return plainAnswer;
+  if (place < 0) return unknownAnswer;
   const [left = "", right = ""] = (parts[place] as string).split(marker);
   const trims = { start: !left.endsWith(padding), end: !right.startsWith(padding) };
   const before = [...parts.slice(0, place), trims.start ? left : left.slice(0, -padding.length)];
@@ -105,6 +107,7 @@ function answerForm(prompt: readonly Part[], whole: readonly Part[]): AnswerForm
     trims,
     after: end < 0 ? [] : after.slice(0, end),
     endId: end < 0 ? null : (after[end] as number),
+    startsAtToken: true,
   };
 }
 
