@@ -72,6 +72,13 @@ export function program(version: string): Command {
     .option(...force)
     .action(async (adapters, flags) => (await import("./commands/combine.ts")).combine(adapters, flags));
 
+  example(root.command("inspect"), ["llama-lora inspect weights/llama-7b", "llama-lora inspect adapter.tar.gz --json"])
+    .description("Say what a file or folder is: a model, an adapter, a file of tensors; what it holds and needs")
+    .argument("<path>", "anything")
+    .option("--json", "Print the report as JSON")
+    .option("--values", "Read every number of a model, to find those that are not finite")
+    .action(async (path, flags) => (await import("./commands/inspect.ts")).inspect(path, flags));
+
   for (const command of [root, ...root.commands]) {
     command.exitOverride().configureOutput({
       outputError: (text, write) => write(`${command.helpInformation()}\n${text}`),
