@@ -39,7 +39,8 @@ export async function readLoraFile(file: string): Promise<LoraFile> {
   return { file, metadata, ...pairsIn(tensors, file) };
 }
 
-function pairsIn(tensors: ReadonlyMap<string, SafetensorsEntry>, file: string) {
+/** The pairs among tensors, of one family or several. @throws ADAPTER_CORRUPT naming a tensor without its other half */
+export function pairsIn(tensors: ReadonlyMap<string, SafetensorsEntry>, file: string) {
   const halves = new Map<string, { a?: string; b?: string; alpha?: string; family: string }>();
   const others = new Map<string, SafetensorsEntry>();
   for (const [name, entry] of tensors) {

@@ -4,7 +4,8 @@ import type { WeightType } from "../../engine/engine.ts";
 import { parseBoundedJson } from "../bounded-json.ts";
 import type { Checkpoint } from "../checkpoint/index.ts";
 
-const torchNames = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const;
+/** Names of types in config.json. */
+export const torchNames = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const;
 
 /** config.json for a copy of the model with weights of this type. */
 export async function huggingFaceConfig(model: Checkpoint, dtype: WeightType): Promise<object> {

@@ -38,16 +38,19 @@ export function program(version: string): Command {
   example(root.command("export"), [
     "llama-lora export weights/llama-7b -o llama-7b.gguf --type q8_0",
     "llama-lora export weights/llama-7b adapter.tar.gz -o alpaca.gguf --type q4_0",
+    "llama-lora export adapter.tar.gz --base weights/llama-7b -o lora.gguf",
   ])
-    .description("Write a model, with adapters in it, as a GGUF file for llama.cpp")
-    .argument("<base>", "folder or file of the model")
+    .description("Write a model, with adapters in it, or an adapter alone, as a GGUF file for llama.cpp")
+    .argument("<model>", "folder or file of the model; or an adapter")
     .argument("[adapter...]", "PEFT folders, or archives of a training")
     .requiredOption("-o, --output <file>", "File to write")
     .addOption(
-      new Option("--type <type>", `Type of the matrices: ${Object.keys(ggufTypeNames).join(", ")}`)
-        .argParser((text) => oneOf(ggufTypeNames, text))
-        .default("F16", "f16"),
+      new Option(
+        "--type <type>",
+        `Type of the matrices: ${listed(Object.keys(ggufTypeNames))} (default: f16; an adapter's: f32)`,
+      ).argParser((text) => oneOf(ggufTypeNames, text)),
     )
+    .option("--base <model>", "Model of an adapter that is written alone")
     .option("--scale <number>", "Factor of an adapter, once for each in their order (default: 1)", numbers)
     .option(...force)
     .action(async (base, adapters, flags) => (await import("./commands/export.ts")).exportModel(base, adapters, flags));
@@ -68,6 +71,13 @@ export function program(version: string): Command {
     .option("--rank <n>", "Rank of the result of svd (default: the highest of the adapters)", rank)
     .option(...force)
     .action(async (adapters, flags) => (await import("./commands/combine.ts")).combine(adapters, flags));
+
+  example(root.command("inspect"), ["llama-lora inspect weights/llama-7b", "llama-lora inspect adapter.tar.gz --json"])
+    .description("Say what a file or folder is: a model, an adapter, a file of tensors; what it holds and needs")
+    .argument("<path>", "anything")
+    .option("--json", "Print the report as JSON")
+    .option("--values", "Read every number of a model, to find those that are not finite")
+    .action(async (path, flags) => (await import("./commands/inspect.ts")).inspect(path, flags));
 
   for (const command of [root, ...root.commands]) {
     command.exitOverride().configureOutput({

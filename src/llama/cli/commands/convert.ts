@@ -1,7 +1,11 @@
+import { readdir, stat } from "node:fs/promises";
 import type { WeightType } from "../../../engine/engine.ts";
 import { interruptible } from "../../../terminal/interrupt.ts";
 import { say } from "../../../terminal/streams.ts";
 import { describeCheckpoint, openCheckpoint } from "../../checkpoint/index.ts";
+import { locateCheckpoint } from "../../checkpoint/locate.ts";
+import { holdsMetaWeights } from "../../checkpoint/meta/index.ts";
+import { convertMetaModel } from "../convert/meta-model.ts";
 import { writeFolder } from "../destination.ts";
 import { writeModel } from "../model-to-write.ts";
 
@@ -11,14 +15,26 @@ export interface ConvertFlags {
 }
 
 /** Writes a model, in whatever form it is, as a Hugging Face folder. */
-export async function convert(given: string, out: string, flags: ConvertFlags): Promise<void> {
+export async function convert(given: string, out: string, { dtype, force = false }: ConvertFlags): Promise<void> {
   await interruptible((signal) =>
-    writeFolder(out, { force: flags.force ?? false, inputs: [given] }, async (folder) => {
+    writeFolder(out, { force, inputs: [given] }, async (folder) => {
+      if (await isMetaModel(given)) {
+        await convertMetaModel(given, folder, { dtype, signal });
+        return;
+      }
       const model = await openCheckpoint(given);
       say(describeCheckpoint(model));
       for (const warning of model.warnings) say(`warning: ${warning}`);
-      await writeModel(folder, model, { dtype: flags.dtype, signal, what: "Converting" });
+      await writeModel(folder, model, { dtype, signal, what: "Converting" });
     }),
   );
   say(`Written to ${out}`);
+}
+
+/** Weights in Meta's form, and no Hugging Face config beside them. */
+export async function isMetaModel(given: string): Promise<boolean> {
+  const place = await locateCheckpoint(given);
+  if (!(await stat(place)).isDirectory()) return false;
+  const names = await readdir(place);
+  return holdsMetaWeights(names) && !names.includes("config.json");
 }

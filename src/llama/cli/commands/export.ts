@@ -4,6 +4,7 @@ import { say } from "../../../terminal/streams.ts";
 import type { GgufType } from "../../checkpoint/gguf/written-model.ts";
 import { describeCheckpoint, openCheckpoint } from "../../checkpoint/index.ts";
 import { writeFile } from "../destination.ts";
+import { exportAdapter, isAdapter } from "../export/gguf-adapter.ts";
 import { exportGguf } from "../export/gguf-model.ts";
 import { factorsFor, readTerms } from "./merge.ts";
 
@@ -11,17 +12,26 @@ export interface ExportFlags {
   readonly output: string;
   readonly type?: GgufType;
   readonly scale?: readonly number[];
+  readonly base?: string;
   readonly force?: boolean;
 }
 
-/** Writes a model, with adapters in it, for another program. */
-export async function exportModel(base: string, adapters: readonly string[], flags: ExportFlags): Promise<void> {
-  const factors = factorsFor(adapters, flags.scale);
-  const options = { force: flags.force ?? false, inputs: [base, ...adapters] };
+/** Writes a model, with adapters in it, or an adapter alone, for another program. */
+export async function exportModel(given: string, adapters: readonly string[], flags: ExportFlags): Promise<void> {
   if (!/\.gguf$/i.test(flags.output)) throw new Failure(`${flags.output}: the file's name must end in .gguf`);
+  const alone = await isAdapter(given);
+  if (alone) refuseForAdapter(given, adapters, flags);
+  else if (flags.base !== undefined) throw new Failure("--base is for an adapter alone");
+  const factors = factorsFor(alone ? [given] : adapters, flags.scale);
+  const options = { force: flags.force ?? false, inputs: [given, ...adapters] };
   await interruptible((signal) =>
     writeFile(flags.output, options, async (file) => {
-      const model = await openCheckpoint(base);
+      if (alone) {
+        const { base, type = "F32" } = flags;
+        await exportAdapter(file, given, { base: base!, type, factor: factors[0]!, signal });
+        return;
+      }
+      const model = await openCheckpoint(given);
       say(describeCheckpoint(model));
       for (const warning of model.warnings) say(`warning: ${warning}`);
       const terms = await readTerms(adapters, factors, model.config, model.publishedName, signal);
@@ -29,4 +39,17 @@ export async function exportModel(base: string, adapters: readonly string[], fla
     }),
   );
   say(`Written to ${flags.output}`);
+}
+
+function refuseForAdapter(given: string, adapters: readonly string[], { base }: ExportFlags): void {
+  if (adapters.length > 0) {
+    throw new Failure(`${given}: is an adapter; one is written at a time`, {
+      hint: "Put them into one first with `llama-lora combine`.",
+    });
+  }
+  if (base === undefined) {
+    throw new Failure(`${given}: is an adapter; name the model it is for with --base`, {
+      hint: "The order of its rows depends on the model's heads.",
+    });
+  }
 }
