@@ -5,7 +5,7 @@ import type { Refusal } from "./refusal.ts";
 import type { Storage, Value } from "./values.ts";
 
 /** A tensor takes about 40. */
-const mostOpcodes = 2 ** 20;
+const mostOpcodes = 2 ** 18;
 
 const stop = 0x2e;
 
@@ -17,7 +17,7 @@ export interface Pickle {
 
 /**
  * Reads one pickle of tensors, from `position` on: a virtual machine without the opcodes that reach Python, whose only
- * functions are the handlers in globals.ts. Nothing is imported, run or written; memory is bounded by the opcodes (2^20).
+ * functions are the handlers in globals.ts. Nothing is imported, run or written; memory is bounded by the opcodes (2^18).
  * https://github.com/python/cpython/blob/main/Lib/pickletools.py
  * @returns the value, where the pickle ends, and every storage that it refers to by key
  */
