@@ -163,7 +163,7 @@ function sourceName(name: string): string {
   return `model.layers.${layer}.${parts[part!]}.weight`;
 }
 
-/** The embedded model as a GGUF file in float32, its tokenizer and a chat template in it. */
+/** The embedded model as a GGUF file: matrices in bf16, norms in float32, its tokenizer and a chat template in it. */
 export async function embeddedAsGguf(changes: readonly (readonly [string, Value])[] = []): Promise<GgufFile> {
   const folder = join(import.meta.dirname, "../../../../weights/tiny");
   const { config, weights } = await openCheckpoint(folder);
@@ -177,15 +177,11 @@ export async function embeddedAsGguf(changes: readonly (readonly [string, Value]
   };
   const tensors: TensorToWrite[] = [];
   for (const [name, sizes] of llamaTensors(shape)) {
-    const values = await readTensor(weights.tensors.get(sourceName(name))!);
+    const values = Float32Array.from(await readTensor(weights.tensors.get(sourceName(name))!));
     const heads = name.includes("attn_q") ? config.heads : name.includes("attn_k") ? config.kvHeads : 0;
-    const rows = heads > 0 ? interleaved(values, sizes[0]!, heads) : values;
-    tensors.push({
-      name,
-      shape: sizes,
-      type: "F32",
-      bytes: new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength),
-    });
+    const rows = interleaved(values, sizes[0]!, heads);
+    const type = sizes.length === 1 ? "F32" : "BF16";
+    tensors.push({ name, shape: sizes, type, bytes: type === "F32" ? bytesOf(rows) : upperHalves(rows) });
   }
   const { pieces } = runNow(readSentencePieceModel(readFileSync(join(folder, "tokenizer.model")), "tokenizer.model"));
   const metadata: [string, Value][] = [
@@ -204,8 +200,19 @@ export async function embeddedAsGguf(changes: readonly (readonly [string, Value]
   return { metadata: [...metadata.filter(([key]) => !changed.has(key)), ...changes], tensors };
 }
 
-/** Halves of each head's rows side by side: [heads, 2, dim / 2] -> [heads, dim / 2, 2]. */
-function interleaved(values: Float32Array, rows: number, heads: number): Float32Array {
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView<ArrayBuffer>): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+/** Of numbers that bf16 can hold. */
+function upperHalves(values: Float32Array<ArrayBuffer>): Uint8Array {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  return bytesOf(Uint16Array.from(bits, (word) => word >>> 16));
+}
+
+/** Halves of each head's rows side by side: [heads, 2, dim / 2] -> [heads, dim / 2, 2]; 0 heads: as they are. */
+function interleaved(values: Float32Array<ArrayBuffer>, rows: number, heads: number): Float32Array<ArrayBuffer> {
+  if (heads === 0) return values;
   const [dim, columns] = [rows / heads, values.length / rows];
   const result = new Float32Array(values.length);
   for (let row = 0; row < rows; row++) {
