@@ -43,10 +43,11 @@ export function shortCount(count: number): string {
   return String(count);
 }
 
-/** The types of number in the files, that of most tensors first. */
+/** What the matrices in the files are made of, that of most of them first; norms are float32 beside blocks of any type. */
 function types({ tensors }: ModelWeights): string {
   const counts = new Map<string, number>();
-  for (const { dtype } of tensors.values()) counts.set(dtype, (counts.get(dtype) ?? 0) + 1);
+  const matrices = [...tensors.values()].filter(({ shape }) => shape.length > 1);
+  for (const { dtype } of matrices) counts.set(dtype, (counts.get(dtype) ?? 0) + 1);
   const sorted = [...counts].sort(([, a], [, b]) => b - a);
   // Block formats keep their capital letter, by which they are known.
   return sorted.map(([dtype]) => (dtype.startsWith("Q") ? dtype : dtype.toLowerCase())).join(" and ");

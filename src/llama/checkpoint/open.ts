@@ -79,7 +79,7 @@ async function checked(source: CheckpointSource): Promise<Checkpoint> {
   return {
     folder,
     file,
-    name: published ?? placeName(file?.replace(/\.gguf$/, "") ?? folder, config),
+    name: published ?? placeName(file?.replace(/(-\d{5}-of-\d{5})?\.gguf$/i, "") ?? folder, config),
     publishedName: published,
     config,
     weights: { config, tensors },

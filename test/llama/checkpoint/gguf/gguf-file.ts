@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { ModelWeights } from "../../../../src/engine/engine.ts";
 import { ggmlTypes } from "../../../../src/llama/checkpoint/gguf/types.ts";
 import { openCheckpoint, readTensor } from "../../../../src/llama/checkpoint/index.ts";
 import { runNow } from "../../../../src/llama/time-slices.ts";
@@ -150,23 +151,23 @@ export function llamaTensors({ layers, hidden, intermediate, heads, kvHeads, voc
   return list;
 }
 
-/** Hugging Face's name, from GGUF's. */
-function sourceName(name: string): string {
+/** GGUF's name, from Hugging Face's. */
+function ggufName(name: string): string {
   const parts: Record<string, string> = {
-    ...{ attn_norm: "input_layernorm", ffn_norm: "post_attention_layernorm" },
-    ...{ attn_q: "self_attn.q_proj", attn_k: "self_attn.k_proj", attn_v: "self_attn.v_proj" },
-    ...{ attn_output: "self_attn.o_proj", ffn_gate: "mlp.gate_proj", ffn_up: "mlp.up_proj", ffn_down: "mlp.down_proj" },
+    ...{ input_layernorm: "attn_norm", post_attention_layernorm: "ffn_norm", o_proj: "attn_output" },
+    ...{ q_proj: "attn_q", k_proj: "attn_k", v_proj: "attn_v", q_norm: "attn_q_norm", k_norm: "attn_k_norm" },
+    ...{ gate_proj: "ffn_gate", up_proj: "ffn_up", down_proj: "ffn_down" },
   };
-  if (name === "token_embd.weight") return "model.embed_tokens.weight";
-  if (name === "output_norm.weight") return "model.norm.weight";
-  const [, layer, part] = /^blk\.(\d+)\.(\w+)\.weight$/.exec(name)!;
-  return `model.layers.${layer}.${parts[part!]}.weight`;
+  const outer: Record<string, string> = {
+    ...{ "model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight" },
+    "lm_head.weight": "output.weight",
+  };
+  const [, layer, part, kind] = /^model\.layers\.(\d+)\.(?:\w+\.)?(\w+)\.(weight|bias)$/.exec(name) ?? [];
+  return outer[name] ?? `blk.${layer}.${parts[part!]}.${kind}`;
 }
 
-/** The embedded model as a GGUF file in float32, its tokenizer and a chat template in it. */
-export async function embeddedAsGguf(changes: readonly (readonly [string, Value])[] = []): Promise<GgufFile> {
-  const folder = join(import.meta.dirname, "../../../../weights/tiny");
-  const { config, weights } = await openCheckpoint(folder);
+/** A model as a GGUF file: matrices of bf16 where they were, everything else in float32. */
+export async function ggufOf({ config, tensors: sources }: ModelWeights, architecture = "llama"): Promise<GgufFile> {
   const shape = {
     layers: config.layers,
     hidden: config.hiddenSize,
@@ -176,20 +177,29 @@ export async function embeddedAsGguf(changes: readonly (readonly [string, Value]
     vocab: config.vocabSize,
   };
   const tensors: TensorToWrite[] = [];
-  for (const [name, sizes] of llamaTensors(shape)) {
-    const values = await readTensor(weights.tensors.get(sourceName(name))!);
-    const heads = name.includes("attn_q") ? config.heads : name.includes("attn_k") ? config.kvHeads : 0;
-    const rows = heads > 0 ? interleaved(values, sizes[0]!, heads) : values;
-    tensors.push({
-      name,
-      shape: sizes,
-      type: "F32",
-      bytes: new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength),
-    });
+  for (const [name, source] of sources) {
+    const values = Float32Array.from(await readTensor(source));
+    const heads = name.includes("q_proj") ? config.heads : name.includes("k_proj") ? config.kvHeads : 0;
+    const isMeta = architecture === "llama";
+    const rows = interleaved(values, source.shape[0]!, isMeta ? heads : 0);
+    const type = source.dtype === "BF16" && source.shape.length > 1 ? "BF16" : "F32";
+    const bytes = type === "F32" ? bytesOf(rows) : upperHalves(rows);
+    tensors.push({ name: ggufName(name), shape: source.shape, type, bytes });
   }
+  const window: [string, Value][] =
+    config.slidingWindow === null ? [] : [[`${architecture}.attention.sliding_window`, ["u32", config.slidingWindow]]];
+  const length: [string, Value] = [`${architecture}.attention.key_length`, ["u32", config.headDim]];
+  return { metadata: [...llamaMetadata(shape, architecture), length, ...window], tensors };
+}
+
+/** The embedded model as a GGUF file, its tokenizer and a chat template in it. */
+export async function embeddedAsGguf(changes: readonly (readonly [string, Value])[] = []): Promise<GgufFile> {
+  const folder = join(import.meta.dirname, "../../../../weights/tiny");
+  const { weights } = await openCheckpoint(folder);
+  const model = await ggufOf(weights);
   const { pieces } = runNow(readSentencePieceModel(readFileSync(join(folder, "tokenizer.model")), "tokenizer.model"));
-  const metadata: [string, Value][] = [
-    ...llamaMetadata(shape),
+  const metadata: (readonly [string, Value])[] = [
+    ...model.metadata,
     ["general.name", ["string", "Tiny 1.9M"]],
     ["tokenizer.ggml.model", ["string", "llama"]],
     ["tokenizer.ggml.tokens", ["array", "string", pieces.map((piece) => piece.text)]],
@@ -201,11 +211,22 @@ export async function embeddedAsGguf(changes: readonly (readonly [string, Value]
     ["tokenizer.chat_template", ["string", "{{ messages[0].content }}"]],
   ];
   const changed = new Map(changes);
-  return { metadata: [...metadata.filter(([key]) => !changed.has(key)), ...changes], tensors };
+  return { metadata: [...metadata.filter(([key]) => !changed.has(key)), ...changes], tensors: model.tensors };
 }
 
-/** Halves of each head's rows side by side: [heads, 2, dim / 2] -> [heads, dim / 2, 2]. */
-function interleaved(values: Float32Array, rows: number, heads: number): Float32Array {
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView<ArrayBuffer>): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+/** Of numbers that bf16 can hold. */
+function upperHalves(values: Float32Array<ArrayBuffer>): Uint8Array {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  return bytesOf(Uint16Array.from(bits, (word) => word >>> 16));
+}
+
+/** Halves of each head's rows side by side: [heads, 2, dim / 2] -> [heads, dim / 2, 2]; 0 heads: as they are. */
+function interleaved(values: Float32Array<ArrayBuffer>, rows: number, heads: number): Float32Array<ArrayBuffer> {
+  if (heads === 0) return values;
   const [dim, columns] = [rows / heads, values.length / rows];
   const result = new Float32Array(values.length);
   for (let row = 0; row < rows; row++) {

@@ -106,6 +106,13 @@ describe("a GGUF value", () => {
     Buffer.concat([scalar("u32", valueTypes.array), scalar("u32", type), scalar("u64", length)]);
   it.each([
     ["empty texts", (length: number) => Buffer.concat([list(8, length / 8), Buffer.alloc(length)])],
+    [
+      "short texts",
+      (length: number) => {
+        const texts = Buffer.alloc(length, scalar("u64", 2).toString("latin1").concat("ab"), "latin1");
+        return Buffer.concat([list(8, Math.floor(length / 10)), texts]);
+      },
+    ],
     ["numbers", (length: number) => Buffer.concat([list(4, length / 4), Buffer.alloc(length)])],
     [
       "one text",
