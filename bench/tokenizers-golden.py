@@ -9,7 +9,7 @@ import tokenizers
 
 texts_file, out, *named = sys.argv[1:]
 texts = json.load(open(texts_file))
-MERGES = 120
+MERGES = 90
 
 
 def cut(full):
