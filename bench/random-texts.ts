@@ -118,7 +118,7 @@ const scripts: readonly (readonly [number, number])[] = [
 ];
 
 /** Versions of Unicode differ in what they are, and so do the libraries. */
-const unassigned = /[\p{Cn}\p{Co}\u1ac1-\u1aff]/gu;
+const unassigned = /\p{Cn}|\p{Co}|[\u1ac1-\u1aff]/gu;
 
 const words =
   "the and of llama alpaca Hello world token izer running Transformers naïve Straße cafe İstanbul ΣΊΣΥΦΟΣ οδος iPhone McDonald x1y2 über fiancée unbelievable".split(

@@ -1,4 +1,4 @@
-# Writes test/llama/tokenizer/published.json: small vocabularies cut out of published tokenizer.json files (their first
+# Writes test/llama/tokenizer/fixtures/published.json: small vocabularies cut out of published tokenizer.json files (their first
 # merges), variations of their parts, and the ids and texts that the tokenizers library gives for the same strings.
 #   python tokenizers-golden.py TEXTS_JSON OUT NAME=TOKENIZER_JSON ...
 import copy
@@ -120,13 +120,14 @@ rules = [
     token(300, "the", single_word=True),
     token(301, "of", lstrip=True),
     token(302, "llama", rstrip=True, lstrip=True),
-    token(303, "Hello", normalized=True),
+    token(303, "hello", normalized=True),
     token(304, "_", rstrip=True, normalized=True),
     token(305, "<s>", special=True),
     token(306, "s>", special=False),
 ]
-size = len(plain["model"]["vocab"])
-rules = [{**t, "id": size + i} for i, t in enumerate(rules)]
+known = plain["model"]["vocab"]
+new = [t["content"] for t in rules if t["content"] not in known]
+rules = [{**t, "id": known.get(t["content"], len(known) + new.index(t["content"]) if t["content"] in new else 0)} for t in rules]
 kinds["added tokens"] = variation(plain, added_tokens=rules)
 kinds["added tokens, lowercased"] = variation(plain, added_tokens=rules, normalizer={"type": "Lowercase"})
 kinds["no byte fallback"] = variation(chars, model={"byte_fallback": False})

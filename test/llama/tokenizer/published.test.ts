@@ -16,7 +16,7 @@ interface Case {
 
 /** From the tokenizers library, by bench/tokenizers-golden.py. */
 const golden: { texts: string[]; cases: Case[] } = JSON.parse(
-  readFileSync(join(import.meta.dirname, "published.json"), "utf8"),
+  readFileSync(join(import.meta.dirname, "fixtures/published.json"), "utf8"),
 );
 const nothingSaid: TokenizerConfig = {
   bos: null,
