@@ -94,7 +94,7 @@ export function randomTexts(count: number, seed: number): string[] {
         "def f(x):\n    pass\n",
       ]),
     () => between(0x20, 0x2fff),
-    () => between(0x10000, 0x1ffff),
+    () => between(...pick(scripts)),
   ];
   const texts = Array.from({ length: count }, () =>
     Array.from({ length: 1 + below(14) }, () => pick(kinds)()).join(""),
@@ -108,8 +108,17 @@ export function randomTexts(count: number, seed: number): string[] {
   ];
 }
 
+/** Past U+FFFF, of old versions of Unicode: Deseret, cuneiform, mathematical letters, signs, rare Chinese ones. */
+const scripts: readonly (readonly [number, number])[] = [
+  [0x10400, 0x1049d],
+  [0x12000, 0x12399],
+  [0x1d400, 0x1d7ff],
+  [0x1f680, 0x1f6c5],
+  [0x20000, 0x2a6d6],
+];
+
 /** Versions of Unicode differ in what they are, and so do the libraries. */
-const unassigned = /[\p{Cn}\p{Co}]/gu;
+const unassigned = /\p{Cn}|\p{Co}|[\u1ac1-\u1aff]/gu;
 
 const words =
   "the and of llama alpaca Hello world token izer running Transformers naïve Straße cafe İstanbul ΣΊΣΥΦΟΣ οδος iPhone McDonald x1y2 über fiancée unbelievable".split(

@@ -64,7 +64,7 @@ export function readTokenizerJson(text: string, file: string): TokenizerJson {
   const model = record(top.model) ?? corrupt('"model" is missing');
   refuseOtherModels(model, file);
   const vocabulary = readVocabulary(model.vocab, corrupt);
-  const added = readAdded(top.added_tokens, file);
+  const added = readAdded(top.added_tokens, vocabulary, file);
   const pieces: (string | undefined)[] = [];
   for (const [piece, id] of vocabulary) pieces[id] = piece;
   for (const { id, content } of added) pieces[id] = content;
@@ -166,13 +166,15 @@ export function readMerges(value: unknown, vocabulary: ReadonlyMap<string, numbe
   return table;
 }
 
-function readAdded(value: unknown, file: string): AddedToken[] {
+/** A token that is in the vocabulary as well has its id there. */
+function readAdded(value: unknown, vocabulary: ReadonlyMap<string, number>, file: string): AddedToken[] {
   if (value === null || value === undefined) return [];
   const corrupt = corruption(file);
   if (!Array.isArray(value)) return corrupt('"added_tokens" is no list');
   return value.map((item: unknown, index) => {
     const { id, ...fields } = record(item) ?? {};
-    return addedTokenOf(id, fields) ?? corrupt(`added token ${index} is incomplete`);
+    const token = addedTokenOf(id, fields) ?? corrupt(`added token ${index} is incomplete`);
+    return { ...token, id: vocabulary.get(token.content) ?? token.id };
   });
 }
 

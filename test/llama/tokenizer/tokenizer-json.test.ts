@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { byteCharacters, spell } from "../../../src/llama/tokenizer/byte-spelling.ts";
-import { openTokenizer } from "../../../src/llama/tokenizer/index.ts";
+import { openTokenizer, splitSpecialTokens } from "../../../src/llama/tokenizer/index.ts";
 import { llama3Pattern } from "../../../src/llama/tokenizer/published-patterns.ts";
 import { modelFile, usualPieces } from "./sentencepiece-fixture.ts";
 
@@ -194,6 +194,59 @@ describe("tokenizer.json of LLaMA 3's kind", () => {
   });
 });
 
+describe("what stands before a text", () => {
+  const template = {
+    type: "TemplateProcessing",
+    single: [{ SpecialToken: { id: "<|begin_of_text|>" } }, { Sequence: { id: "A" } }],
+  };
+  const names = '"bos_token": "<|other|>", "eos_token": "<|end_of_text|>"';
+  it.each([
+    ["nothing, as Qwen and SmolLM2 have it", '"add_bos_token": false', template, null],
+    ["what the template has", "", template, 256],
+    ["what the template in a sequence has", "", { type: "Sequence", processors: [template] }, 256],
+    ["what tokenizer_config.json names", '"add_bos_token": true', null, 258],
+    ["nothing where no file says it", "", { type: "ByteLevel" }, null],
+    ["what the class of LLaMA adds", '"tokenizer_class": "LlamaTokenizerFast"', null, 258],
+  ])("is %s", async (_, field, postProcessor, bosId) => {
+    const json = { ...llama3Json([]), post_processor: postProcessor };
+    json.added_tokens.push(special(258, "<|other|>"));
+    await writeFile(join(folder, "tokenizer_config.json"), `{${field === "" ? names : `${names}, ${field}`}}`);
+    expect((await open(json)).bosId).toBe(bosId);
+  });
+
+  it("is not what add_eos_token asks for behind it, which is said", async () => {
+    await writeFile(join(folder, "tokenizer_config.json"), '{"add_eos_token": true}');
+    await writeFile(join(folder, "tokenizer.json"), JSON.stringify(llama3Json([])));
+    expect((await openTokenizer([folder])).warnings).toEqual([expect.stringContaining('"add_eos_token" not followed')]);
+  });
+});
+
+describe("ids between texts", () => {
+  it("take the white space that their tokens take", async () => {
+    const json = llama3Json([]);
+    json.added_tokens.push({ ...special(258, "<|x|>"), lstrip: true, rstrip: true } as never);
+    const tokenizer = await open(json);
+    expect([...tokenizer.encode(["a ", 258, "\n b"])]).toEqual([
+      ...tokenizer.encode("a"),
+      258,
+      ...tokenizer.encode("b"),
+    ]);
+    expect([...tokenizer.encode(splitSpecialTokens("a <|x|> b", tokenizer))]).toEqual([
+      ...tokenizer.encode("a"),
+      258,
+      ...tokenizer.encode("b"),
+    ]);
+  });
+
+  it("begin a new text with prepend_scheme always, and go on with first", async () => {
+    const first = await open(llama2Json(metaspace({ prepend_scheme: "first" })));
+    expect([...first.encode(["ab", 2, "ab"])]).toEqual([263, 2, 262]);
+    expect([...first.encode([1, "ab"])]).toEqual([1, 262]);
+    const every = await open(llama2Json(legacySpacing));
+    expect([...every.encode([1, "ab", 2, "ab"])]).toEqual([1, 263, 2, 263]);
+  });
+});
+
 describe("LLaMA 3's own tokenizer.model", () => {
   const tokens = [
     ...Array.from({ length: 256 }, (_, byte) => Uint8Array.of(byte)),
@@ -227,13 +280,14 @@ describe("choosing and refusing tokenizer files", () => {
   it.each([
     ["another model", { model: { type: "Unigram", vocab: [] } }, "TOKENIZER_UNSUPPORTED", '"Unigram"'],
     [
-      "an unknown pattern",
-      { pre_tokenizer: { type: "Sequence", pretokenizers: [{ ...split, pattern: { Regex: "x" } }, byteLevel] } },
+      "a pattern that is not regular",
+      { pre_tokenizer: { type: "Sequence", pretokenizers: [{ ...split, pattern: { Regex: "(a)\\1" } }, byteLevel] } },
       "TOKENIZER_UNSUPPORTED",
-      'splitting by "x"',
+      '"(a)\\\\1" (\\1)',
     ],
-    ["another normaliser", { normalizer: { type: "NFC" } }, "TOKENIZER_UNSUPPORTED", '"NFC"'],
-    ["another pre-tokeniser", { pre_tokenizer: { type: "Whitespace" } }, "TOKENIZER_UNSUPPORTED", '"Whitespace"'],
+    ["another normaliser", { normalizer: { type: "Precompiled" } }, "TOKENIZER_UNSUPPORTED", '"Precompiled"'],
+    ["another pre-tokeniser", { pre_tokenizer: { type: "Nmt" } }, "TOKENIZER_UNSUPPORTED", '"Nmt"'],
+    ["another decoder", { decoder: { type: "CTC" } }, "TOKENIZER_UNSUPPORTED", '"CTC"'],
     ["no merges", { model: { type: "BPE", vocab: { a: 0 } } }, "TOKENIZER_CORRUPT", "merges"],
     [
       "a merge of unknown pieces",
@@ -253,7 +307,7 @@ describe("choosing and refusing tokenizer files", () => {
       "TOKENIZER_CORRUPT",
       "1000000000000",
     ],
-    ["no beginning-of-text token", { added_tokens: [] }, "TOKENIZER_UNSUPPORTED", "<|begin_of_text|>"],
+    ["no end-of-text token", { added_tokens: [] }, "TOKENIZER_UNSUPPORTED", "<|end_of_text|>"],
   ])("refuses by name: %s", async (_, changes, code, text) => {
     await expect(open(llama3Json([], [], changes))).rejects.toMatchObject({
       code,
