@@ -6,7 +6,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { openTokenizer, splitSpecialTokens, type Tokenizer } from "../src/llama/tokenizer/index.ts";
+import { SpecialNames } from "../src/llama/prompt/special-names.ts";
+import { openTokenizer, type Tokenizer } from "../src/llama/tokenizer/index.ts";
 import { provenance } from "./provenance.ts";
 import { randomTexts } from "./random-texts.ts";
 
@@ -57,7 +58,12 @@ async function compare(name: string, path: string): Promise<object> {
     count("decode", text, tokenizer.decode(expected.encoded[index]!), expected.decoded[index]);
   }
   for (const [index, text] of typed.entries()) {
-    count("special", text, [...tokenizer.encode(splitSpecialTokens(text, tokenizer))], expected.typed[index]);
+    count(
+      "special",
+      text,
+      [...tokenizer.encode(new SpecialNames(tokenizer.specialTokens).split(text))],
+      expected.typed[index],
+    );
   }
   console.log(name, `${texts.length} texts, ${tokens} tokens, differing:`, JSON.stringify(differing));
   return { name, pieces: tokenizer.vocabSize, texts: texts.length, withSpecialTokens: typed.length, tokens, differing };

@@ -21,6 +21,9 @@ export class SpecialNames {
   readonly #names: readonly string[];
   readonly #pattern: RegExp | null;
   readonly #longest: number;
+  /** Names of one character. */
+  readonly #short: readonly string[];
+  readonly #privateUse: readonly string[];
   readonly #beginnings: ReadonlySet<string>;
   readonly #endings: ReadonlySet<string>;
 
@@ -30,6 +33,8 @@ export class SpecialNames {
     const escaped = this.#names.map((name) => name.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
     this.#pattern = escaped.length === 0 ? null : new RegExp(escaped.join("|"), "gu");
     this.#longest = this.#names[0]?.length ?? 0;
+    this.#short = this.#names.filter((name) => Array.from(name).length === 1);
+    this.#privateUse = this.#names.flatMap(privateUse);
     const inside = (part: (name: string, length: number) => string) =>
       new Set(this.#names.flatMap((name) => Array.from({ length: name.length - 1 }, (_, i) => part(name, i + 1))));
     this.#beginnings = inside((name, length) => name.slice(0, length));
@@ -72,18 +77,15 @@ export class SpecialNames {
 
   /** Characters that occur neither in `texts` nor in a name. Throws PROMPT_MESSAGES where there are none left. */
   sentinels(texts: readonly string[]): Sentinels {
-    const used = new Set<string>();
-    for (const text of [...this.#names, ...texts]) {
-      for (const [character] of text.matchAll(/[\ue000-\uf8ff]/g)) used.add(character);
-    }
+    const used = new Set(this.#privateUse);
+    for (const text of texts) for (const character of privateUse(text)) used.add(character);
     let next = 0xe000;
     const take = (): string => {
       while (next <= 0xf8ff && used.has(String.fromCharCode(next))) next++;
       if (next <= 0xf8ff) return String.fromCharCode(next++);
       throw new CodedError("PROMPT_MESSAGES", "the texts hold every character of Unicode's private use area");
     };
-    const short = this.#names.filter((name) => Array.from(name).length === 1);
-    return { breaking: take(), standIns: new Map(short.map((name) => [name, take()])) };
+    return { breaking: take(), standIns: new Map(this.#short.map((name) => [name, take()])) };
   }
 
   /**
@@ -125,6 +127,10 @@ export class SpecialNames {
       return plain;
     });
   }
+}
+
+function privateUse(text: string): readonly string[] {
+  return text.match(/[\ue000-\uf8ff]/g) ?? [];
 }
 
 /** Parts without empty texts, neighbouring texts joined: a tokenizer takes each text as a whole. */

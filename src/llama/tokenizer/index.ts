@@ -3,4 +3,4 @@ export { tokenizerMetadata } from "./gguf-metadata.ts";
 export { type OpenedTokenizer, openTokenizer } from "./open.ts";
 export { sentencePieceTokenizer } from "./sentencepiece.ts";
 export type { StreamDecoder, Tokenizer } from "./tokenizer.ts";
-export { inputLength, inputParts, splitSpecialTokens, type TokenizerInput } from "./tokenizer-input.ts";
+export { inputLength, inputParts, type TokenizerInput } from "./tokenizer-input.ts";

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { PromptEncoder } from "../../../src/llama/generation/prompt-encoder.ts";
-import { sentencePieceTokenizer, splitSpecialTokens, type Tokenizer } from "../../../src/llama/tokenizer/index.ts";
+import { sentencePieceTokenizer, type Tokenizer } from "../../../src/llama/tokenizer/index.ts";
 
 const file = join(import.meta.dirname, "../../../weights/tiny/tokenizer.model");
 const tokenizer = sentencePieceTokenizer(readFileSync(file), file);
@@ -20,19 +20,6 @@ describe("an input of texts and ids", () => {
       expect([...ids].filter((id) => id <= 2)).toEqual([2]);
       expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
     }
-  });
-
-  it("is what splitSpecialTokens makes of a text whose author may write them", () => {
-    expect(splitSpecialTokens("<s>the</s> llama", tokenizer)).toEqual([1, "the", 2, " llama"]);
-    expect(splitSpecialTokens("plain", tokenizer)).toEqual(["plain"]);
-    const longer = {
-      specialTokens: new Map([
-        ["<|a", 5],
-        ["<|a|>", 6],
-        ["", 7],
-      ]),
-    } as unknown as Tokenizer;
-    expect(splitSpecialTokens("x<|a|><|a", longer)).toEqual(["x", 6, 5]);
   });
 });
 

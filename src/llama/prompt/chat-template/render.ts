@@ -1,4 +1,4 @@
-import { Environment, parse, tokenize } from "@huggingface/jinja";
+import { Environment, parse, type Statement, tokenize } from "@huggingface/jinja";
 import type { Message } from "../conversation.ts";
 import { type Part, SpecialNames } from "../special-names.ts";
 import { BoundedInterpreter, type Limits } from "./bounded-interpreter.ts";
@@ -27,6 +27,28 @@ const mostItems = 10_000;
 /** Of a template itself; the longest published ones have 20,000. */
 export const longestTemplate = 2 ** 18;
 
+/** As transformers has its environment. */
+const whitespace = { trim_blocks: true, lstrip_blocks: true };
+
+/** What was made of the last few keys: one request follows another with the same template and tokenizer. */
+class Recent<T> {
+  readonly #values = new Map<string, T>();
+
+  get(key: string, make: () => T): T {
+    const value = this.#values.get(key) ?? make();
+    this.#values.delete(key);
+    this.#values.set(key, value);
+    for (const [oldest] of this.#values) {
+      if (this.#values.size <= 8) break;
+      this.#values.delete(oldest);
+    }
+    return value;
+  }
+}
+
+const programs = new Recent<Statement>();
+const vocabularies = new Recent<SpecialNames>();
+
 /**
  * Each conversation as the template words it, names of special tokens as ids where the template wrote them, never where
  * a message did. Variables and functions are those of transformers' apply_chat_template; values live in maps, so that no
@@ -36,9 +58,11 @@ export const longestTemplate = 2 ** 18;
 export function renderChats(request: ChatRequest): Part[][] {
   const { template, variables, conversations, addGenerationPrompt } = request;
   if (template.length > longestTemplate) throw new Error(`has more than ${longestTemplate} characters`);
-  // As transformers has its environment: trim_blocks and lstrip_blocks.
-  const program = parse(tokenize(template, { trim_blocks: true, lstrip_blocks: true }));
-  const names = new SpecialNames(request.specialTokens);
+  const program = programs.get(template, () => parse(tokenize(template, whitespace)));
+  const names = vocabularies.get(
+    JSON.stringify([...request.specialTokens]),
+    () => new SpecialNames(request.specialTokens),
+  );
   return conversations.map((messages) => {
     const texts = messages.map(({ content }) => content);
     const sentinels = names.sentinels([template, ...Object.values(variables), ...texts]);

@@ -78,12 +78,12 @@ class ChatRenderer {
     }
     if (waiting && this.#isReady) {
       running.send(waiting.request);
-      this.#limit(secondsToRender, "takes too long or too much memory");
-    } else if (isNew) this.#limit(secondsToStart, "the process that renders it did not start");
+      this.#limit(secondsToRender);
+    } else if (isNew) this.#limit(secondsToStart);
   }
 
-  #limit(seconds: number, what: string): void {
-    this.#timer = setTimeout(() => this.#lost(what), seconds * 1000);
+  #limit(seconds: number): void {
+    this.#timer = setTimeout(() => this.#lost(), seconds * 1000);
   }
 
   #start(): ChildProcess {
@@ -98,7 +98,7 @@ class ChatRenderer {
       if (this.#process === started) this.#take(answer);
     });
     const lost = () => {
-      if (this.#process === started) this.#lost("takes too long or too much memory");
+      if (this.#process === started) this.#lost();
     };
     started.on("error", lost);
     started.on("exit", lost);
@@ -119,7 +119,8 @@ class ChatRenderer {
   }
 
   /** Ends the process, and the request that it had. */
-  #lost(what: string): void {
+  #lost(): void {
+    const what = this.#isReady ? "takes too long or too much memory" : "the process that renders it did not start";
     clearTimeout(this.#timer);
     this.#process?.kill("SIGKILL");
     this.#process = null;
