@@ -7,6 +7,7 @@ import { type StreamedTensor, tensorBytes } from "../checkpoint/safetensors-writ
 import { copySideFiles } from "../checkpoint/side-files.ts";
 import { tensorParts } from "../checkpoint/tensor-parts.ts";
 import { writeWeights } from "../checkpoint/write-weights.ts";
+import { writeTokenizerFiles } from "./convert/tokenizer-files.ts";
 import { huggingFaceConfig } from "./huggingface-config.ts";
 import { Progress } from "./progress.ts";
 
@@ -32,7 +33,13 @@ export async function writeModel(folder: string, model: Checkpoint, options: Wri
   } finally {
     progress.end();
   }
-  await copySideFiles([model.folder, join(dirname(model.folder), "tokenizer")], folder);
+  if (model.file === null) {
+    await copySideFiles([model.folder, join(dirname(model.folder), "tokenizer")], folder);
+  } else {
+    const { tokenizer, chatTemplate, eosTokenIds } = model;
+    const maxLength = model.config.maxPositionEmbeddings;
+    await writeTokenizerFiles(folder, tokenizer, { chatTemplate, eosTokenIds, maxLength });
+  }
   const config = await huggingFaceConfig(model, mostOf(tensors));
   await writeFile(join(folder, "config.json"), `${JSON.stringify(config, null, 2)}\n`);
 }

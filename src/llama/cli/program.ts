@@ -38,18 +38,20 @@ export function program(version: string): Command {
   example(root.command("export"), [
     "llama-lora export weights/llama-7b -o llama-7b.gguf --type q8_0",
     "llama-lora export weights/llama-7b adapter.tar.gz -o alpaca.gguf --type q4_0",
+    "llama-lora export weights/llama-7b -o meta-7b --meta",
     "llama-lora export adapter.tar.gz --base weights/llama-7b -o lora.gguf",
   ])
     .description("Write a model, with adapters in it, or an adapter alone, as a GGUF file for llama.cpp")
     .argument("<model>", "folder or file of the model; or an adapter")
     .argument("[adapter...]", "PEFT folders, or archives of a training")
-    .requiredOption("-o, --output <file>", "File to write")
+    .requiredOption("-o, --output <path>", "File to write; a folder with --meta")
     .addOption(
       new Option(
         "--type <type>",
         `Type of the matrices: ${listed(Object.keys(ggufTypeNames))} (default: f16; an adapter's: f32)`,
       ).argParser((text) => oneOf(ggufTypeNames, text)),
     )
+    .option("--meta", "Write Meta's format instead: a folder with consolidated.00.pth and params.json")
     .option("--base <model>", "Model of an adapter that is written alone")
     .option("--scale <number>", "Factor of an adapter, once for each in their order (default: 1)", numbers)
     .option(...force)

@@ -29,8 +29,8 @@ export function ropeFromMetadata(
   return { ...rope, inverseFrequencies: rope.inverseFrequencies.map((value, i) => value / factors[i]!) };
 }
 
-/** In the words of Hugging Face's config.json. */
-function scalingOf(metadata: Metadata, key: (name: string) => string, model: RopeModel): object | null {
+/** In the words of Hugging Face's config.json; without the scaling that a tensor of divisors says. */
+export function scalingOf(metadata: Metadata, key: (name: string) => string, model: RopeModel): object | null {
   const typeKey = key("rope.scaling.type");
   const factorKey = metadata.has(key("rope.scaling.factor")) ? key("rope.scaling.factor") : key("rope.scale_linear");
   // llama.cpp takes a factor without a type for a linear one, and 0 for none.

@@ -1,11 +1,13 @@
+import type { WeightType } from "../../../engine/engine.ts";
 import { Failure } from "../../../terminal/failure.ts";
 import { interruptible } from "../../../terminal/interrupt.ts";
 import { say } from "../../../terminal/streams.ts";
 import type { GgufType } from "../../checkpoint/gguf/written-model.ts";
-import { describeCheckpoint, openCheckpoint } from "../../checkpoint/index.ts";
-import { writeFile } from "../destination.ts";
+import { describeCheckpoint, isWeightType, openCheckpoint } from "../../checkpoint/index.ts";
+import { writeFile, writeFolder } from "../destination.ts";
 import { exportAdapter, isAdapter } from "../export/gguf-adapter.ts";
 import { exportGguf } from "../export/gguf-model.ts";
+import { exportMeta } from "../export/meta-model.ts";
 import { factorsFor, readTerms } from "./merge.ts";
 
 export interface ExportFlags {
@@ -13,29 +15,35 @@ export interface ExportFlags {
   readonly type?: GgufType;
   readonly scale?: readonly number[];
   readonly base?: string;
+  readonly meta?: boolean;
   readonly force?: boolean;
 }
 
 /** Writes a model, with adapters in it, or an adapter alone, for another program. */
 export async function exportModel(given: string, adapters: readonly string[], flags: ExportFlags): Promise<void> {
-  if (!/\.gguf$/i.test(flags.output)) throw new Failure(`${flags.output}: the file's name must end in .gguf`);
+  const isGguf = /\.gguf$/i.test(flags.output);
+  if (!flags.meta && !isGguf) throw new Failure(`${flags.output}: the file's name must end in .gguf`);
+  if (flags.meta && isGguf) throw new Failure(`${flags.output}: --meta writes a folder`);
   const alone = await isAdapter(given);
+  if (alone && flags.meta) throw new Failure(`${given}: is an adapter, for which Meta has no format`);
   if (alone) refuseForAdapter(given, adapters, flags);
   else if (flags.base !== undefined) throw new Failure("--base is for an adapter alone");
   const factors = factorsFor(alone ? [given] : adapters, flags.scale);
   const options = { force: flags.force ?? false, inputs: [given, ...adapters] };
+  const write = flags.meta ? writeFolder : writeFile;
   await interruptible((signal) =>
-    writeFile(flags.output, options, async (file) => {
+    write(flags.output, options, async (path) => {
       if (alone) {
         const { base, type = "F32" } = flags;
-        await exportAdapter(file, given, { base: base!, type, factor: factors[0]!, signal });
+        await exportAdapter(path, given, { base: base!, type, factor: factors[0]!, signal });
         return;
       }
       const model = await openCheckpoint(given);
       say(describeCheckpoint(model));
       for (const warning of model.warnings) say(`warning: ${warning}`);
       const terms = await readTerms(adapters, factors, model.config, model.publishedName, signal);
-      await exportGguf(file, model, { type: flags.type ?? "F16", terms, signal });
+      if (flags.meta) await exportMeta(path, model, { dtype: plain(flags.type), terms, signal });
+      else await exportGguf(path, model, { type: flags.type ?? "F16", terms, signal });
     }),
   );
   say(`Written to ${flags.output}`);
@@ -52,4 +60,9 @@ function refuseForAdapter(given: string, adapters: readonly string[], { base }: 
       hint: "The order of its rows depends on the model's heads.",
     });
   }
+}
+
+function plain(type: GgufType | undefined): WeightType | undefined {
+  if (type === undefined || isWeightType(type)) return type;
+  throw new Failure(`--type ${type.toLowerCase()}: Meta's format has f32, f16 and bf16`);
 }

@@ -1,5 +1,5 @@
-import { copyFile, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { copyFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { WeightType } from "../../../engine/engine.ts";
 import { tensorValues } from "../../../engine/tensors/values.ts";
 import { say } from "../../../terminal/streams.ts";
@@ -13,9 +13,10 @@ import {
 } from "../../checkpoint/meta/index.ts";
 import { type StreamedTensor, tensorBytes } from "../../checkpoint/safetensors-writer.ts";
 import { writeWeights } from "../../checkpoint/write-weights.ts";
+import { openTokenizer } from "../../tokenizer/open.ts";
 import { torchNames } from "../huggingface-config.ts";
 import { Progress } from "../progress.ts";
-import { sentencePieceConfig } from "./tokenizer-files.ts";
+import { writeTokenizerFiles } from "./tokenizer-files.ts";
 
 export interface ConvertOptions {
   readonly dtype?: WeightType | undefined;
@@ -46,8 +47,6 @@ export async function convertMetaModel(
   const written = dtype ?? model.tensors[0]!.dtype;
   const config = { ...model.configJson, torch_dtype: torchNames[written] };
   await writeJson(join(folder, "config.json"), config);
-  const { bos_token_id, eos_token_id } = model.configJson;
-  await writeJson(join(folder, "generation_config.json"), { bos_token_id, eos_token_id });
   await writeTokenizer(model, folder);
 }
 
@@ -80,14 +79,16 @@ function total(tensors: readonly StreamedTensor[]): number {
   return tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
 }
 
-async function writeTokenizer({ tokenizerFile, config }: MetaModel, folder: string): Promise<void> {
-  if (tokenizerFile === null || !(await stat(tokenizerFile)).isFile()) {
+async function writeTokenizer({ tokenizerFile, config, configJson }: MetaModel, folder: string): Promise<void> {
+  const ids = [configJson.eos_token_id].flat() as number[];
+  if (tokenizerFile === null) {
     say("warning: there is no tokenizer.model beside the weights or one level up; the model is written without");
     return;
   }
   await copyFile(tokenizerFile, join(folder, "tokenizer.model"));
-  const described = await sentencePieceConfig(tokenizerFile, config.maxPositionEmbeddings);
-  if (described !== null) await writeJson(join(folder, "tokenizer_config.json"), described);
+  const { tokenizer } = await openTokenizer([dirname(tokenizerFile)]);
+  const maxLength = config.maxPositionEmbeddings;
+  await writeTokenizerFiles(folder, tokenizer, { hasModel: true, chatTemplate: null, maxLength, eosTokenIds: ids });
 }
 
 async function writeJson(file: string, value: object): Promise<void> {

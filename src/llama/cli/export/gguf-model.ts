@@ -1,4 +1,3 @@
-import { dirname, join } from "node:path";
 import { addTerms, type WeightTerms } from "../../adapter/merge.ts";
 import { modelMetadata } from "../../checkpoint/gguf/model-metadata.ts";
 import { tokenizerMetadata } from "../../checkpoint/gguf/tokenizer-metadata.ts";
@@ -16,8 +15,7 @@ export async function exportGguf(
 ): Promise<void> {
   const configJson = await huggingFaceConfig(model, "F32");
   const shape = modelMetadata(model.config, configJson, { name: model.name, type });
-  const folders = [model.folder, join(dirname(model.folder), "tokenizer")];
-  const metadata = new Map([...shape.metadata, ...(await tokenizerMetadata(folders, model))]);
+  const metadata = new Map([...shape.metadata, ...tokenizerMetadata(model)]);
   const tensors = [...model.weights.tensors].map(([name, source]) =>
     ggufTensor(name, source, model.config, type, (_, rows, first, columns) => {
       signal.throwIfAborted();

@@ -1,10 +1,12 @@
-"""Are our combinations of adapters PEFT's?
+"""Is what llama-lora writes what transformers and PEFT make of the same files?
 
-usage: python bench/peft-combine.py BASE_FOLDER OURS_JSON
+usage: python bench/llama-lora-check.py BASE_FOLDER CASES_JSON
 
-BASE_FOLDER is a Hugging Face checkpoint; OURS_JSON is what bench/peft-combine.ts wrote: a list of cases, each the adapters'
-folders, their weights, the type, the rank, and the folder of our result. Prints one JSON line for each: the largest
-difference of a change of weight (B A times its scale), and for linear and cat of a factor; exits with 1 beyond 1e-5.
+BASE_FOLDER is a Hugging Face checkpoint; CASES_JSON is what bench/llama-lora-check.ts wrote: a list of cases, each the
+adapters' folders, their weights, the type and the folder of our result. Prints one JSON line for each:
+- linear, cat, svd: the largest difference of a change of weight (B A times its scale) from PEFT's add_weighted_adapter, and
+  for linear and cat of a factor; at most 1e-5.
+- convert, merge: the largest difference of a logit from the base with the adapters merged by PEFT; at most 1e-4.
 """
 
 import json
@@ -14,15 +16,41 @@ import peft
 import torch
 import transformers
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-TOLERANCE = 1e-5
+TOLERANCE, LOGIT_TOLERANCE = 1e-5, 1e-4
 base_folder, cases_file = sys.argv[1:3]
 with open(cases_file) as file:
     cases = json.load(file)
+versions = f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}"
 failed = False
+
+
+def logits(model):
+    with torch.no_grad():
+        return model(torch.arange(3, 103)[None]).logits
+
+
 for case in cases:
     base = AutoModelForCausalLM.from_pretrained(base_folder, dtype=torch.float32)
+    if case["type"] in ("convert", "merge"):
+        before = logits(base)
+        for folder in case["adapters"]:
+            base = PeftModel.from_pretrained(base, folder).merge_and_unload()
+        ours = AutoModelForCausalLM.from_pretrained(case["ours"], dtype=torch.float32)
+        AutoTokenizer.from_pretrained(case["ours"])
+        theirs = logits(base)
+        difference = (logits(ours) - theirs).abs().max().item()
+        report = {
+            "type": case["type"],
+            "adapters": len(case["adapters"]),
+            "largest_change_by_adapters": (theirs - before).abs().max().item(),
+            "largest_logit_difference": difference,
+            "peer": versions,
+        }
+        failed = failed or not difference <= LOGIT_TOLERANCE
+        print(json.dumps(report))
+        continue
     names = [f"adapter{i}" for i in range(len(case["adapters"]))]
     model = PeftModel.from_pretrained(base, case["adapters"][0], adapter_name=names[0])
     for name, folder in zip(names[1:], case["adapters"][1:]):
@@ -56,7 +84,7 @@ for case in cases:
         "largest_change": effect,
         "largest_difference_of_a_change": change,
         "largest_difference_of_a_factor": None if case["type"] == "svd" else factor,
-        "peer": f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}",
+        "peer": versions,
     }
     failed = failed or not max(change, factor) <= TOLERANCE
     print(json.dumps(report))
