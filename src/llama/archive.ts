@@ -2,8 +2,10 @@ import { stat } from "node:fs/promises";
 import { createGunzip } from "node:zlib";
 import type { ReadEntry } from "tar";
 import { CodedError, type ErrorCode, isCodedError } from "../errors/index.ts";
+import type { BytesLimit } from "./archive-entries.ts";
 import { openRegularFile, type RegularFileOptions } from "./regular-file.ts";
-import { type BytesLimit, Unpacking } from "./unpacking.ts";
+import { unpackZip } from "./unpack-zip.ts";
+import { Unpacking } from "./unpacking.ts";
 
 export interface UnpackOptions extends RegularFileOptions {
   /** The archive's name in messages. */
@@ -49,12 +51,15 @@ function hasTarChecksum(header: Buffer): boolean {
 }
 
 /**
- * Unpacks the wanted files of a .tar or .tar.gz into an existing empty folder and returns the paths of all of them,
+ * Unpacks the wanted files of a .tar, .tar.gz or .zip into an existing empty folder and returns the paths of all of them,
  * relative to the folder. Only plain files and folders that lie inside are taken; anything else refuses the whole archive.
  * @throws ARCHIVE_UNSAFE, options.missing where there is no regular file, options.corrupt for an archive that is damaged.
  */
 export async function unpackArchive(file: string, folder: string, options: UnpackOptions): Promise<string[]> {
-  const unpacking = new Unpacking(folder, await mostBytes(file, options), options);
+  const limit = await mostBytes(file, options);
+  const kind = await archiveKind(file, options);
+  if (kind === "zip") return unpackZip(file, folder, limit, options);
+  const unpacking = new Unpacking(folder, limit, options);
   // Loaded here: a start without an archive does without it.
   const { Parser } = await import("tar");
   const parser = new Parser({ strict: true, maxMetaEntrySize, onReadEntry: (entry) => unpacking.take(entry) });
@@ -72,7 +77,7 @@ export async function unpackArchive(file: string, folder: string, options: Unpac
     atEnd = true;
   });
   try {
-    for await (const chunk of decompressed(file, options)) {
+    for await (const chunk of decompressed(file, kind, options)) {
       options.signal?.throwIfAborted();
       unpacking.countStream(chunk.length);
       // A parser that cannot take more says so, and drains when the file being written does.
@@ -108,8 +113,7 @@ async function mostBytes(
   return { bytes: maxBytes, because: variable === undefined ? null : `the limit that ${variable} sets` };
 }
 
-async function* decompressed(file: string, options: UnpackOptions): AsyncGenerator<Buffer> {
-  const kind = await archiveKind(file, options);
+async function* decompressed(file: string, kind: ArchiveKind | null, options: UnpackOptions): AsyncGenerator<Buffer> {
   const bytes = (await openRegularFile(file, options)).createReadStream({ signal: options.signal });
   if (kind !== "gzip") return yield* bytes;
   const gunzip = createGunzip();

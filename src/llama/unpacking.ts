@@ -1,34 +1,22 @@
 import { createWriteStream } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { dirname, join, posix } from "node:path";
+import { dirname, join } from "node:path";
 import { finished } from "node:stream/promises";
 import type { ReadEntry } from "tar";
-import { CodedError } from "../errors/index.ts";
 import { storageFailure } from "../temporary/failure.ts";
 import type { UnpackOptions } from "./archive.ts";
+import { ArchiveEntries, type BytesLimit } from "./archive-entries.ts";
 
-const maxEntries = 1000;
-/** Parts of a path: each can be a folder to make. */
-const maxDepth = 16;
 /** Headers, padding and extended headers beside the files' own bytes. */
 const maxOverhead = 16 * 1024 * 1024;
-
-/** Bytes of all files together, and where the limit comes from. */
-export interface BytesLimit {
-  readonly bytes: number;
-  readonly because: string | null;
-}
 
 /** The state of one unpackArchive: files under way, what was counted, the first failure. */
 export class Unpacking {
   readonly #folder: string;
   readonly #limit: BytesLimit;
-  readonly #options: UnpackOptions;
-  readonly #files = new Set<string>();
+  readonly #entries: ArchiveEntries;
   readonly #writes: Promise<void>[] = [];
   readonly #open = new Set<() => void>();
-  #entries = 0;
-  #fileBytes = 0;
   #streamBytes = 0;
   #failure: Error | null = null;
   #abandoned = false;
@@ -36,53 +24,18 @@ export class Unpacking {
   constructor(folder: string, limit: BytesLimit, options: UnpackOptions) {
     this.#folder = folder;
     this.#limit = limit;
-    this.#options = options;
+    this.#entries = new ArchiveEntries(limit, options);
   }
 
   take(entry: ReadEntry): void {
     let path: string | null = null;
     try {
-      path = this.#allowedPath(entry);
+      path = this.#entries.allowedPath({ path: entry.path, size: entry.size, kind: kindOf(entry) });
     } catch (error) {
       this.fail(error as Error);
     }
     if (this.#failure === null && path !== null) this.#write(entry, path);
     else entry.resume();
-  }
-
-  /** The path of a plain file that is wanted, null for any other entry. */
-  #allowedPath(entry: ReadEntry): string | null {
-    this.#entries++;
-    this.#fileBytes += entry.size;
-    if (this.#entries > maxEntries) throw this.#unsafe(`more than ${maxEntries} entries`);
-    if (this.#fileBytes > this.#limit.bytes) throw this.#tooLarge();
-    const shown = JSON.stringify(entry.path.slice(0, 200));
-    const isFolder = entry.type === "Directory";
-    if (!isFolder && entry.type !== "File" && entry.type !== "OldFile" && entry.type !== "ContiguousFile") {
-      throw this.#unsafe(`${shown}, which is a ${entry.type}`);
-    }
-    const path = posix.normalize(entry.path);
-    if (path.startsWith("/") || path.split("/").includes("..") || /[\\\0]|^[A-Za-z]:/.test(path)) {
-      throw this.#unsafe(`${shown}, which is not a path inside the archive`);
-    }
-    if (path.split("/").length > maxDepth) throw this.#unsafe(`${shown}, which has more than ${maxDepth} parts`);
-    if (isFolder) return null;
-    if (this.#files.has(path)) throw this.#unsafe(`${JSON.stringify(path)} twice`);
-    this.#files.add(path);
-    const most = this.#options.wanted(path);
-    if (most !== null && entry.size > most) throw this.#unsafe(`${shown} of ${entry.size} bytes (${most} at most)`);
-    return most === null ? null : path;
-  }
-
-  #tooLarge(): CodedError {
-    const { bytes, because } = this.#limit;
-    return this.#unsafe(`more than ${bytes} bytes${because === null ? "" : `, which is ${because}`}`);
-  }
-
-  #unsafe(what: string): CodedError {
-    return new CodedError("ARCHIVE_UNSAFE", `${this.#options.name}: the archive holds ${what}`, {
-      hint: "Only plain files and folders are unpacked.",
-    });
   }
 
   #write(entry: ReadEntry, path: string): void {
@@ -106,7 +59,7 @@ export class Unpacking {
       writing.catch((error) => {
         const code = (error as NodeJS.ErrnoException).code ?? "";
         if (["EEXIST", "EISDIR", "ENOTDIR"].includes(code)) {
-          this.fail(this.#unsafe(`${JSON.stringify(path)} in another file's place`));
+          this.fail(this.#entries.unsafe(`${JSON.stringify(path)} in another file's place`));
         } else this.fail((code === "ENOSPC" && storageFailure(error)) || (error as Error));
         entry.resume();
       }),
@@ -115,7 +68,7 @@ export class Unpacking {
 
   countStream(bytes: number): void {
     this.#streamBytes += bytes;
-    if (this.#streamBytes > this.#limit.bytes + maxOverhead) this.fail(this.#tooLarge());
+    if (this.#streamBytes > this.#limit.bytes + maxOverhead) this.fail(this.#entries.tooLarge());
   }
 
   fail(error: Error): void {
@@ -129,7 +82,7 @@ export class Unpacking {
   async finish(): Promise<string[]> {
     await Promise.all(this.#writes);
     this.check();
-    return [...this.#files];
+    return this.#entries.files;
   }
 
   async abandon(): Promise<void> {
@@ -137,4 +90,9 @@ export class Unpacking {
     for (const stop of this.#open) stop();
     await Promise.allSettled(this.#writes);
   }
+}
+
+function kindOf({ type }: ReadEntry): string {
+  if (type === "Directory") return "folder";
+  return type === "File" || type === "OldFile" || type === "ContiguousFile" ? "file" : type;
 }

@@ -8,6 +8,7 @@ import { isCodedError } from "../../src/errors/index.ts";
 import { unpackArchive } from "../../src/llama/archive.ts";
 import { bounded, expectLinear, soup, valueOrCode } from "../fuzzing.ts";
 import { tarball } from "./tarball.ts";
+import { zipball } from "./zipball.ts";
 
 const parent = mkdtempSync(join(tmpdir(), "archive-"));
 const [file, folder] = [join(parent, "archive"), join(parent, "inside")];
@@ -28,6 +29,9 @@ const entry = fc.record(
   },
   { requiredKeys: ["path"] },
 );
+/** Each takes some 512 bytes. */
+const zipEntries = (count: number) =>
+  Array.from({ length: count }, (_, i) => ({ path: `f${i}`, body: "x".repeat(400), isStored: true }));
 const options = {
   name: "archive",
   missing: "ADAPTER_NOT_FOUND",
@@ -43,9 +47,25 @@ function begin(bytes: Uint8Array): void {
   mkdirSync(folder);
 }
 
+const zipEntry = fc.record(
+  {
+    path,
+    body: entry.map(({ body = "" }) => body),
+    mode: fc.constantFrom(0o100644, 0o100644, 0, 0o40755, 0o120777, 0o10644),
+    isStored: fc.boolean(),
+    size: fc.oneof(fc.nat(1000), fc.constant(2 ** 32 - 1)),
+    crc: fc.nat(),
+    method: fc.constantFrom(0, 8, 9, 12),
+    flags: fc.constantFrom(0, 0, 1, 8, 0x800),
+  },
+  { requiredKeys: ["path"] },
+);
 const damage = fc.record({ at: fc.nat(), byte: fc.nat(255), cut: fc.option(fc.nat()), isGzip: fc.boolean() });
-const archive = fc.tuple(fc.array(entry, { maxLength: 5 }), fc.option(damage)).map(([entries, harm]) => {
-  const bytes = tarball(entries);
+const packed = fc.oneof(
+  fc.array(entry, { maxLength: 5 }).map(tarball),
+  fc.array(zipEntry, { maxLength: 5 }).map(zipball),
+);
+const archive = fc.tuple(packed, fc.option(damage)).map(([bytes, harm]) => {
   if (harm === null) return bytes;
   const packed = harm.isGzip ? gzipSync(bytes) : bytes;
   packed[harm.at % packed.length] = harm.byte;
@@ -75,6 +95,9 @@ describe("whatever an archive holds, unpacking it", () => {
     ["members of one path", (n: number) => tarball(Array.from({ length: n / 512 }, () => ({ path: "f" })))],
     ["one long name", (n: number) => tarball([{ path: "././@LongLink", type: "L", body: "a/".repeat(n / 2) }])],
     ["one large member", (n: number) => tarball([{ path: "f", body: Buffer.alloc(n) }])],
+    ["members of a zip", (n: number) => zipball(zipEntries(n / 512))],
+    ["one large member of a zip", (n: number) => zipball([{ path: "f", body: Buffer.alloc(n), isStored: true }])],
+    ["zeros in a zip", (n: number) => zipball([{ path: "f", body: Buffer.alloc(n) }])],
     ["zeros", (n: number) => Buffer.alloc(n)],
     ["compressed zeros", (n: number) => gzipSync(Buffer.alloc(n))],
   ])("costs time and memory in proportion to its length: %s", async (_, input) => {

@@ -1,11 +1,11 @@
 import type { FileHandle } from "node:fs/promises";
 import { openRegularFile, readBytes } from "../../regular-file.ts";
 import { refuseImpostor } from "../../tokenizer/impostor.ts";
+import { memberData, readZipDirectory, type ZipMember } from "../../zip-directory.ts";
 import { isLegacy, readLegacy } from "./legacy.ts";
 import { unpickle } from "./pickle.ts";
 import { type PytorchErrors, pytorchErrors, quoted, Refusal } from "./refusal.ts";
 import { namedTensors, type PytorchEntry, placeTensor } from "./tensors.ts";
-import { memberData, readZipDirectory, type ZipMember } from "./zip.ts";
 
 /** A state dict of a million tensors is none; one of a thousand takes 200 KB. */
 const usualLimit = 16 * 2 ** 20;
@@ -40,6 +40,7 @@ const zipStart = Buffer.from("PK\u0003\u0004", "latin1");
 
 async function readZip(handle: FileHandle, size: number, mostBytes: number, refusal: Refusal) {
   const members = await readZipDirectory(handle, size, mostBytes, refusal);
+  refuseDeflated(members, refusal);
   const root = rootFolder(members, refusal);
   await refuseBigEndian(handle, members.get(`${root}/byteorder`), refusal);
   const pickle = members.get(`${root}/data.pkl`)!;
@@ -58,6 +59,17 @@ async function readZip(handle: FileHandle, size: number, mostBytes: number, refu
     tensors.set(name, placeTensor(name, tensor, { offset, bytes: member.bytes }, refusal));
   }
   return tensors;
+}
+
+/** Tensors are read where they lie. */
+function refuseDeflated(members: ReadonlyMap<string, ZipMember>, refusal: Refusal): void {
+  for (const { name, isDeflated } of members.values()) {
+    if (!isDeflated) continue;
+    refusal.unsupported(
+      `${quoted(name)} in it is compressed`,
+      "Save it again with torch.save, which stores tensors as they are",
+    );
+  }
 }
 
 /** The folder in the archive, which is named after the file it was written to first. */

@@ -1,11 +1,26 @@
 import type { FileHandle } from "node:fs/promises";
-import { readBytes } from "../../regular-file.ts";
-import { quoted, type Refusal } from "./refusal.ts";
+import type { ErrorCode } from "../errors/index.ts";
+import { readBytes } from "./regular-file.ts";
 
-/** A file within a zip archive, stored as it is. */
+/** How a zip archive is refused: every message names it. */
+export interface ZipRefusal {
+  readonly file: string;
+  readonly errors: { readonly corrupt: ErrorCode };
+  corrupt(what: string): never;
+  unsupported(what: string, hint: string): never;
+}
+
+/** A file or folder within a zip archive. */
 export interface ZipMember {
+  /** One character a byte. */
   readonly name: string;
+  /** Of the file, and of what is stored for it. */
   readonly bytes: number;
+  readonly packed: number;
+  readonly isDeflated: boolean;
+  readonly crc32: number;
+  /** File type bits of its Unix mode (0xa000 of a symbolic link); 0 where the archive does not say. */
+  readonly unixType: number;
   /** Where its local header begins, and where that of the next member does or the directory: bytes of the file. */
   readonly header: number;
   readonly end: number;
@@ -23,23 +38,25 @@ const localSignature = 0x04034b50;
 const localBytes = 30;
 const mostComment = 0xffff;
 const wide = 0xffffffff;
+/** Of "version made by". */
+const unix = 3;
 
 /**
  * The members of a zip archive, from the directory at its end; zip64 too. No member is read, nor a directory of more
  * than `mostBytes`.
- * Refused: members that are compressed or encrypted, names given twice, members that overlap or lie outside the file.
+ * Refused: members that are encrypted or neither stored nor deflated, names given twice, members that overlap or lie outside the file.
  * https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
  */
 export async function readZipDirectory(
   handle: FileHandle,
   size: number,
   mostBytes: number,
-  refusal: Refusal,
+  refusal: ZipRefusal,
 ): Promise<Map<string, ZipMember>> {
   const { count, start, bytes } = await findDirectory(handle, size, refusal);
   if (bytes > mostBytes) refusal.corrupt(`its zip directory has ${bytes} bytes, ${mostBytes} at most are read`);
   const directory = viewOf(await readBytes(handle, refusal.file, start, bytes, refusal.errors.corrupt));
-  const entries: { name: string; bytes: number; header: number }[] = [];
+  const entries: Entry[] = [];
   let at = 0;
   while (at < bytes) {
     const { next, ...entry } = parseEntry(directory, at, refusal);
@@ -51,19 +68,28 @@ export async function readZipDirectory(
 }
 
 /** Byte offset of a member's data, which its local header decides. */
-export async function memberData(handle: FileHandle, member: ZipMember, refusal: Refusal): Promise<number> {
-  const { name, header, end, bytes } = member;
+export async function memberData(handle: FileHandle, member: ZipMember, refusal: ZipRefusal): Promise<number> {
+  const { name, header, end, packed, isDeflated } = member;
   const nameLength = Buffer.byteLength(name, "latin1");
   const length = localBytes + nameLength;
   if (header + length > end) refusal.corrupt(`${quoted(name)} overlaps what follows it`);
   const local = viewOf(await readBytes(handle, refusal.file, header, length, refusal.errors.corrupt));
   const isSame = local.getUint16(26, true) === nameLength && textAt(local, localBytes, nameLength) === name;
-  if (local.getUint32(0, true) !== localSignature || !isSame || local.getUint16(8, true) !== 0) {
+  const isPackedSo = local.getUint16(8, true) === methodOf(isDeflated);
+  if (local.getUint32(0, true) !== localSignature || !isSame || !isPackedSo) {
     refusal.corrupt(`the header of ${quoted(name)} is not what the zip directory says`);
   }
   const data = header + length + local.getUint16(28, true);
-  if (data + bytes > end) refusal.corrupt(`${quoted(name)} overlaps what follows it`);
+  if (data + packed > end) refusal.corrupt(`${quoted(name)} overlaps what follows it`);
   return data;
+}
+
+type Entry = Omit<ZipMember, "end">;
+
+const [storedMethod, deflateMethod] = [0, 8];
+
+function methodOf(isDeflated: boolean): number {
+  return isDeflated ? deflateMethod : storedMethod;
 }
 
 interface Directory {
@@ -72,7 +98,7 @@ interface Directory {
   readonly bytes: number;
 }
 
-async function findDirectory(handle: FileHandle, size: number, refusal: Refusal): Promise<Directory> {
+async function findDirectory(handle: FileHandle, size: number, refusal: ZipRefusal): Promise<Directory> {
   const tailBytes = Math.min(size, endBytes + mostComment + wideLocatorBytes);
   const tailStart = size - tailBytes;
   const tail = viewOf(await readBytes(handle, refusal.file, tailStart, tailBytes, refusal.errors.corrupt));
@@ -96,7 +122,7 @@ async function findDirectory(handle: FileHandle, size: number, refusal: Refusal)
   return refusal.corrupt("is truncated: a zip archive's directory is missing at its end");
 }
 
-async function wideDirectory(handle: FileHandle, at: number, end: number, refusal: Refusal): Promise<Directory> {
+async function wideDirectory(handle: FileHandle, at: number, end: number, refusal: ZipRefusal): Promise<Directory> {
   if (at + wideEndBytes > end) refusal.corrupt("its zip64 directory does not lie where it says");
   const record = viewOf(await readBytes(handle, refusal.file, at, wideEndBytes, refusal.errors.corrupt));
   if (record.getUint32(0, true) !== wideEndSignature) refusal.corrupt("its zip64 directory is damaged");
@@ -104,7 +130,7 @@ async function wideDirectory(handle: FileHandle, at: number, end: number, refusa
   return { count: count!, bytes: bytes!, start: start! };
 }
 
-function parseEntry(view: DataView, at: number, refusal: Refusal) {
+function parseEntry(view: DataView, at: number, refusal: ZipRefusal): Entry & { readonly next: number } {
   if (at + entryBytes > view.byteLength || view.getUint32(at, true) !== entrySignature) {
     refusal.corrupt("its zip directory is damaged");
   }
@@ -115,19 +141,22 @@ function parseEntry(view: DataView, at: number, refusal: Refusal) {
   const name = textAt(view, at + entryBytes, nameLength!);
   const narrow = [24, 20, 42].map((place) => view.getUint32(at + place, true));
   const [bytes, packed, header] = widened(view, narrow, extra, extraLength!, refusal) as [number, number, number];
-  const isEncrypted = (view.getUint16(at + 8, true) & 1) !== 0;
-  if (isEncrypted || view.getUint16(at + 10, true) !== 0 || packed !== bytes) {
-    const how = isEncrypted ? "encrypted" : "compressed";
-    refusal.unsupported(
-      `${quoted(name)} in it is ${how}`,
-      "Save it again with torch.save, which stores tensors as they are",
-    );
+  if ((view.getUint16(at + 8, true) & 1) !== 0) {
+    refusal.unsupported(`${quoted(name)} in it is encrypted`, "Pack it again without a password");
   }
-  return { name, bytes, header, next };
+  const method = view.getUint16(at + 10, true);
+  const isDeflated = method === deflateMethod;
+  if (!isDeflated && method !== storedMethod) {
+    refusal.unsupported(`${quoted(name)} in it is compressed by method ${method}`, "Pack it again with zip");
+  }
+  if (!isDeflated && packed !== bytes) refusal.corrupt(`${quoted(name)} has two sizes, ${bytes} and ${packed}`);
+  const madeOnUnix = view.getUint8(at + 5) === unix;
+  const unixType = madeOnUnix ? (view.getUint32(at + 38, true) >>> 16) & 0xf000 : 0;
+  return { name, bytes, packed, isDeflated, crc32: view.getUint32(at + 16, true), unixType, header, next };
 }
 
 /** Sizes and places that need more than 32 bits stand in the extra field of zip64, in this order. */
-function widened(view: DataView, narrow: number[], extra: number, extraLength: number, refusal: Refusal): number[] {
+function widened(view: DataView, narrow: number[], extra: number, extraLength: number, refusal: ZipRefusal): number[] {
   if (!narrow.includes(wide)) return narrow;
   const end = extra + extraLength;
   for (let at = extra; at + 4 <= end; ) {
@@ -148,17 +177,13 @@ function widened(view: DataView, narrow: number[], extra: number, extraLength: n
 }
 
 /** Members by name, each with where it must end at the latest. */
-function placed(
-  entries: readonly { name: string; bytes: number; header: number }[],
-  directory: number,
-  refusal: Refusal,
-): Map<string, ZipMember> {
+function placed(entries: readonly Entry[], directory: number, refusal: ZipRefusal): Map<string, ZipMember> {
   const sorted = entries.toSorted((a, b) => a.header - b.header);
   const members = new Map<string, ZipMember>();
   for (const [i, entry] of sorted.entries()) {
     if (members.has(entry.name)) refusal.corrupt(`holds ${quoted(entry.name)} twice`);
     const end = sorted[i + 1]?.header ?? directory;
-    if (entry.header + localBytes + entry.bytes > end) {
+    if (entry.header + localBytes + entry.packed > end) {
       refusal.corrupt(`${quoted(entry.name)} overlaps what follows it, or lies outside the file`);
     }
     members.set(entry.name, { ...entry, end });
@@ -166,7 +191,7 @@ function placed(
   return members;
 }
 
-function count64(view: DataView, at: number, refusal: Refusal): number {
+function count64(view: DataView, at: number, refusal: ZipRefusal): number {
   const value = view.getBigUint64(at, true);
   return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : refusal.corrupt("its zip directory is damaged");
 }
@@ -178,4 +203,8 @@ function textAt(view: DataView, at: number, length: number): string {
 
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function quoted(name: string): string {
+  return JSON.stringify(name.length > 200 ? `${name.slice(0, 200)}...` : name);
 }
