@@ -2,8 +2,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { SpecialNames } from "../../../src/llama/prompt/special-names.ts";
 import { byteCharacters, spell } from "../../../src/llama/tokenizer/byte-spelling.ts";
-import { openTokenizer, splitSpecialTokens } from "../../../src/llama/tokenizer/index.ts";
+import { openTokenizer } from "../../../src/llama/tokenizer/index.ts";
 import { llama3Pattern } from "../../../src/llama/tokenizer/published-patterns.ts";
 import { modelFile, usualPieces } from "./sentencepiece-fixture.ts";
 
@@ -231,7 +232,7 @@ describe("ids between texts", () => {
       258,
       ...tokenizer.encode("b"),
     ]);
-    expect([...tokenizer.encode(splitSpecialTokens("a <|x|> b", tokenizer))]).toEqual([
+    expect([...tokenizer.encode(new SpecialNames(tokenizer.specialTokens).split("a <|x|> b"))]).toEqual([
       ...tokenizer.encode("a"),
       258,
       ...tokenizer.encode("b"),
