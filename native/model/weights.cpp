@@ -133,7 +133,11 @@ Weights load_weights(BasicOps<T>& ops, const LlamaConfig& config, const TensorSo
   const MatrixSource table = checkpoint.matrix(embedding, config.vocab, config.hidden);
   const std::shared_ptr<MappedFile> embedding_file = checkpoint.file_of(embedding);
   weights.final_norm.hold(ops, checkpoint.vector("model.norm.weight", config.hidden));
-  ops.require(planned_bytes(ops, tensors), "loading the model's weights", ops.weights_remedy());
+  const bool blocks = std::any_of(tensors.begin(), tensors.end(),
+                                  [](const auto& tensor) { return tensor.second.blocks != BlockFormat::none; });
+  // Several times the file's size, which the user should not have to wonder about.
+  const std::string what = blocks ? "loading the model's weights, GGUF's blocks as plain numbers," : "loading the model's weights";
+  ops.require(planned_bytes(ops, tensors), what, ops.weights_remedy());
   weights.embedding = ops.make_embedding(table, embedding_file);
 
   for (int layer = 0; layer < config.layers; ++layer) {

@@ -76,7 +76,7 @@ function loadable(name: string, entry: TensorEntry, shape: readonly number[]): T
   }
   if (!isStoredType(dtype)) {
     throw new CodedError("CHECKPOINT_UNSUPPORTED", `${file}: tensor "${name}" is stored as ${dtype}`, {
-      hint: "Weights in F32, F16 and BF16 can be loaded",
+      hint: "Weights in F32, F16 and BF16 can be loaded, and GGUF's Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and Q2_K to Q6_K",
     });
   }
   return { file, offset, dtype, shape: entry.shape, interleavedHeads };

@@ -1,18 +1,23 @@
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
+import { openEngine } from "../../../../src/engine/open.ts";
 import { openGguf } from "../../../../src/llama/checkpoint/gguf/open.ts";
 import { collectTensors } from "../../../../src/llama/checkpoint/tensors.ts";
-import { ggufBytes, llamaMetadata, llamaTensors } from "./gguf-file.ts";
+import { ggufBytes, llamaMetadata, llamaTensors, type Shape } from "./gguf-file.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "gguf-large-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-it.each([
+type Size = readonly [name: string, shape: Shape, elements: number];
+const sizes: readonly Size[] = [
   ["7B", { layers: 32, hidden: 4096, intermediate: 11008, heads: 32, kvHeads: 32, vocab: 32000 }, 6_607_343_616],
   ["65B", { layers: 80, hidden: 8192, intermediate: 22016, heads: 64, kvHeads: 64, vocab: 32000 }, 65_023_516_672],
-])("opens a file of %s by its header only", async (size, shape, elements) => {
+];
+
+/** A file whose weights are holes. */
+function writeHoles([name, shape]: Size): string {
   let offset = 0;
   const tensors = llamaTensors(shape).map(([name, sizes]) => {
     const count = sizes.reduce((a, b) => a * b, 1);
@@ -23,10 +28,16 @@ it.each([
   });
   const pieces = Array.from({ length: shape.vocab }, (_, i) => `token ${i}`);
   const metadata = [...llamaMetadata(shape), ["tokenizer.ggml.tokens", ["array", "string", pieces]] as const];
-  const file = join(folder, `${size}.gguf`);
+  const file = join(folder, `${name}.gguf`);
   const header = ggufBytes({ metadata, tensors });
   writeFileSync(file, header);
-  truncateSync(file, header.length + offset); // holes
+  truncateSync(file, header.length + offset);
+  return file;
+}
+
+it.each(sizes)("opens a file of %s by its header only", async (...size) => {
+  const [, shape, elements] = size;
+  const file = writeHoles(size);
   const before = process.memoryUsage().rss;
   const { config, weights } = await openGguf(file);
   const { tensors: found } = collectTensors(config, weights);
@@ -34,4 +45,15 @@ it.each([
   expect(found.size).toBe(2 + shape.layers * 9);
   const total = [...found.values()].reduce((sum, tensor) => sum + tensor.shape.reduce((a, b) => a * b, 1), 0);
   expect(total).toBe(elements);
+});
+
+// In float32 they take 260 GB.
+it.skipIf(totalmem() > 250e9)("refuses weights that do not fit before it reads them", async () => {
+  const { config, weights } = await openGguf(writeHoles(sizes[1]!));
+  const { tensors } = collectTensors(config, weights);
+  const engine = await openEngine({ ...process.env, LLAMA_DEVICE: "cpu" });
+  await expect(engine.load({ config, tensors })).rejects.toMatchObject({
+    code: "OUT_OF_MEMORY",
+    message: expect.stringMatching(/GGUF's blocks as plain numbers, needs 26\d\.\d\d GB/),
+  });
 });
