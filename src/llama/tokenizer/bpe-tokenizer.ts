@@ -57,7 +57,7 @@ export class BpeTokenizer implements Tokenizer {
       if (typeof part === "number") ids.push(part);
       else yield* this.#encodingText(part, index === 0, ids);
     }
-    return ids.finish();
+    return yield* ids.finishing();
   }
 
   decode(ids: Iterable<number>): string {

@@ -2,7 +2,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { openTokenizer, splitSpecialTokens } from "../../../src/llama/tokenizer/index.ts";
+import { SpecialNames } from "../../../src/llama/prompt/special-names.ts";
+import { openTokenizer } from "../../../src/llama/tokenizer/index.ts";
 import { pieceTypes } from "../../../src/llama/tokenizer/sentencepiece-model.ts";
 import { modelFile, usualPieces } from "./sentencepiece-fixture.ts";
 
@@ -29,7 +30,7 @@ describe("beside a tokenizer.model", () => {
     expect(tokenizer.specialTokens.get("[PAD]")).toBe(265);
     expect([...tokenizer.encode("ab<turn>ab")]).toEqual([263, 266, 263]);
     expect([...tokenizer.encode("ab[PAD]")]).not.toContain(265);
-    expect([...tokenizer.encode(splitSpecialTokens("ab[PAD]", tokenizer))]).toEqual([263, 265]);
+    expect([...tokenizer.encode(new SpecialNames(tokenizer.specialTokens).split("ab[PAD]"))]).toEqual([263, 265]);
     expect(tokenizer.decode([263, 265, 266])).toBe("ab<turn>");
     expect([265, 266].map((id) => tokenizer.piece(id))).toEqual(["[PAD]", "<turn>"]);
   });
