@@ -46,6 +46,7 @@ export class BpeModel {
     this.#wordsAreApart = !isByteLevel && !json.ignoreMerges && ![...vocabulary.keys()].some(isInner);
   }
 
+  /** A word that is not known yet. */
   *encoding(word: string, ids: IdBuffer): Steps<void> {
     if (!this.#wordsAreApart || word.length <= cachedWordLength) {
       yield* this.#encodingWord(word, ids);
@@ -56,17 +57,21 @@ export class BpeModel {
       while (word.charCodeAt(first) === 0x2581) if (++first % shortWord === 0) yield;
       stop = word.indexOf(spaceMark, first);
       if (stop < 0) stop = word.length;
-      yield* this.#encodingWord(word.slice(start, stop), ids);
+      const part = word.slice(start, stop);
+      if (!this.appendKnown(part, ids)) yield* this.#encodingWord(part, ids);
       if (words % 64 === 0) yield;
     }
   }
 
-  *#encodingWord(word: string, ids: IdBuffer): Steps<void> {
+  /** Most words are known: they need no steps. */
+  appendKnown(word: string, ids: IdBuffer): boolean {
     const known = this.#cache.get(word);
-    if (known !== undefined) {
-      ids.append(known);
-      return;
-    }
+    if (known === undefined) return false;
+    ids.append(known);
+    return true;
+  }
+
+  *#encodingWord(word: string, ids: IdBuffer): Steps<void> {
     const start = ids.length;
     const whole = this.#wholePiece(word);
     if (whole !== undefined) ids.push(whole);

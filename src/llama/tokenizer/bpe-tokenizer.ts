@@ -57,7 +57,7 @@ export class BpeTokenizer implements Tokenizer {
       if (typeof part === "number") ids.push(part);
       else yield* this.#encodingText(part, index === 0, ids);
     }
-    return ids.finish();
+    return yield* ids.finishing();
   }
 
   decode(ids: Iterable<number>): string {
@@ -93,7 +93,7 @@ export class BpeTokenizer implements Tokenizer {
     let words = 0;
     for (const word of splitAll(this.#words.splitters, text, isFirst)) {
       if (word === null || ++words % wordsPerStep === 0) yield;
-      if (word !== null) yield* this.#model.encoding(word, ids);
+      if (word !== null && !this.#model.appendKnown(word, ids)) yield* this.#model.encoding(word, ids);
     }
   }
 }

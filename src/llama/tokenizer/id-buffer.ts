@@ -1,45 +1,69 @@
+import type { Steps } from "../time-slices.ts";
+
+/** Ids are kept in parts of so many: one array for a long text would be larger than it needs, and have memory collected. */
+const partLength = 65_536;
+
 /** Ids of a text as they are found. */
 export class IdBuffer {
-  #ids: Int32Array;
-  #length = 0;
+  readonly #full: Int32Array[] = [];
+  #part: Int32Array;
+  #used = 0;
 
-  /**
-   * For the ids of a text of so many UTF-16 units: at most one for each of three bytes, and one for a space mark that is
-   * put in front. Memory that is not written to costs nothing, copies of a growing list do.
-   */
+  /** For the ids of a text of about so many UTF-16 units. */
   constructor(units: number) {
-    this.#ids = new Int32Array(4 * units + 4);
+    this.#part = new Int32Array(Math.min(partLength, 4 * units + 4));
   }
 
   get length(): number {
-    return this.#length;
+    return this.#full.length * partLength + this.#used;
   }
 
   push(id: number): void {
-    if (this.#length === this.#ids.length) this.#grow(1);
-    this.#ids[this.#length++] = id;
+    if (this.#used === this.#part.length) this.#makeRoom();
+    this.#part[this.#used++] = id;
   }
 
   append(ids: Int32Array): void {
-    if (this.#length + ids.length > this.#ids.length) this.#grow(ids.length);
-    this.#ids.set(ids, this.#length);
-    this.#length += ids.length;
+    if (this.#used + ids.length > this.#part.length) {
+      for (const id of ids) this.push(id);
+      return;
+    }
+    this.#part.set(ids, this.#used);
+    this.#used += ids.length;
   }
 
-  /** A normaliser can make a text longer. */
-  #grow(more: number): void {
-    const larger = new Int32Array(2 * this.#ids.length + more);
-    larger.set(this.#ids);
-    this.#ids = larger;
-  }
-
-  /** A copy of the ids from `start` on. */
+  /** A copy of the ids from `start` on; at most those of a part. */
   since(start: number): Int32Array {
-    return this.#ids.slice(start, this.#length);
+    const from = start - this.#full.length * partLength;
+    if (from >= 0) return this.#part.slice(from, this.#used);
+    const before = this.#full.at(-1)!.subarray(partLength + from);
+    const ids = new Int32Array(before.length + this.#used);
+    ids.set(before);
+    ids.set(this.#part.subarray(0, this.#used), before.length);
+    return ids;
   }
 
-  /** A copy where it is short; of millions of ids a view. */
-  finish(): Int32Array {
-    return this.#length < 65_536 ? this.since(0) : this.#ids.subarray(0, this.#length);
+  /** A copy of all. */
+  *finishing(): Steps<Int32Array> {
+    if (this.#full.length === 0) return this.#part.slice(0, this.#used);
+    const ids = new Int32Array(this.length);
+    for (const [index, part] of this.#full.entries()) {
+      ids.set(part, index * partLength);
+      yield;
+    }
+    ids.set(this.#part.subarray(0, this.#used), this.#full.length * partLength);
+    return ids;
+  }
+
+  #makeRoom(): void {
+    if (this.#part.length < partLength) {
+      const larger = new Int32Array(Math.min(partLength, 2 * this.#part.length));
+      larger.set(this.#part);
+      this.#part = larger;
+      return;
+    }
+    this.#full.push(this.#part);
+    this.#part = new Int32Array(partLength);
+    this.#used = 0;
   }
 }

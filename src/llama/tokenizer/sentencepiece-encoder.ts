@@ -63,18 +63,22 @@ export class PieceEncoder {
         while (first < end && isSpace(text.charCodeAt(first))) if (++first % shortWord === 0) yield;
         stop = Math.min(spaces.next(first), end);
       }
-      yield* this.#encodingWord(text.slice(start, stop), ids);
+      const word = text.slice(start, stop);
+      if (!this.#appendKnown(word, ids)) yield* this.#encodingWord(word, ids);
       if (++words % wordsPerStep === 0) yield;
       start = stop;
     }
   }
 
-  *#encodingWord(word: string, ids: IdBuffer): Steps<void> {
+  /** Most words are known: they need no steps. */
+  #appendKnown(word: string, ids: IdBuffer): boolean {
     const known = this.#cache.get(word);
-    if (known !== undefined) {
-      ids.append(known);
-      return;
-    }
+    if (known === undefined) return false;
+    ids.append(known);
+    return true;
+  }
+
+  *#encodingWord(word: string, ids: IdBuffer): Steps<void> {
     const start = ids.length;
     yield* this.#merging(word, ids);
     if (word.length > cachedWordLength) return;

@@ -90,7 +90,8 @@ export class SentencePieceTokenizer implements Tokenizer {
         }
       }
     }
-    return this.#encoder.fallsBack ? ids.finish() : yield* fusingRuns(ids.finish(), this.unkId);
+    const all = yield* ids.finishing();
+    return this.#encoder.fallsBack ? all : yield* fusingRuns(all, this.unkId);
   }
 
   decode(ids: Iterable<number>): string {

@@ -7,7 +7,7 @@ import { isCodedError } from "../../../src/errors/index.ts";
 import { runNow } from "../../../src/llama/time-slices.ts";
 import { openTokenizer } from "../../../src/llama/tokenizer/open.ts";
 import { readSentencePieceModel } from "../../../src/llama/tokenizer/sentencepiece-model.ts";
-import { bounded, damaged, expectLinear, valueOrCode } from "../../fuzzing.ts";
+import { bounded, damaged, expectLinear, soup, valueOrCode } from "../../fuzzing.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "tokenizer-"));
 const model = readFileSync(join(import.meta.dirname, "../../../weights/tiny/tokenizer.model"));
@@ -40,7 +40,56 @@ const part = fc.oneof(
     { type: "Sequence" },
     { type: "Sequence", decoders: [null] },
     { type: "Metaspace" },
+    { type: "Metaspace", replacement: "▁", prepend_scheme: "first", split: false },
+    { type: "ByteLevel", add_prefix_space: true },
+    { type: "NFKC" },
+    { type: "Lowercase" },
+    { type: "Strip", strip_left: true, content: "▁", start: 1, stop: 1 },
+    { type: "Digits" },
+    { type: "Whitespace" },
+    { type: "TemplateProcessing", single: [{ SpecialToken: { id: "<s>" } }] },
   ),
+  fc.record({
+    type: fc.constantFrom("Split", "Replace", "Punctuation"),
+    pattern: fc.record(
+      {
+        Regex: soup(
+          [
+            "a",
+            "b",
+            "(",
+            ")",
+            "[",
+            "]",
+            "|",
+            "*",
+            "+",
+            "?",
+            "\\",
+            "\\p{L}",
+            "(?!",
+            "(?i:",
+            "{1,3}",
+            "^",
+            "$",
+            "&&",
+            "-",
+          ],
+          12,
+        ),
+        String: fc.string({ maxLength: 3 }),
+      },
+      { requiredKeys: [] },
+    ),
+    behavior: fc.constantFrom("Isolated", "Removed", "MergedWithNext", "Contiguous", "merged_with_previous", 1),
+    invert: fc.boolean(),
+    content: fc.constantFrom("", "▁", "ab", null),
+  }),
+  fc
+    .array(fc.constantFrom({ type: "NFD" }, { type: "Fuse" }, { type: "ByteFallback" }, { type: "WhitespaceSplit" }), {
+      maxLength: 3,
+    })
+    .map((list) => ({ type: "Sequence", normalizers: list, pretokenizers: list, decoders: list, processors: list })),
 );
 const tokenizerJson = fc.record(
   {
@@ -60,17 +109,30 @@ const tokenizerJson = fc.record(
           ),
           unk_token: fc.constantFrom("<unk>", "none", null, 1),
           byte_fallback: fc.constantFrom(true, false, null),
+          ignore_merges: fc.boolean(),
+          fuse_unk: fc.boolean(),
         }),
       },
       fc.jsonValue(),
     ),
     added_tokens: fc.oneof(
       fc.constant([{ id: 1, content: "<s>", special: true }]),
-      fc.array(fc.record({ id: fc.oneof(fc.integer(), fc.jsonValue()), content: fc.jsonValue() })),
+      fc.array(
+        fc.record({
+          id: fc.oneof(fc.nat(12), fc.integer(), fc.jsonValue()),
+          content: fc.oneof(fc.constantFrom("</s>", "al", " ", "é"), fc.jsonValue()),
+          special: fc.boolean(),
+          lstrip: fc.boolean(),
+          rstrip: fc.boolean(),
+          single_word: fc.boolean(),
+          normalized: fc.boolean(),
+        }),
+      ),
       fc.jsonValue(),
     ),
     normalizer: part,
     pre_tokenizer: part,
+    post_processor: part,
     decoder: part,
   },
   { requiredKeys: [] },
@@ -93,6 +155,32 @@ describe("whatever a tokenizer's file holds, it", () => {
       (json) => open("tokenizer.json", Buffer.from(json)),
     );
     await fc.assert(property, bounded);
+  });
+
+  it("encodes and decodes, or is refused with a code: the files beside a tokenizer.model", async () => {
+    const value = fc.oneof(
+      fc.constantFrom("<s>", "</s>", "<pad>", true, false, 512, { content: "<pad>" }),
+      fc.jsonValue(),
+    );
+    const key = fc.constantFrom(
+      "bos_token",
+      "eos_token",
+      "add_bos_token",
+      "legacy",
+      "added_tokens_decoder",
+      "<pad>",
+      "512",
+    );
+    const property = fc.asyncProperty(
+      fc.constantFrom("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+      fc.oneof(fc.dictionary(key, fc.oneof(value, fc.dictionary(key, value))), fc.jsonValue()),
+      async (name, content) => {
+        writeFileSync(join(folder, name), JSON.stringify(content));
+        await open("tokenizer.model", model);
+        rmSync(join(folder, name));
+      },
+    );
+    await fc.assert(property, { ...bounded, numRuns: 100 });
   });
 
   it.each([

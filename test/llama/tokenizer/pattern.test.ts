@@ -109,11 +109,19 @@ describe("a pattern", () => {
     expectLinear(input, (text: string) => matches(automaton, text).length, 2 ** 18);
   });
 
-  it("pauses while it reads a long match", () => {
-    const search = new Automaton("\\p{L}+").search("a".repeat(1_000_000));
+  it.each(["\\p{L}+", "\\p{L}+$|b"])("pauses while it reads a long match: %s", (source) => {
+    const search = new Automaton(source).search("a".repeat(1_000_000));
     let pauses = 0;
     while (!search.next()) pauses++;
     expect(search.end).toBe(1_000_000);
+    expect(pauses).toBeGreaterThan(50);
+  });
+
+  it.each(["\\d", "ab", "\\s+$"])("pauses while it looks for one: %s", (source) => {
+    const search = new Automaton(source).search(`${"a ".repeat(500_000)}a`);
+    let pauses = 0;
+    while (!search.next()) pauses++;
+    expect(search.start).toBe(1_000_001);
     expect(pauses).toBeGreaterThan(50);
   });
 });

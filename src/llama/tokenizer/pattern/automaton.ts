@@ -98,7 +98,10 @@ export class Automaton {
       at = begin;
       accept = -1;
       state = this.startAt(text, begin);
-      if (--left <= 0) left = 1;
+      if (--left <= 0) {
+        search.pause(begin, at, accept, state);
+        return false;
+      }
     }
   }
 
