@@ -56,8 +56,11 @@ export class Llama {
     log(describeCheckpoint(checkpoint));
     for (const line of checkpoint.warnings) warn(line);
     const encoder = new PromptEncoder(checkpoint.tokenizer, checkpoint.config.maxPositionEmbeddings);
-    const wording = await PromptWording.open(checkpoint, encoder, warn);
-    const llama = new Llama(engine, checkpoint, await engine.load(checkpoint.weights), { encoder, wording, warn });
+    const [model, wording] = await Promise.all([
+      engine.load(checkpoint.weights),
+      PromptWording.open(checkpoint, encoder, warn),
+    ]);
+    const llama = new Llama(engine, checkpoint, model, { encoder, wording, warn });
     if (options.adapter) llama.#adapter = await llama.#lease(options.adapter);
     return llama;
   }

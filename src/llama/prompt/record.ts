@@ -2,7 +2,7 @@ import { basename } from "node:path";
 import { CodedError } from "../../errors/index.ts";
 import { parseBoundedJson } from "../bounded-json.ts";
 import { readRegularFile } from "../regular-file.ts";
-import { longestTemplate } from "./chat-template/render.ts";
+import { longestTemplate } from "./chat-template/sources.ts";
 import { isNamedTemplate, type NamedTemplate } from "./names.ts";
 import type { Segments, Slot } from "./text-template.ts";
 

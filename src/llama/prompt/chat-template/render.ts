@@ -3,6 +3,7 @@ import type { Message } from "../conversation.ts";
 import { type Part, SpecialNames } from "../special-names.ts";
 import { BoundedInterpreter, type Limits } from "./bounded-interpreter.ts";
 import { strftime } from "./python-text.ts";
+import { longestTemplate } from "./sources.ts";
 
 /** What a template is rendered with. */
 export interface ChatRequest {
@@ -24,8 +25,6 @@ export class RaisedByTemplate extends Error {}
 const milliseconds = 1000;
 const mostSteps = 500_000;
 const mostItems = 10_000;
-/** Of a template itself; the longest published ones have 20,000. */
-export const longestTemplate = 2 ** 18;
 
 /** As transformers has its environment. */
 const whitespace = { trim_blocks: true, lstrip_blocks: true };

@@ -23,4 +23,7 @@ export const chatFormats = {
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
 } as const;
 
+/** Characters of a template; the longest published ones have 20,000. */
+export const longestTemplate = 2 ** 18;
+
 export type ChatFormat = keyof typeof chatFormats;
