@@ -82,6 +82,25 @@ describe("llama-lora convert", () => {
   });
 });
 
+describe("converting GGUF", () => {
+  it("gives the model and the tokenizer that it was exported from", async () => {
+    expect((await folder.run("export", tiny, "-o", "tiny.gguf", "--type", "bf16")).exit).toBe(0);
+    const { exit, stderr } = await folder.run("convert", "tiny.gguf", "out", "--dtype", "bf16");
+    expect(stderr).toContain("Written to out");
+    expect(exit).toBe(0);
+    const [before, after] = [await openCheckpoint(tiny), await openCheckpoint(folder.file("out"))];
+    expect(after.config).toEqual(before.config);
+    expect(after.eosTokenIds).toEqual(before.eosTokenIds);
+    for (const text of ["The dog runs to Anna's house.", "  两 只狗\n", "<s>"]) {
+      expect(after.tokenizer.encode(text)).toEqual(before.tokenizer.encode(text));
+    }
+    for (const [name, source] of before.weights.tensors) {
+      const [found, expected] = [await readTensor(after.weights.tensors.get(name)!), await readTensor(source)];
+      expect(found.every((value, i) => value === expected[i])).toBe(true);
+    }
+  });
+});
+
 const data = join(referenceData, "data", "stories260k");
 
 describe.skipIf(!existsSync(data))("converting Meta's files", () => {
