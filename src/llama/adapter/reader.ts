@@ -1,8 +1,8 @@
 import { Worker } from "node:worker_threads";
 import type { LlamaConfig } from "../../engine/config.ts";
 import { CodedError, type ErrorCode } from "../../errors/index.ts";
+import type { Adapter } from "./adapter.ts";
 import type { OpenAdapterOptions } from "./open.ts";
-import type { Adapter } from "./read.ts";
 
 interface Job {
   readonly number: number;

@@ -14,7 +14,12 @@ const sideFiles = new Set([
   "chat_template.json",
   "generation_config.json",
 ]);
-const largest = 64 * 2 ** 20;
+/** Of them, what an adapter of a grown vocabulary has beside it. */
+export function isTokenizerFile(name: string): boolean {
+  return sideFiles.has(name) && name !== "generation_config.json";
+}
+
+export const largestSideFile = 64 * 2 ** 20;
 
 /** Copies these files of the first of `folders` that has each. Returns their names. */
 export async function copySideFiles(folders: readonly string[], to: string): Promise<string[]> {
@@ -24,7 +29,7 @@ export async function copySideFiles(folders: readonly string[], to: string): Pro
     for (const name of names) {
       if (!sideFiles.has(name) || copied.has(name)) continue;
       const found = await stat(join(folder, name)).catch(() => null);
-      if (!found?.isFile() || found.size > largest) continue;
+      if (!found?.isFile() || found.size > largestSideFile) continue;
       await copyFile(join(folder, name), join(to, name));
       copied.add(name);
     }
