@@ -1,6 +1,6 @@
 // Answers instructions with LLaMA and, where one is given, a LoRA adapter: cog predict -i prompt="..."
 import { definePredictor, Input, Output } from "llama-lora-cog/cog";
-import { Llama, samplingLimits, stopLimits, templateNames } from "./src/llama/index.ts";
+import { Llama, mostAdapters, samplingLimits, stopLimits, templateNames } from "./src/llama/index.ts";
 
 export default definePredictor({
   inputs: {
@@ -54,8 +54,17 @@ export default definePredictor({
       description: "The same seed gives the same text; random when absent",
       ...samplingLimits.seed,
     }).optional(),
-    adapter: Input.path({
-      description: "A trained adapter (adapter.tar.gz), instead of the one in COG_WEIGHTS",
+    adapter: Input.list(Input.path(), {
+      description:
+        "A trained adapter (adapter.tar.gz, or another of docs/adapters.md), instead of the one in COG_WEIGHTS; or several, " +
+        "whose weighted sum is used",
+      maxItems: mostAdapters,
+      acceptsOne: true,
+    }).optional(),
+    adapter_scale: Input.list(Input.number(), {
+      description: "A weight for each adapter; 1 by default",
+      maxItems: mostAdapters,
+      acceptsOne: true,
     }).optional(),
   },
   output: Output.concatenateIterator(),

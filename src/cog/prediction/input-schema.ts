@@ -1,5 +1,5 @@
 import { mostFiles } from "../files/uploads.ts";
-import type { JsonSchema } from "../schema/json-schema.ts";
+import { acceptsOne, type JsonSchema } from "../schema/json-schema.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
 import { type Breach, type Check, compileSchema } from "../schema/validation.ts";
 
@@ -63,7 +63,8 @@ export class InputSchema {
     const unknown: string[] = [];
     const tooLong: Breach[] = [];
     let hasLongList = false;
-    for (const [name, value] of Object.entries(given)) {
+    for (const [name, raw] of Object.entries(given)) {
+      const value = this.#ofOne(name, raw);
       if (Object.hasOwn(this.#properties, name)) input[name] = value;
       else unknown.push(name);
       if (typeof value === "string" && this.secretFields.includes(name)) tooLong.push(...tooLongSecret(name, value));
@@ -76,6 +77,12 @@ export class InputSchema {
     if (breaches.length > 0) return { problems: this.#ordered(breaches) };
     for (const name of this.#nulls) if (!Object.hasOwn(input, name)) input[name] = null;
     return { input, unknown };
+  }
+
+  /** One value for a list that takes it so. */
+  #ofOne(name: string, value: unknown): unknown {
+    const isSuch = Object.hasOwn(this.#properties, name) && this.#properties[name]![acceptsOne] === true;
+    return isSuch && value !== null && !Array.isArray(value) ? [value] : value;
   }
 
   #tooLong(name: string, length: number): Breach[] {

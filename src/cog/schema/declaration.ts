@@ -12,7 +12,7 @@ const optionsOf: Record<FieldKind, readonly string[]> = {
   boolean: commonOptions,
   path: [...commonOptions, "accept"],
   secret: commonOptions,
-  list: [...commonOptions, "maxItems"],
+  list: [...commonOptions, "maxItems", "acceptsOne"],
   union: commonOptions,
   object: commonOptions,
   any: commonOptions,

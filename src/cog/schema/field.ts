@@ -80,6 +80,8 @@ export interface PathOptions<D> extends CommonOptions {
 
 export interface ListOptions<D> extends PlainOptions<D> {
   maxItems?: number;
+  /** A value that is no list counts as a list of one: for an input that used to be single. */
+  acceptsOne?: boolean;
 }
 
 /** A field whose default is null is not complete before `.optional()`. */

@@ -4,6 +4,9 @@ import type { OutputSpec } from "./output.ts";
 /** A JSON Schema as the OpenAPI document carries it, with Cog's extensions. */
 export type JsonSchema = { [key: string]: unknown };
 
+/** A mark of our own on a list for which one value may stand. */
+export const acceptsOne = "x-accepts-one";
+
 /** "top_p" -> "Top P" */
 export function titleOf(name: string): string {
   return name
@@ -51,6 +54,7 @@ export function inputProperty(name: string, field: FieldSpec, order: number, com
     description: options.description,
     default: options.default,
     deprecated: options.deprecated === true ? true : undefined,
+    [acceptsOne]: options.acceptsOne === true ? true : undefined,
     nullable: field.optional ? true : undefined,
     "x-order": order,
   });

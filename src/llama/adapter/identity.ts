@@ -4,7 +4,8 @@ import { realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { recordName } from "../prompt/record.ts";
-import { configName, tensorsName } from "./read.ts";
+import { configName } from "./read.ts";
+import { pickleName, tensorsName } from "./tensor-file.ts";
 
 /** The same for the same adapter: a request's archive lies in another temporary file each time. */
 export async function identityOf(source: string, signal?: AbortSignal): Promise<string> {
@@ -17,7 +18,7 @@ export async function identityOf(source: string, signal?: AbortSignal): Promise<
   if (!found) return source;
   const folder = await realpath(source);
   const files = await Promise.all(
-    [configName, tensorsName, recordName].map((name) => stat(join(folder, name)).catch(() => null)),
+    [configName, tensorsName, pickleName, recordName].map((name) => stat(join(folder, name)).catch(() => null)),
   );
   return [folder, ...files.map((file) => `${file?.size} ${file?.mtimeMs}`)].join(" ");
 }

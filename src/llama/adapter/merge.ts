@@ -1,60 +1,131 @@
 import { type LlamaConfig, linearPath, linearShape } from "../../engine/config.ts";
-import type { AdapterModule } from "../../engine/engine.ts";
+import type { AdapterModule, ModelWeights, TensorSource } from "../../engine/engine.ts";
+import { CodedError } from "../../errors/index.ts";
+import type { FullAdapter } from "./adapter.ts";
+import { embedding, head } from "./tensor-name.ts";
+import type { WeightChange, WeightChanges } from "./weight-change.ts";
+import { featuresOf, type WholeChanges } from "./whole-changes.ts";
 
-/** Low-rank terms by the weight that they are added to ("model.layers.0.self_attn.q_proj.weight"). */
-export type WeightTerms = ReadonlyMap<string, readonly AdapterModule[]>;
+/** An adapter to merge. */
+export interface MergedAdapter extends Pick<FullAdapter, "modules"> {
+  /** None where it is left out. */
+  readonly whole?: WholeChanges;
+  readonly tiesWeights?: boolean;
+  /** In messages. */
+  readonly name: string;
+  /** Beside the scale that its pairs have (alpha / r, or alpha / sqrt(r)). */
+  readonly factor: number;
+}
 
-/**
- * The terms of several adapters, each with its own factor beside the scale it has (alpha / r, or alpha / sqrt(r)).
- * @throws RangeError for tensors that do not have the model's shape
- */
-export function termsOf(
-  adapters: readonly { readonly modules: readonly AdapterModule[]; readonly factor: number }[],
-  model: LlamaConfig,
-): WeightTerms {
-  const terms = new Map<string, AdapterModule[]>();
-  for (const { modules, factor } of adapters) {
-    for (const module of modules) {
-      const [out, input] = linearShape(model, module.linear);
-      const { a, b, rank, layer, linear } = module;
-      const weight = `${linearPath(layer, linear)}.weight`;
-      if (a.length !== rank * input || b.length !== out * rank) {
-        throw new RangeError(`${weight}: A of ${a.length} and B of ${b.length} numbers for [${out}, ${input}]`);
-      }
-      terms.set(weight, [...(terms.get(weight) ?? []), { ...module, scale: module.scale * factor }]);
-    }
-  }
-  return terms;
+/** A model with adapters in it: where its weights lie before they are changed, and what is changed. */
+export interface AdaptedWeights {
+  readonly weights: ModelWeights;
+  readonly changes: WeightChanges;
 }
 
 /**
- * Adds scale * B A of every term to some rows of a weight: W + Σ s B A (LoRA: Hu et al. 2021), products summed in double,
- * the sum rounded once to float32.
- * @param rows [count, input], changed in place
- * @param first number of the first of these rows in the weight
+ * The base's weights with those of the adapters instead, and what is added to them. The shape is another where the adapters
+ * bring a larger vocabulary, or part a head from the embedding that it was one with.
+ * @throws ADAPTER_UNSUPPORTED for adapters that do not go together or cannot be scaled, ADAPTER_MISMATCH for vocabularies of
+ *   two sizes
  */
-export function addTerms(rows: Float32Array, first: number, input: number, terms: readonly AdapterModule[]): void {
-  const sum = new Float64Array(input);
-  for (let at = 0, row = first; at < rows.length; at += input, row++) {
-    for (let j = 0; j < input; j++) sum[j] = rows[at + j]!;
-    for (const { a, b, rank, scale } of terms) addRow(sum, a, b.subarray(row * rank, (row + 1) * rank), scale);
-    rows.set(sum, at);
+export function adaptWeights(base: ModelWeights, adapters: readonly MergedAdapter[]): AdaptedWeights {
+  const changes = new Map<string, WeightChange>();
+  const change = (name: string, more: Partial<WeightChange>) => {
+    const { terms = [], magnitude = null, addition = null } = changes.get(name) ?? {};
+    changes.set(name, { terms, magnitude, addition, ...more });
+  };
+  const replaced = new Map<string, TensorSource>();
+  for (const { modules, whole, name, factor, tiesWeights } of adapters) {
+    for (const { weight, ...term } of [...linearTerms(modules, base.config), ...outerTerms(whole)]) {
+      change(weight, { terms: [...(changes.get(weight)?.terms ?? []), { ...term, scale: term.scale * factor }] });
+    }
+    if (whole === undefined) continue;
+    const isWhole = whole.magnitudes.size + whole.replaced.size > 0;
+    if (isWhole && factor !== 1)
+      refuse(name, `has ${featuresOf(whole).join(", ")}, which cannot be scaled (${factor})`);
+    if (tiesWeights && base.config.tiedHead && touchesOuter(whole)) {
+      refuse(name, "ensure_weight_tying with an embedding or head of its own is not supported");
+    }
+    for (const [path, magnitude] of whole.magnitudes) change(`${path}.weight`, { magnitude });
+    for (const [path, bias] of whole.biases) {
+      const before = changes.get(`${path}.bias`)?.addition;
+      change(`${path}.bias`, { addition: bias.map((value, i) => factor * value + (before?.[i] ?? 0)) });
+    }
+    for (const [weight, source] of whole.replaced) {
+      if (replaced.has(weight)) refuse(name, `has a ${weight} of its own, as another of the adapters has`);
+      replaced.set(weight, source);
+    }
+  }
+  refuseShared(adapters, base.config);
+  return { weights: withReplaced(base, replaced, changes), changes };
+}
+
+function* linearTerms(modules: readonly AdapterModule[], model: LlamaConfig) {
+  for (const { layer, linear, ...pair } of modules) {
+    const [out, input] = linearShape(model, linear);
+    const weight = `${linearPath(layer, linear)}.weight`;
+    const { a, b, rank, scale } = pair;
+    if (a.length !== rank * input || b.length !== out * rank) {
+      throw new RangeError(`${weight}: A of ${a.length} and B of ${b.length} numbers for [${out}, ${input}]`);
+    }
+    yield { weight, a, b, rank, scale };
   }
 }
 
-/** sum += scale * b A, four rows of A at a time: a row of sums is read and written a quarter as often. */
-function addRow(sum: Float64Array, a: Float32Array, b: Float32Array, scale: number): void {
-  const width = sum.length;
-  let k = 0;
-  for (; k + 4 <= b.length; k += 4) {
-    const [p, q, r, s] = [k * width, (k + 1) * width, (k + 2) * width, (k + 3) * width];
-    const [bp, bq, br, bs] = [scale * b[k]!, scale * b[k + 1]!, scale * b[k + 2]!, scale * b[k + 3]!];
-    for (let j = 0; j < width; j++) {
-      sum[j]! += bp * a[p + j]! + bq * a[q + j]! + br * a[r + j]! + bs * a[s + j]!;
+function outerTerms(whole: WholeChanges | undefined) {
+  return (whole?.outer ?? []).map(({ path, ...term }) => ({ weight: `${path}.weight`, ...term }));
+}
+
+function touchesOuter({ outer, replaced }: WholeChanges): boolean {
+  return outer.length > 0 || replaced.has(`${embedding}.weight`) || replaced.has(`${head}.weight`);
+}
+
+/** DoRA sets the length of rows: what is added beside it would be in it or not, by the order. */
+function refuseShared(adapters: readonly MergedAdapter[], model: LlamaConfig): void {
+  const users = new Map<string, number>();
+  for (const { modules, whole } of adapters) {
+    for (const { weight } of [...linearTerms(modules, model), ...outerTerms(whole)]) {
+      users.set(weight, (users.get(weight) ?? 0) + 1);
     }
   }
-  for (; k < b.length; k++) {
-    const [p, factor] = [k * width, scale * b[k]!];
-    for (let j = 0; j < width; j++) sum[j]! += factor * a[p + j]!;
+  for (const { whole, name } of adapters) {
+    for (const path of whole?.magnitudes.keys() ?? []) {
+      if (users.get(`${path}.weight`)! > 1)
+        refuse(name, `has DoRA on ${path}, which another of the adapters changes too`);
+    }
   }
+}
+
+function withReplaced(
+  base: ModelWeights,
+  replaced: ReadonlyMap<string, TensorSource>,
+  changes: WeightChanges,
+): ModelWeights {
+  const [embeddings, heads] = [`${embedding}.weight`, `${head}.weight`];
+  const tensors = new Map(base.tensors);
+  const isChanged = (name: string) => replaced.has(name) || changes.has(name);
+  // A tied head stays the base's embedding while the embedding is trained, and the other way round.
+  const tiedHead = base.config.tiedHead && !isChanged(embeddings) && !isChanged(heads);
+  if (base.config.tiedHead && !tiedHead) tensors.set(heads, tensors.get(embeddings)!);
+  for (const [name, source] of replaced) tensors.set(name, source);
+  const vocabSize = tensors.get(embeddings)!.shape[0]!;
+  const rows = tiedHead ? vocabSize : tensors.get(heads)!.shape[0]!;
+  if (rows !== vocabSize) {
+    throw new CodedError("ADAPTER_MISMATCH", `the adapter makes ${vocabSize} embeddings and a head of ${rows} rows`, {
+      hint: "Both belong into modules_to_save where the vocabulary has grown.",
+    });
+  }
+  for (const name of [embeddings, heads]) {
+    const terms = changes.get(name)?.terms ?? [];
+    if (terms.every(({ b, rank }) => b.length === vocabSize * rank)) continue;
+    throw new CodedError("ADAPTER_MISMATCH", `a pair on ${name} is not for ${vocabSize} rows`);
+  }
+  return { config: { ...base.config, vocabSize, tiedHead }, tensors };
+}
+
+function refuse(name: string, what: string): never {
+  throw new CodedError("ADAPTER_UNSUPPORTED", `${name}: ${what}`, {
+    hint: "Merge one adapter, then the next into the result.",
+  });
 }

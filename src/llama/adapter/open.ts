@@ -6,11 +6,16 @@ import { CodedError } from "../../errors/index.ts";
 import { temporaryFolder } from "../../temporary/folders.ts";
 import { archiveKind, unpackArchive } from "../archive.ts";
 import { headerLimit } from "../checkpoint/safetensors.ts";
+import { isTokenizerFile, largestSideFile } from "../checkpoint/side-files.ts";
 import { mostRecordBytes, recordName } from "../prompt/record.ts";
+import type { Adapter, FullAdapter } from "./adapter.ts";
 import { unpackAnswer } from "./answer-file.ts";
 import { download } from "./download.ts";
-import { type Adapter, configName, maxConfigBytes, pickleName, readAdapter, tensorsName } from "./read.ts";
+import { type LooseKind, looseKind, readLooseAdapter } from "./loose-file.ts";
+import { configName, maxConfigBytes, readAdapter } from "./read.ts";
 import { adapterBytesVariable, mostAdapterBytes } from "./size.ts";
+import { pickleName, tensorsName } from "./tensor-file.ts";
+import { refuseWholeChanges } from "./whole-changes.ts";
 
 export interface OpenAdapterOptions {
   /** The source's name in messages. */
@@ -23,21 +28,41 @@ export interface OpenAdapterOptions {
 }
 
 /**
- * Reads an adapter from a folder of PEFT, from a .tar or .tar.gz of one (as a file, inside the JSON that Cog's client
- * writes, or at an http(s) URL). The files may lie below one folder. Of
- * an archive only these are unpacked, and nothing stays on the disk.
- * @throws ADAPTER_NOT_FOUND, ADAPTER_CONFIG, ADAPTER_UNSUPPORTED, ADAPTER_CORRUPT, ADAPTER_MISMATCH, ARCHIVE_UNSAFE
+ * Reads an adapter that an engine can take beside its base, from whatever withAdapter takes.
+ * @throws what withAdapter throws; ADAPTER_UNSUPPORTED for one that changes the base's own weights
  */
 export async function openAdapter(
   source: string,
   model: LlamaConfig,
   options: OpenAdapterOptions = {},
 ): Promise<Adapter> {
+  return withAdapter(source, model, options, async ({ whole, folder, ...adapter }, name) => {
+    refuseWholeChanges(whole, name);
+    return adapter;
+  });
+}
+
+/**
+ * What `use` makes of an adapter: a folder of PEFT, a .tar, .tar.gz or .zip of one (as a file, inside the JSON that Cog's
+ * client writes, or at an http(s) URL), or a single file that is an adapter by itself (readLooseAdapter). The files may lie
+ * below one folder. Of an archive only these are unpacked, and nothing stays on the disk.
+ * @throws ADAPTER_NOT_FOUND, ADAPTER_CONFIG, ADAPTER_UNSUPPORTED, ADAPTER_CORRUPT, ADAPTER_MISMATCH, ARCHIVE_UNSAFE
+ */
+export async function withAdapter<T>(
+  source: string,
+  model: LlamaConfig,
+  options: OpenAdapterOptions,
+  use: (adapter: FullAdapter, name: string) => Promise<T>,
+): Promise<T> {
   const mostBytes = options.mostBytes ?? mostAdapterBytes(model);
   const tensorBytes = mostBytes + headerLimit(2 * model.layers * linearNames.length);
-  return inAdapterFolder(source, { ...options, tensorBytes }, ({ folder, name, isUnpacked, hasPickle }) =>
-    readAdapter(folder, model, { ...options, name, ...(isUnpacked && { mostBytes, hasPickle }) }),
-  );
+  return inAdapterPlace(source, { ...options, tensorBytes }, async ({ folder, loose, name, isUnpacked }) => {
+    const readOptions = { ...options, name, ...(isUnpacked && { mostBytes }) };
+    const adapter = await (loose === null
+      ? readAdapter(folder, model, readOptions)
+      : readLooseAdapter(folder, loose, model, { ...readOptions, mostBytes }));
+    return use(adapter, name);
+  });
 }
 
 /** Where the files of an adapter lie: in the user's folder, or unpacked from an archive. */
@@ -46,24 +71,43 @@ export interface AdapterFolder {
   /** The source's name in messages. */
   readonly name: string;
   readonly isUnpacked: boolean;
-  /** Whether an archive holds weights as Python's pickle, which are not unpacked. */
-  readonly hasPickle: boolean;
 }
+
+/** Or the one file that is an adapter by itself. */
+interface AdapterPlace extends AdapterFolder {
+  readonly loose: LooseKind | null;
+}
+
+type PlaceOptions = Pick<OpenAdapterOptions, "name" | "signal"> & {
+  /** Largest file of tensors that is unpacked. */
+  readonly tensorBytes: number;
+};
 
 /**
  * What `use` makes of the folder with an adapter's files; that of an archive is removed afterwards.
- * @param options.tensorBytes largest file of tensors that is unpacked
+ * @throws ADAPTER_NOT_FOUND for a single file, and what withAdapter throws
  */
 export async function inAdapterFolder<T>(
   source: string,
-  { tensorBytes, signal, ...options }: Pick<OpenAdapterOptions, "name" | "signal"> & { readonly tensorBytes: number },
+  options: PlaceOptions,
   use: (folder: AdapterFolder) => Promise<T>,
+): Promise<T> {
+  return inAdapterPlace(source, options, ({ loose, ...place }) => {
+    if (loose !== null) throw noArchive(place.name);
+    return use(place);
+  });
+}
+
+async function inAdapterPlace<T>(
+  source: string,
+  { tensorBytes, signal, ...options }: PlaceOptions,
+  use: (place: AdapterPlace) => Promise<T>,
 ): Promise<T> {
   const isUrl = /^https?:\/\//i.test(source);
   const name = options.name ?? (isUrl ? shortUrl(source) : basename(source));
   const found = isUrl ? null : await stat(source).catch(() => null);
   if (found?.isDirectory()) {
-    return use({ folder: await adapterFolder(source, name), name, isUnpacked: false, hasPickle: false });
+    return use({ folder: await adapterFolder(source, name), loose: null, name, isUnpacked: false });
   }
   if (!isUrl && !found) throw new CodedError("ADAPTER_NOT_FOUND", `${name}: no such file or folder`);
 
@@ -81,10 +125,10 @@ export async function inAdapterFolder<T>(
       file = inside;
       kind = await archiveKind(file, archive);
     }
-    if (kind !== "gzip" && kind !== "tar") {
-      throw new CodedError("ADAPTER_NOT_FOUND", `${name}: is not a .tar or .tar.gz archive`, {
-        hint: "Give the archive that a training returned (or the JSON that holds it), or the folder that PEFT saved.",
-      });
+    if (kind === null) {
+      const loose = await looseKind(file);
+      if (loose === null) throw noArchive(name);
+      return await use({ folder: file, loose, name, isUnpacked: isUrl });
     }
     const unpacked = await mkdtemp(join(folder, "files-"));
     const paths = await unpackArchive(file, unpacked, {
@@ -94,8 +138,13 @@ export async function inAdapterFolder<T>(
       wanted: (path) => mostBytesOf(path, tensorBytes),
       signal,
     });
-    const hasPickle = paths.some((path) => posix.basename(path) === pickleName);
-    return await use({ folder: await adapterFolder(unpacked, name), name, isUnpacked: true, hasPickle });
+    // torch.save writes zip archives of its own.
+    if (kind === "zip" && paths.some((path) => path.endsWith("/data.pkl"))) {
+      throw new CodedError("ADAPTER_NOT_FOUND", `${name}: is a file of PyTorch's alone, without an adapter's scale`, {
+        hint: "Give the folder, or an archive of it, that has adapter_config.json beside adapter_model.bin.",
+      });
+    }
+    return await use({ folder: await adapterFolder(unpacked, name), loose: null, name, isUnpacked: true });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -110,7 +159,18 @@ function mostBytesOf(path: string, tensorBytes: number): number | null {
   const name = posix.basename(path);
   if (name === configName) return maxConfigBytes;
   if (name === recordName) return mostRecordBytes;
-  return name === tensorsName ? tensorBytes : null;
+  if (isTokenizerFile(name)) return largestSideFile;
+  return name === tensorsName || name === pickleName ? tensorBytes : null;
+}
+
+function noArchive(name: string): CodedError {
+  return new CodedError(
+    "ADAPTER_NOT_FOUND",
+    `${name}: is not a .tar, .tar.gz or .zip archive, nor an adapter of one file`,
+    {
+      hint: "Give the archive that a training returned (or the JSON that holds it), or the folder that PEFT saved.",
+    },
+  );
 }
 
 /** The folder itself, or the only one in it that holds an adapter. */

@@ -17,6 +17,13 @@ export interface PeftConfig {
   /** null: all. */
   readonly layers: readonly number[] | null;
   readonly baseModel: string | null;
+  readonly dora: boolean;
+  /** Pairs have a bias after B. */
+  readonly loraBias: boolean;
+  /** Ends of paths of modules that are trained as a whole, beside pairs. */
+  readonly modulesToSave: readonly string[];
+  /** Embedding and head of a tied model stay one. */
+  readonly tiesWeights: boolean;
   /** Things a person may want to know, although the adapter loads. */
   readonly warnings: readonly string[];
 }
@@ -37,11 +44,16 @@ interface PeftFields {
   readonly layers_pattern?: readonly string[] | string | null;
   readonly base_model_name_or_path?: string | null;
   readonly init_lora_weights?: boolean | string | null;
+  readonly use_dora?: boolean | null;
+  readonly lora_bias?: boolean | null;
+  readonly modules_to_save?: readonly string[] | string | null;
+  readonly ensure_weight_tying?: boolean | null;
 }
 
-/** Fields that, where set, mean tensors or computations this engine does not have, beside every use_* but rsLoRA's. */
+/** Fields that, where set, mean tensors or computations that are not known here, beside every use_* but these. */
+const supportedSwitches = new Set(["use_rslora", "use_dora"]);
 const unsupported = new Set(
-  `lora_bias modules_to_save trainable_token_indices target_parameters layer_replication alora_invocation_tokens
+  `trainable_token_indices target_parameters layer_replication alora_invocation_tokens
    arrow_config kasa_config fan_in_fan_out`.split(/\s+/),
 );
 /** A name for each linear of a model of 1024 layers, in several fields. */
@@ -69,6 +81,10 @@ export function parsePeftConfig(text: string, file: string): PeftConfig {
     alphaPattern: new Map(Object.entries(fields.alpha_pattern ?? {})),
     layers: layers === null ? null : [layers].flat(),
     baseModel: fields.base_model_name_or_path ?? null,
+    dora: fields.use_dora ?? false,
+    loraBias: fields.lora_bias ?? false,
+    modulesToSave: [fields.modules_to_save ?? []].flat(),
+    tiesWeights: fields.ensure_weight_tying ?? false,
     warnings: warningsFor(all, fields, file),
   };
 }
@@ -94,7 +110,7 @@ function refuseUnsupported(all: ReadonlyMap<string, unknown>, file: string): voi
   if (all.get("peft_type") !== "LORA") refuse("peft_type", 'must be "LORA"');
   if ((all.get("task_type") ?? "CAUSAL_LM") !== "CAUSAL_LM") refuse("task_type", 'must be "CAUSAL_LM"');
   for (const [field, value] of all) {
-    const lacking = unsupported.has(field) || (field.startsWith("use_") && field !== "use_rslora");
+    const lacking = unsupported.has(field) || (field.startsWith("use_") && !supportedSwitches.has(field));
     if (lacking && isSet(value)) refuse(field, "is not supported", "Save the adapter as plain LoRA with PEFT.");
   }
   const pattern = [all.get("layers_pattern") ?? []].flat();

@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { CodedError } from "../../errors/index.ts";
 import { type LoraFile, readLoraFile } from "./lora-file.ts";
 import type { PeftConfig } from "./peft-config.ts";
-import { pickleName, readConfig, tensorsName } from "./read.ts";
+import { readConfig } from "./read.ts";
 import { type Scales, scalesOf } from "./targets.ts";
+import { pickleName, tensorsName } from "./tensor-file.ts";
 
 /** A PEFT folder without the model that it is for: its config and its pairs by tensor. */
 export interface PeftPairs {

@@ -3,6 +3,7 @@ import { isCodedError } from "../../errors/index.ts";
 import { identityOf } from "./identity.ts";
 import { openAdapter } from "./open.ts";
 import type { ReaderAnswer, ReaderJob, ReaderRequest } from "./reader.ts";
+import { weightedSum } from "./weighted-sum.ts";
 
 // The thread that hashes, unpacks and converts adapters, so that the one that generates never waits for it.
 const running = new Map<number, AbortController>();
@@ -18,7 +19,11 @@ async function answer(job: ReaderJob): Promise<void> {
   try {
     const { signal } = controller;
     if (job.kind === "identity") return post({ number: job.number, value: await identityOf(job.source, signal) });
-    const adapter = await openAdapter(job.source, job.model, { ...job.options, signal });
+    const read = [];
+    for (const { path, name, weight } of job.sources) {
+      read.push({ ...(await openAdapter(path, job.model, { ...job.options, name, signal })), weight });
+    }
+    const adapter = weightedSum(read, job.model, job.options.mostBytes);
     // Every tensor has memory of its own, which is handed over without a copy.
     const memory = adapter.modules.flatMap(({ a, b }) => [a.buffer as ArrayBuffer, b.buffer as ArrayBuffer]);
     post({ number: job.number, value: adapter }, memory);

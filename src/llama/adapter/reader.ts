@@ -2,16 +2,27 @@ import { Worker } from "node:worker_threads";
 import type { LlamaConfig } from "../../engine/config.ts";
 import { CodedError, type ErrorCode } from "../../errors/index.ts";
 import type { OpenAdapterOptions } from "./open.ts";
-import type { Adapter } from "./read.ts";
+import type { ServedAdapter } from "./weighted-sum.ts";
 
 interface Job {
   readonly number: number;
-  readonly source: string;
+}
+/** An adapter to read, one of those that are added up. */
+export interface AdapterSource {
+  readonly path: string;
+  /** In messages. */
+  readonly name?: string | undefined;
+  readonly weight: number;
 }
 /** What the thread is asked for. */
 export type ReaderJob =
-  | (Job & { readonly kind: "identity" })
-  | (Job & { readonly kind: "read"; readonly model: LlamaConfig; readonly options: ReadOptions });
+  | (Job & { readonly kind: "identity"; readonly source: string })
+  | (Job & {
+      readonly kind: "read";
+      readonly sources: readonly AdapterSource[];
+      readonly model: LlamaConfig;
+      readonly options: ReadOptions;
+    });
 export type ReaderRequest = ReaderJob | { readonly kind: "cancel"; readonly number: number };
 
 /** What crosses to another thread: a class of error does not. */
@@ -22,15 +33,15 @@ export interface ReaderFailure {
   readonly fields: object;
 }
 export type ReaderAnswer =
-  | { readonly number: number; readonly value: string | Adapter }
+  | { readonly number: number; readonly value: string | ServedAdapter }
   | { readonly number: number; readonly failure: ReaderFailure };
 
-type ReadOptions = Omit<OpenAdapterOptions, "signal">;
+type ReadOptions = Omit<OpenAdapterOptions, "signal" | "name" | "mostBytes"> & { readonly mostBytes: number };
 type JobWithoutNumber = ReaderJob extends infer J ? (J extends ReaderJob ? Omit<J, "number"> : never) : never;
 
 interface Waiting {
   readonly job: ReaderJob;
-  resolve(value: string | Adapter): void;
+  resolve(value: string | ServedAdapter): void;
   reject(error: unknown): void;
 }
 
@@ -54,9 +65,14 @@ export class AdapterReader {
     return this.#do({ kind: "identity", source }, signal) as Promise<string>;
   }
 
-  /** See openAdapter. */
-  read(source: string, model: LlamaConfig, options: ReadOptions, signal?: AbortSignal): Promise<Adapter> {
-    return this.#do({ kind: "read", source, model, options }, signal) as Promise<Adapter>;
+  /** Their weighted sum; see openAdapter and weightedSum. */
+  read(
+    sources: readonly AdapterSource[],
+    model: LlamaConfig,
+    options: ReadOptions,
+    signal?: AbortSignal,
+  ): Promise<ServedAdapter> {
+    return this.#do({ kind: "read", sources, model, options }, signal) as Promise<ServedAdapter>;
   }
 
   /** What is under way fails. */
@@ -64,11 +80,11 @@ export class AdapterReader {
     await this.#thread?.terminate();
   }
 
-  async #do(job: JobWithoutNumber, signal?: AbortSignal): Promise<string | Adapter> {
+  async #do(job: JobWithoutNumber, signal?: AbortSignal): Promise<string | ServedAdapter> {
     signal?.throwIfAborted();
     const number = ++this.#count;
     let cancel = () => {};
-    const answer = new Promise<string | Adapter>((resolve, reject) => {
+    const answer = new Promise<string | ServedAdapter>((resolve, reject) => {
       const waiting = { job: { ...job, number } as ReaderJob, resolve, reject };
       this.#queue.push(waiting);
       cancel = () => this.#cancel(waiting, signal?.reason);

@@ -2,12 +2,12 @@ import { type LlamaConfig, linearShape } from "../../engine/config.ts";
 import { CodedError } from "../../errors/index.ts";
 import { byteLimit } from "../byte-limit.ts";
 import { parameters } from "../checkpoint/describe.ts";
-import type { Target } from "./targets.ts";
+import type { Targets } from "./targets.ts";
 
 export const adapterBytesVariable = "LLAMA_ADAPTER_BYTES";
 const [leastLimit, usualLimit] = [256 * 2 ** 20, 4 * 2 ** 30];
 /** The engine's. */
-const largestRank = 4096;
+export const largestRank = 4096;
 
 /**
  * Bytes that one adapter may take as float32: LLAMA_ADAPTER_BYTES, else what the model's weights would, at least 256 MiB
@@ -24,17 +24,20 @@ export function mostAdapterBytes(model: LlamaConfig, env = process.env): number 
  * @param file the config's name in messages
  * @throws ADAPTER_UNSUPPORTED
  */
-export function checkSize(targets: readonly Target[], model: LlamaConfig, mostBytes: number, file: string): void {
+export function checkSize({ linears, outer }: Targets, model: LlamaConfig, mostBytes: number, file: string): void {
+  const sized = [
+    ...linears.map(({ linear, ...target }) => ({ ...target, shape: linearShape(model, linear) })),
+    ...outer.map((target) => ({ ...target, shape: [model.vocabSize, model.hiddenSize] as const })),
+  ];
   let bytes = 0;
-  for (const { path, rank, linear } of targets) {
+  for (const { path, rank, shape } of sized) {
     if (rank > largestRank) {
       throw new CodedError(
         "ADAPTER_UNSUPPORTED",
         `${file}: ${path} has rank ${rank}, up to ${largestRank} are supported`,
       );
     }
-    const [out, input] = linearShape(model, linear);
-    bytes += 4 * rank * (out + input);
+    bytes += 4 * rank * (shape[0] + shape[1]);
   }
   if (bytes > mostBytes) {
     throw new CodedError("ADAPTER_UNSUPPORTED", `${file}: the adapter takes ${bytes} bytes, ${mostBytes} are allowed`, {

@@ -2,6 +2,7 @@ import { type LinearName, type LlamaConfig, linearNames, linearPath } from "../.
 import { CodedError } from "../../errors/index.ts";
 import { ModulePatterns } from "./module-patterns.ts";
 import type { PeftConfig } from "./peft-config.ts";
+import { embedding, head } from "./tensor-name.ts";
 
 /** A linear layer that an adapter sits on. */
 export interface Target {
@@ -13,6 +14,17 @@ export interface Target {
   readonly alpha: number;
   /** alpha / r, or alpha / sqrt(r) with rsLoRA. */
   readonly scale: number;
+}
+
+/** The head or the embedding, where an adapter sits on it. */
+export interface OuterTarget extends Pick<Target, "rank" | "alpha" | "scale"> {
+  readonly path: typeof head | typeof embedding;
+}
+
+export interface Targets {
+  /** Layer by layer. */
+  readonly linears: readonly Target[];
+  readonly outer: readonly OuterTarget[];
 }
 
 /** Rank and scale of the module of a path ("model.layers.0.self_attn.q_proj"). */
@@ -29,11 +41,11 @@ export function scalesOf(peft: PeftConfig, file: string, patterns = new ModulePa
 }
 
 /**
- * The linears that an adapter_config.json means on this model, by PEFT's rules of matching, layer by layer.
+ * The modules that an adapter_config.json means on this model, by PEFT's rules of matching.
  * @param file the config's name in messages
  * @throws ADAPTER_CONFIG for a regular expression that cannot be used, ADAPTER_MISMATCH when nothing matches.
  */
-export function findTargets(peft: PeftConfig, model: LlamaConfig, file: string): Target[] {
+export function findTargets(peft: PeftConfig, model: LlamaConfig, file: string): Targets {
   const patterns = new ModulePatterns(file);
   const isTarget = selector("target_modules", peft.targetModules, patterns);
   const isExcluded = selector("exclude_modules", peft.excludeModules, patterns);
@@ -49,11 +61,15 @@ export function findTargets(peft: PeftConfig, model: LlamaConfig, file: string):
       targets.push({ layer, linear, path, ...scales(path) });
     }
   }
-  if (targets.length === 0) {
+  const isAll = peft.targetModules === "all-linear";
+  const outer = ([embedding, head] as const).filter(
+    (path) => !isAll && layers === null && isTarget(path) && !isExcluded(path),
+  );
+  if (targets.length + outer.length === 0) {
     const names = JSON.stringify(peft.targetModules).slice(0, 200);
     throw new CodedError("ADAPTER_MISMATCH", `${file}: target_modules ${names} match no linear layer of this model`);
   }
-  return targets;
+  return { linears: targets, outer: outer.map((path) => ({ path, ...scales(path) })) };
 }
 
 /** The end of a path, written out: as an expression it matches itself alone, although its dots stand for any character. */

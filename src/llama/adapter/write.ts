@@ -10,7 +10,8 @@ import { pathBeside } from "../../temporary/beside.ts";
 import { writeSafetensors } from "../checkpoint/safetensors-writer.ts";
 import { recordName, type TemplateRecord } from "../prompt/record.ts";
 import { openAdapter } from "./open.ts";
-import { configName, tensorsName } from "./read.ts";
+import { configName } from "./read.ts";
+import { tensorsName } from "./tensor-file.ts";
 import { tensorName } from "./tensor-name.ts";
 
 /** What a trained adapter is written from. All modules have the same rank and scale (alpha / rank). */

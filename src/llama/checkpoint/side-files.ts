@@ -14,17 +14,27 @@ const sideFiles = new Set([
   "chat_template.json",
   "generation_config.json",
 ]);
-const largest = 64 * 2 ** 20;
 
-/** Copies these files of the first of `folders` that has each. Returns their names. */
-export async function copySideFiles(folders: readonly string[], to: string): Promise<string[]> {
+/** Of them, what an adapter of a grown vocabulary has beside it. */
+export function isTokenizerFile(name: string): boolean {
+  return sideFiles.has(name) && name !== "generation_config.json";
+}
+
+export const largestSideFile = 64 * 2 ** 20;
+
+/** Copies these files, or those of them that are wanted, of the first of `folders` that has each. Returns their names. */
+export async function copySideFiles(
+  folders: readonly string[],
+  to: string,
+  isWanted: (name: string) => boolean = () => true,
+): Promise<string[]> {
   const copied = new Set<string>();
   for (const folder of folders) {
     const names = await readdir(folder).catch(() => []);
     for (const name of names) {
-      if (!sideFiles.has(name) || copied.has(name)) continue;
+      if (!sideFiles.has(name) || !isWanted(name) || copied.has(name)) continue;
       const found = await stat(join(folder, name)).catch(() => null);
-      if (!found?.isFile() || found.size > largest) continue;
+      if (!found?.isFile() || found.size > largestSideFile) continue;
       await copyFile(join(folder, name), join(to, name));
       copied.add(name);
     }

@@ -22,6 +22,10 @@ export async function huggingFaceConfig(model: Checkpoint, dtype: WeightType): P
   fields.delete("dtype");
   fields.set("torch_dtype", torchNames[dtype]);
   fields.set("vocab_size", model.config.vocabSize);
+  // An adapter may part a head from its embedding.
+  if ((fields.get("tie_word_embeddings") ?? false) !== model.config.tiedHead) {
+    fields.set("tie_word_embeddings", model.config.tiedHead);
+  }
   // The first conversions of LLaMA spell the class in another way and list ids that the tokenizer does not have.
   const architecture = [fields.get("architectures")].flat()[0];
   if (typeof architecture === "string" && /^llama/i.test(architecture)) {

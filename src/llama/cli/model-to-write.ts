@@ -1,11 +1,10 @@
 import { writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { TensorSource, WeightType } from "../../engine/engine.ts";
-import { addTerms, type WeightTerms } from "../adapter/merge.ts";
+import { changedParts, type WeightChanges } from "../adapter/weight-change.ts";
 import { type Checkpoint, isWeightType } from "../checkpoint/index.ts";
 import { type StreamedTensor, tensorBytes } from "../checkpoint/safetensors-writer.ts";
-import { copySideFiles } from "../checkpoint/side-files.ts";
-import { tensorParts } from "../checkpoint/tensor-parts.ts";
+import { copySideFiles, isTokenizerFile } from "../checkpoint/side-files.ts";
 import { writeWeights } from "../checkpoint/write-weights.ts";
 import { writeTokenizerFiles } from "./convert/tokenizer-files.ts";
 import { huggingFaceConfig } from "./huggingface-config.ts";
@@ -14,8 +13,10 @@ import { Progress } from "./progress.ts";
 export interface WriteModelOptions {
   /** Type of all tensors; each keeps its own where not given. */
   readonly dtype?: WeightType | undefined;
-  /** Terms to add to weights. */
-  readonly terms?: WeightTerms;
+  /** What adapters change. */
+  readonly changes?: WeightChanges;
+  /** Where the tokenizer is not the base's. */
+  readonly tokenizerFolder?: string | null;
   readonly signal: AbortSignal;
   /** "Merging", for the progress. */
   readonly what: string;
@@ -33,7 +34,11 @@ export async function writeModel(folder: string, model: Checkpoint, options: Wri
   } finally {
     progress.end();
   }
-  if (model.file === null) {
+  const { tokenizerFolder = null } = options;
+  if (tokenizerFolder !== null) {
+    await copySideFiles([tokenizerFolder], folder, isTokenizerFile);
+    await copySideFiles([model.folder], folder, (name) => !isTokenizerFile(name));
+  } else if (model.file === null) {
     await copySideFiles([model.folder, join(dirname(model.folder), "tokenizer")], folder);
   } else {
     const { tokenizer, chatTemplate, eosTokenIds } = model;
@@ -49,16 +54,14 @@ export function plainType(dtype: string): WeightType {
   return isWeightType(dtype) ? dtype : "F16";
 }
 
-function streamed(name: string, source: TensorSource, { dtype, terms, signal }: WriteModelOptions): StreamedTensor {
-  const added = terms?.get(name) ?? [];
+function streamed(name: string, source: TensorSource, { dtype, changes, signal }: WriteModelOptions): StreamedTensor {
   return {
     name,
     shape: source.shape,
     dtype: dtype ?? plainType(source.dtype),
     async *parts() {
-      for await (const { first, values } of tensorParts(source)) {
+      for await (const { values } of changedParts(source, changes?.get(name))) {
         signal.throwIfAborted();
-        if (added.length > 0) addTerms(values, first, source.shape[1]!, added);
         yield values;
       }
     },

@@ -1,5 +1,5 @@
 import type { EngineAdapter, EngineModel } from "../../engine/engine.ts";
-import { AdapterReader, mostAdapterBytes } from "../adapter/index.ts";
+import { AdapterReader, type AdapterSource, mostAdapterBytes, type ServedAdapter } from "../adapter/index.ts";
 import type { TemplateRecord } from "../prompt/index.ts";
 
 interface LoadedAdapter {
@@ -43,10 +43,30 @@ export class AdapterCache {
     this.#mostBytes = mostAdapterBytes(model.config);
   }
 
-  /** @throws what openAdapter throws, and the signal's reason; the loading ends when all who wait for it have left */
-  async lease(source: string, name?: string, signal?: AbortSignal): Promise<AdapterLease> {
-    const key = await this.#reader.identity(source, signal);
-    const entry = this.#entries.get(key) ?? this.#load(source, name);
+  /**
+   * The weighted sum of some adapters, at least one.
+   * @throws what openAdapter and weightedSum throw, and the signal's reason; the loading ends when all who wait for it have left
+   */
+  async lease(sources: readonly AdapterSource[], signal?: AbortSignal): Promise<AdapterLease> {
+    return this.#lease(sources, (abort) => this.#read(sources, abort), signal);
+  }
+
+  /** An adapter that has been read. */
+  async hold(source: AdapterSource, adapter: ServedAdapter): Promise<AdapterLease> {
+    return this.#lease([source], () => this.#create(adapter));
+  }
+
+  async #lease(
+    sources: readonly AdapterSource[],
+    load: (signal: AbortSignal) => Promise<LoadedAdapter>,
+    signal?: AbortSignal,
+  ): Promise<AdapterLease> {
+    const parts: string[] = [];
+    for (const { path, weight } of sources) {
+      parts.push(`${await this.#reader.identity(path, signal)} times ${weight}`);
+    }
+    const key = parts.join(" and ");
+    const entry = this.#entries.get(key) ?? startLoading(load);
     this.#entries.delete(key);
     this.#entries.set(key, entry);
     entry.users++;
@@ -68,16 +88,14 @@ export class AdapterCache {
     await this.#reader.close();
   }
 
-  #load(source: string, name: string | undefined): Entry {
-    const controller = new AbortController();
-    const loading = this.#read(source, name, controller.signal);
-    return { loading, controller, users: 0 };
+  async #read(sources: readonly AdapterSource[], signal: AbortSignal): Promise<LoadedAdapter> {
+    const options = { base: this.#base, mostBytes: this.#mostBytes };
+    const adapter = await this.#reader.read(sources, this.#model.config, options, signal);
+    for (const line of adapter.warnings) this.#warn(line);
+    return this.#create(adapter);
   }
 
-  async #read(source: string, name: string | undefined, signal: AbortSignal): Promise<LoadedAdapter> {
-    const options = { name, base: this.#base, mostBytes: this.#mostBytes };
-    const { modules, promptTemplate, warnings } = await this.#reader.read(source, this.#model.config, options, signal);
-    for (const line of warnings) this.#warn(line);
+  async #create({ modules, promptTemplate }: ServedAdapter): Promise<LoadedAdapter> {
     return { adapter: await this.#model.createAdapter(modules), promptTemplate };
   }
 
@@ -90,6 +108,11 @@ export class AdapterCache {
       loading.then(({ adapter }) => adapter.close()).catch(() => {});
     }
   }
+}
+
+function startLoading(load: (signal: AbortSignal) => Promise<LoadedAdapter>): Entry {
+  const controller = new AbortController();
+  return { loading: load(controller.signal), controller, users: 0 };
 }
 
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {

@@ -4,9 +4,11 @@ import { type Checkpoint, chooseCheckpoint, describeCheckpoint, openCheckpoint }
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { TokenizerInput } from "../tokenizer/tokenizer-input.ts";
 import { AdapterCache, type AdapterLease } from "./adapter-cache.ts";
+import { placeOf, weightedSources } from "./adapter-sources.ts";
 import { CacheAdmission } from "./admission.ts";
 import { Generation, type PreparedPrompt } from "./generation.ts";
 import type { FileLike, GenerateOptions, TemplatedQuestion } from "./options.ts";
+import { type ServedModel, withOwnAdapter } from "./own-adapter.ts";
 import { PromptEncoder } from "./prompt-encoder.ts";
 import { Scheduler } from "./scheduler.ts";
 import { PromptWording } from "./wording.ts";
@@ -52,16 +54,18 @@ export class Llama {
   static async load(options: LlamaOptions = {}): Promise<Llama> {
     const { log = console.log, warn = console.warn } = options;
     const engine = options.engine ?? (await openEngine(process.env, { localRank: options.localRank }));
-    const checkpoint = await openCheckpoint(options.weights ?? (await chooseCheckpoint()));
-    log(describeCheckpoint(checkpoint));
-    for (const line of checkpoint.warnings) warn(line);
+    const base = await openCheckpoint(options.weights ?? (await chooseCheckpoint()));
+    log(describeCheckpoint(base));
+    for (const line of base.warnings) warn(line);
+    const served = options.adapter ? await withOwnAdapter(base, options.adapter, { log, warn }) : asItIs(base);
+    const { checkpoint } = served;
     const encoder = new PromptEncoder(checkpoint.tokenizer, checkpoint.config.maxPositionEmbeddings);
     const [model, wording] = await Promise.all([
-      engine.load(checkpoint.weights),
+      engine.load(checkpoint.weights).finally(() => served.remove()),
       PromptWording.open(checkpoint, encoder, warn),
     ]);
     const llama = new Llama(engine, checkpoint, model, { encoder, wording, warn });
-    if (options.adapter) llama.#adapter = await llama.#lease(options.adapter);
+    if (served.adapter !== null) llama.#adapter = await llama.#adapters.hold(placeOf(options.adapter!), served.adapter);
     return llama;
   }
 
@@ -108,8 +112,9 @@ export class Llama {
   }
 
   async #prepare(prompt: TokenizerInput | TemplatedQuestion, options: GenerateOptions): Promise<PreparedPrompt> {
-    const { adapter: source = null, signal } = options;
-    const lease = source === null ? null : await this.#lease(source, signal);
+    const { signal } = options;
+    const sources = weightedSources(options);
+    const lease = sources.length === 0 ? null : await this.#adapters.lease(sources, signal);
     try {
       const { adapter, promptTemplate } = lease ?? this.#adapter ?? { adapter: null, promptTemplate: null };
       const { input, endIds } = await this.#wording.word(prompt, promptTemplate, options);
@@ -126,9 +131,8 @@ export class Llama {
       throw error;
     }
   }
+}
 
-  #lease(source: FileLike, signal?: AbortSignal): Promise<AdapterLease> {
-    const { path, name } = typeof source === "string" ? { path: source } : source;
-    return this.#adapters.lease(path, name, signal);
-  }
+function asItIs(checkpoint: Checkpoint): ServedModel {
+  return { checkpoint, adapter: null, remove: async () => {} };
 }

@@ -19,8 +19,13 @@ export interface GenerateOptions {
   readonly stop?: readonly string[] | null;
   /** The same seed gives the same text. Random when absent; the generation says which it was. */
   readonly seed?: number | null;
-  /** Instead of the adapter that the model was loaded with: an archive or PEFT folder. */
-  readonly adapter?: FileLike | null;
+  /**
+   * Instead of the adapter that the model was loaded with: an archive, a PEFT folder or a file that is an adapter by itself; or
+   * several, whose weighted sum is used.
+   */
+  readonly adapter?: FileLike | readonly FileLike[] | null;
+  /** A weight for each of the adapters; 1 by default. */
+  readonly adapter_scale?: readonly number[] | null;
   readonly signal?: AbortSignal;
   /** Where the line about a template goes that was chosen by `auto`; nowhere by default. */
   readonly log?: (line: string) => void;

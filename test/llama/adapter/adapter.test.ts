@@ -404,9 +404,9 @@ describe("an adapter that loads with a warning", () => {
 
 describe("an adapter that is refused", () => {
   it.each([
-    [{ use_dora: true }, "ADAPTER_UNSUPPORTED", "use_dora is not supported"],
-    [{ lora_bias: true }, "ADAPTER_UNSUPPORTED", "lora_bias"],
-    [{ modules_to_save: ["embed_tokens"] }, "ADAPTER_UNSUPPORTED", "modules_to_save"],
+    [{ use_dora: true }, "ADAPTER_MISMATCH", 'q_proj.lora_magnitude_vector" is missing'],
+    [{ lora_bias: true }, "ADAPTER_MISMATCH", 'q_proj.lora_B.bias" is missing'],
+    [{ modules_to_save: ["embed_tokens"] }, "ADAPTER_MISMATCH", 'embed_tokens.weight" is missing'],
     [{ trainable_token_indices: [1] }, "ADAPTER_UNSUPPORTED", "trainable_token_indices"],
     [{ target_parameters: ["x"] }, "ADAPTER_UNSUPPORTED", "target_parameters"],
     [{ layer_replication: [[0, 1]] }, "ADAPTER_UNSUPPORTED", "layer_replication"],
@@ -428,7 +428,7 @@ describe("an adapter that is refused", () => {
     [
       { target_modules: ["q_proj", "v_proj"] },
       "ADAPTER_CONFIG",
-      'down_proj.lora_A.weight": adapter_config.json does not target',
+      'down_proj.lora_A.weight": adapter/adapter_config.json does not target',
     ],
     [{ target_modules: [...linears, "k_proj"] }, "ADAPTER_MISMATCH", 'k_proj.lora_A.weight" is missing'],
     [{ r: 4 }, "ADAPTER_MISMATCH", "shape [4, 12] expected, [3, 12] found"],
@@ -449,9 +449,22 @@ describe("an adapter that is refused", () => {
       'layers.1.mlp.down_proj.lora_B.weight" is missing',
     ],
     ["no tensors", () => [], "ADAPTER_CORRUPT", "holds no tensors"],
-    ["DoRA", () => [...tensors(), extra(`${q}.lora_magnitude_vector`)], "ADAPTER_UNSUPPORTED", "DoRA"],
-    ["a bias", () => [...tensors(), extra(`${q}.lora_B.bias`)], "ADAPTER_UNSUPPORTED", "biases"],
-    ["lm_head", () => [...tensors(), extra("base_model.model.lm_head.weight")], "ADAPTER_UNSUPPORTED", "lm_head"],
+    ["DoRA", () => [...tensors(), extra(`${q}.lora_magnitude_vector`)], "ADAPTER_CONFIG", "does not set use_dora"],
+    ["a bias", () => [...tensors(), extra(`${q}.lora_B.bias`)], "ADAPTER_CONFIG", "does not set lora_bias"],
+    ["lm_head", () => [...tensors(), extra("base_model.model.lm_head.weight")], "ADAPTER_MISMATCH", "lm_head"],
+    [
+      "a weight that is not in modules_to_save",
+      () => [...tensors(), extra("base_model.model.model.layers.0.input_layernorm.weight")],
+      "ADAPTER_CONFIG",
+      "does not name it in modules_to_save",
+    ],
+    [
+      "trainable tokens",
+      () => [...tensors(), extra("base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta")],
+      "ADAPTER_UNSUPPORTED",
+      "belongs to trainable tokens, which is not supported",
+    ],
+    ["LoHa", () => [...tensors(), extra(`${q}.hada_w1_a`)], "ADAPTER_UNSUPPORTED", "belongs to LoHa"],
     [
       "an unknown tensor",
       () => [...tensors(), extra("__proto__")],
@@ -501,18 +514,18 @@ describe("an adapter that is refused", () => {
     });
   });
 
-  it("an adapter_model.bin alone, a folder or archive without an adapter, a file that is neither", async () => {
+  it("a damaged adapter_model.bin, a folder or archive without an adapter, a file that is neither", async () => {
     const refusal = (path: string) => openAdapter(join(folder, path), smallModel);
     cpSync(adapter, join(folder, "bin"), { recursive: true });
     rmSync(join(folder, "bin/adapter_model.safetensors"));
-    await expect(refusal("bin")).rejects.toThrow("bin: there is no adapter_model.safetensors");
+    await expect(refusal("bin")).rejects.toThrow("bin: there is neither adapter_model.safetensors");
     writeFileSync(join(folder, "bin/adapter_model.bin"), "x");
-    await expect(refusal("bin")).rejects.toMatchObject({ code: "ADAPTER_UNSUPPORTED" });
+    await expect(refusal("bin")).rejects.toMatchObject({ code: "ADAPTER_CORRUPT" });
     await expect(refusal(".")).rejects.toThrow("there are several adapters");
     writeFileSync(join(folder, "empty.tar"), tarball([{ path: "readme", body: "" }]));
     await expect(refusal("empty.tar")).rejects.toThrow("empty.tar: there is no adapter_config.json");
     writeFileSync(join(folder, "notes.txt"), "hello");
-    await expect(refusal("notes.txt")).rejects.toThrow("notes.txt: is not a .tar or .tar.gz archive");
+    await expect(refusal("notes.txt")).rejects.toThrow("notes.txt: is not a .tar, .tar.gz or .zip archive");
     await expect(refusal("nowhere")).rejects.toThrow("nowhere: no such file or folder");
     expect(existsSync(join(folder, "nowhere"))).toBe(false);
   });

@@ -31,6 +31,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
+const read = (path: string, signal?: AbortSignal) =>
+  reader.read([{ path, weight: 1 }], smallModel, { mostBytes: 2 ** 28 }, signal);
 const adapterOf = (rank: number) => ({
   modules: modulesOf(smallModel, ["q_proj", "down_proj"], rank, 6),
   rank,
@@ -42,9 +44,9 @@ const adapterOf = (rank: number) => ({
 
 it("gives what openAdapter gives, and its errors with code and hint", async () => {
   const file = await writeAdapterArchive(join(folder, "a.tar.gz"), adapterOf(3), smallModel);
-  expect(await reader.read(file, smallModel, {})).toEqual(await openAdapter(file, smallModel));
+  expect(await read(file)).toEqual(await openAdapter(file, smallModel));
   expect(await reader.identity(file)).toMatch(/^sha256 [0-9a-f]{64}$/);
-  const failure = reader.read(file, smallModel, { name: "mine", mostBytes: 1 });
+  const failure = reader.read([{ path: file, name: "mine", weight: 1 }], smallModel, { mostBytes: 1 });
   await expect(failure).rejects.toMatchObject({
     code: "ADAPTER_UNSUPPORTED",
     message: expect.stringContaining("mine/adapter_config.json: the adapter takes"),
@@ -60,7 +62,7 @@ it("leaves the thread that generates free while it reads", async () => {
     return performance.eventLoopUtilization(before).active;
   };
   const here = await busyMs(() => openAdapter(file, smallModel));
-  const there = await busyMs(() => reader.read(file, smallModel, {}));
+  const there = await busyMs(() => read(file));
   expect(there).toBeLessThan(here / 2);
 });
 
@@ -72,8 +74,8 @@ it("ends a reading that is canceled, and removes what it unpacked", async () => 
   const slow = join(folder, "slow.tar.gz");
   writeFileSync(slow, gzipSync(tarball([...files, { path: "optimizer.pt", body: Buffer.alloc(60 << 20) }])));
   const controller = new AbortController();
-  const jobs = Array.from({ length: 6 }, () => reader.read(slow, smallModel, {}, controller.signal));
-  const other = reader.read(slow, smallModel, {});
+  const jobs = Array.from({ length: 6 }, () => read(slow, controller.signal));
+  const other = read(slow);
   const settled = Promise.allSettled(jobs);
   await expect.poll(() => readdirSync(temporary).length).toBeGreaterThan(0);
   controller.abort(new Error("canceled"));
@@ -81,5 +83,5 @@ it("ends a reading that is canceled, and removes what it unpacked", async () => 
     expect(result).toMatchObject({ status: "rejected", reason: { message: "canceled" } });
   expect((await other).modules).toHaveLength(4);
   await expect.poll(() => readdirSync(temporary)).toEqual([]);
-  await expect(reader.read(slow, smallModel, {}, controller.signal)).rejects.toThrow("canceled");
+  await expect(read(slow, controller.signal)).rejects.toThrow("canceled");
 });

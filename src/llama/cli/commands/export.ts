@@ -8,7 +8,7 @@ import { writeFile, writeFolder } from "../destination.ts";
 import { exportAdapter, isAdapter } from "../export/gguf-adapter.ts";
 import { exportGguf } from "../export/gguf-model.ts";
 import { exportMeta } from "../export/meta-model.ts";
-import { factorsFor, readTerms } from "./merge.ts";
+import { factorsFor, readChanges } from "./merge.ts";
 
 export interface ExportFlags {
   readonly output: string;
@@ -41,9 +41,9 @@ export async function exportModel(given: string, adapters: readonly string[], fl
       const model = await openCheckpoint(given);
       say(describeCheckpoint(model));
       for (const warning of model.warnings) say(`warning: ${warning}`);
-      const terms = await readTerms(adapters, factors, model.config, model.publishedName, signal);
-      if (flags.meta) await exportMeta(path, model, { dtype: plain(flags.type), terms, signal });
-      else await exportGguf(path, model, { type: flags.type ?? "F16", terms, signal });
+      const changes = await readChanges(adapters, factors, model, signal);
+      if (flags.meta) await exportMeta(path, model, { dtype: plain(flags.type), changes, signal });
+      else await exportGguf(path, model, { type: flags.type ?? "F16", changes, signal });
     }),
   );
   say(`Written to ${flags.output}`);

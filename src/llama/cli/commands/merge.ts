@@ -1,11 +1,12 @@
-import type { LlamaConfig } from "../../../engine/config.ts";
 import type { WeightType } from "../../../engine/engine.ts";
 import { Failure } from "../../../terminal/failure.ts";
 import { interruptible } from "../../../terminal/interrupt.ts";
 import { say } from "../../../terminal/streams.ts";
-import { openAdapter } from "../../adapter/index.ts";
-import { termsOf, type WeightTerms } from "../../adapter/merge.ts";
-import { describeCheckpoint, openCheckpoint } from "../../checkpoint/index.ts";
+import { type AdapterToMerge, adaptCheckpoint } from "../../adapter/adapted-checkpoint.ts";
+import { openAdapter, withAdapter } from "../../adapter/index.ts";
+import { adaptWeights } from "../../adapter/merge.ts";
+import type { WeightChanges } from "../../adapter/weight-change.ts";
+import { type Checkpoint, describeCheckpoint, openCheckpoint } from "../../checkpoint/index.ts";
 import { writeFolder } from "../destination.ts";
 import { writeModel } from "../model-to-write.ts";
 
@@ -25,8 +26,11 @@ export async function merge(base: string, adapters: readonly string[], flags: Me
       const model = await openCheckpoint(base);
       say(describeCheckpoint(model));
       for (const warning of model.warnings) say(`warning: ${warning}`);
-      const terms = await readTerms(adapters, factors, model.config, model.publishedName, signal);
-      await writeModel(folder, model, { dtype: flags.dtype, terms, signal, what: "Merging" });
+      await withAdapters(adapters, factors, model, signal, async (read) => {
+        const { checkpoint, ...adapted } = await adaptCheckpoint(model, read);
+        for (const warning of checkpoint.warnings.slice(model.warnings.length)) say(`warning: ${warning}`);
+        await writeModel(folder, checkpoint, { dtype: flags.dtype, ...adapted, signal, what: "Merging" });
+      });
     }),
   );
   say(`Written to ${flags.output}`);
@@ -39,19 +43,44 @@ export function factorsFor(adapters: readonly string[], scales: readonly number[
   throw new Failure(`--scale is given ${scales.length} times for ${adapters.length} adapters; give it once for each`);
 }
 
-/** @param base the model's published name */
-export async function readTerms(
+/** What `use` makes of all of the adapters, whose files are there as long as it takes. */
+async function withAdapters(
+  sources: readonly string[],
+  factors: readonly number[],
+  model: Checkpoint,
+  signal: AbortSignal,
+  use: (adapters: readonly AdapterToMerge[]) => Promise<void>,
+): Promise<void> {
+  const read: AdapterToMerge[] = [];
+  const next = async (i: number): Promise<void> => {
+    const source = sources[i];
+    if (source === undefined) return use(read);
+    const options = { name: source, base: model.publishedName, signal };
+    await withAdapter(source, model.config, options, async (adapter, name) => {
+      for (const warning of adapter.warnings) say(`warning: ${warning}`);
+      read.push({ ...adapter, name, factor: factors[i]! });
+      await next(i + 1);
+    });
+  };
+  await next(0);
+}
+
+/**
+ * What adapters of pairs alone change.
+ * @throws ADAPTER_UNSUPPORTED for one that brings weights of its own
+ */
+export async function readChanges(
   adapters: readonly string[],
   factors: readonly number[],
-  model: LlamaConfig,
-  base: string | null,
+  model: Checkpoint,
   signal: AbortSignal,
-): Promise<WeightTerms> {
+): Promise<WeightChanges> {
   const opened = [];
   for (const [i, source] of adapters.entries()) {
-    const { modules, warnings } = await openAdapter(source, model, { name: source, base, signal });
+    const options = { name: source, base: model.publishedName, signal };
+    const { modules, warnings } = await openAdapter(source, model.config, options);
     for (const warning of warnings) say(`warning: ${warning}`);
-    opened.push({ modules, factor: factors[i]! });
+    opened.push({ modules, name: source, factor: factors[i]! });
   }
-  return termsOf(opened, model);
+  return adaptWeights(model.weights, opened).changes;
 }

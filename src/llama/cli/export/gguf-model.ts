@@ -1,4 +1,4 @@
-import { addTerms, type WeightTerms } from "../../adapter/merge.ts";
+import { changeRows, type WeightChanges } from "../../adapter/weight-change.ts";
 import { modelMetadata } from "../../checkpoint/gguf/model-metadata.ts";
 import { tokenizerMetadata } from "../../checkpoint/gguf/tokenizer-metadata.ts";
 import { ggufBytes, writeGguf } from "../../checkpoint/gguf/write.ts";
@@ -11,7 +11,7 @@ import { Progress } from "../progress.ts";
 export async function exportGguf(
   file: string,
   model: Checkpoint,
-  { type, terms, signal }: { readonly type: GgufType; readonly terms: WeightTerms; readonly signal: AbortSignal },
+  { type, changes, signal }: { readonly type: GgufType; readonly changes: WeightChanges; readonly signal: AbortSignal },
 ): Promise<void> {
   const configJson = await huggingFaceConfig(model, "F32");
   const shape = modelMetadata(model.config, configJson, { name: model.name, type });
@@ -19,8 +19,8 @@ export async function exportGguf(
   const tensors = [...model.weights.tensors].map(([name, source]) =>
     ggufTensor(name, source, model.config, type, (_, rows, first, columns) => {
       signal.throwIfAborted();
-      const added = terms.get(name);
-      if (added !== undefined) addTerms(rows, first, columns, added);
+      const change = changes.get(name);
+      if (change !== undefined) changeRows(rows, first, columns, change);
     }),
   );
   const all = [...tensors, ...shape.tensors];

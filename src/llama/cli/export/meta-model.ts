@@ -2,21 +2,20 @@ import { copyFile, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { WeightType } from "../../../engine/engine.ts";
 import { say } from "../../../terminal/streams.ts";
-import { addTerms, type WeightTerms } from "../../adapter/merge.ts";
+import { changedParts, type WeightChanges } from "../../adapter/weight-change.ts";
 import { pairsFromHalves } from "../../checkpoint/gguf/written-model.ts";
 import type { Checkpoint } from "../../checkpoint/index.ts";
 import { metaEmbedding, metaHead, metaNames } from "../../checkpoint/meta/names.ts";
 import { paramsJson } from "../../checkpoint/meta/write-params.ts";
 import { writePytorch } from "../../checkpoint/pytorch/write.ts";
 import { type StreamedTensor, tensorBytes } from "../../checkpoint/safetensors-writer.ts";
-import { tensorParts } from "../../checkpoint/tensor-parts.ts";
 import { huggingFaceConfig } from "../huggingface-config.ts";
 import { plainType } from "../model-to-write.ts";
 import { Progress } from "../progress.ts";
 
 export interface MetaExport {
   readonly dtype: WeightType | undefined;
-  readonly terms: WeightTerms;
+  readonly changes: WeightChanges;
   readonly signal: AbortSignal;
 }
 
@@ -29,15 +28,13 @@ export async function exportMeta(folder: string, model: Checkpoint, options: Met
     const { meta, interleaved } = names.get(name)!;
     const columns = source.shape.at(-1)!;
     const headDim = interleaved === null ? null : source.shape[0]! / config[interleaved];
-    const added = options.terms.get(name) ?? [];
     return {
       name: meta,
       shape: source.shape,
       dtype: options.dtype ?? plainType(source.dtype),
       async *parts() {
-        for await (const { first, values } of tensorParts(source, headDim ?? 1)) {
+        for await (const { values } of changedParts(source, options.changes.get(name), headDim ?? 1)) {
           options.signal.throwIfAborted();
-          if (added.length > 0) addTerms(values, first, columns, added);
           yield headDim === null ? values : pairsFromHalves(values, columns, headDim);
         }
       },

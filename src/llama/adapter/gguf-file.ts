@@ -1,0 +1,99 @@
+import type { LlamaConfig } from "../../engine/config.ts";
+import { CodedError, type ErrorCode, isCodedError } from "../../errors/index.ts";
+import { readGgufHeader } from "../checkpoint/gguf/header.ts";
+import { Metadata } from "../checkpoint/gguf/metadata.ts";
+import { huggingFaceName, projectionOf } from "../checkpoint/gguf/names.ts";
+import { type ModuleTensors, type NamedTensor, quoted, type TensorIndex } from "./tensor-index.ts";
+import { type AdapterPart, head } from "./tensor-name.ts";
+
+/** The scale's numerator of a module with such tensors and rank. */
+export type AlphaOf = (parts: ModuleTensors, rank: number) => Promise<number>;
+
+/** Whose q and k have their rows in Meta's order. */
+const interleaved = new Set(["llama", "mistral"]);
+const architectures = new Set([...interleaved, "qwen2", "qwen3"]);
+
+/**
+ * The pairs of a GGUF LoRA ("blk.0.attn_q.weight.lora_a") under the base's modules.
+ * https://github.com/ggml-org/llama.cpp/blob/master/convert_lora_to_gguf.py
+ * @throws ADAPTER_CORRUPT, ADAPTER_CONFIG, ADAPTER_UNSUPPORTED naming file and key or tensor
+ */
+export async function readGgufIndex(
+  file: string,
+  model: LlamaConfig,
+): Promise<{ index: TensorIndex; alphaOf: AlphaOf }> {
+  const header = await asAdapter(() => readGgufHeader(file));
+  const metadata = new Metadata(header);
+  const said = await asAdapter(async () => saidIn(metadata));
+  const modules = new Map<string, Map<AdapterPart, NamedTensor>>();
+  for (const [given, tensor] of header.tensors) {
+    const [, weight, side] = /^(.+)\.lora_([ab])$/.exec(given) ?? [];
+    const name = weight === undefined ? given : huggingFaceName(weight);
+    const path = name.replace(/\.weight$/, "");
+    const isPair = weight !== undefined && path !== name && isLinear(path);
+    if (!isPair) {
+      const what = weight === undefined ? "is not part of a LoRA pair" : "is a pair on what is no linear of this model";
+      throw new CodedError("ADAPTER_UNSUPPORTED", `${file}: tensor ${quoted(given)} ${what}`);
+    }
+    const layer = Number(/^model\.layers\.(\d+)\./.exec(path)?.[1] ?? 0);
+    if (layer >= model.layers) {
+      throw new CodedError(
+        "ADAPTER_MISMATCH",
+        `${file}: tensor ${quoted(given)}: the model has ${model.layers} layers`,
+      );
+    }
+    const parts = modules.get(path) ?? new Map<AdapterPart, NamedTensor>();
+    modules.set(path, parts);
+    const interleavedHeads = side === "b" ? headsOf(weight, said.architecture, model) : undefined;
+    parts.set(side === "a" ? "A" : "B", { given, tensor: { ...tensor, interleavedHeads } });
+  }
+  if (modules.size === 0) throw new CodedError("ADAPTER_CORRUPT", `${file}: holds no tensors`);
+  const index = { label: file, modules, spellings: new Set<never>(), isBare: false };
+  // llama.cpp takes 0 for a scale of 1.
+  return { index, alphaOf: async (_, rank) => (said.alpha === 0 ? rank : said.alpha) };
+}
+
+function saidIn(metadata: Metadata): { architecture: string; alpha: number } {
+  if (metadata.text("general.type") !== "adapter") {
+    throw new CodedError("ADAPTER_UNSUPPORTED", `${metadata.file}: is a GGUF model, no adapter`, {
+      hint: "Name a model in LLAMA_WEIGHTS.",
+    });
+  }
+  const kind = metadata.text("adapter.type");
+  if (kind !== "lora") metadata.unsupported("adapter.type", `"${kind ?? "nothing"}" is not "lora"`);
+  const architecture = metadata.text("general.architecture") ?? "";
+  if (!architectures.has(architecture)) {
+    metadata.unsupported("general.architecture", `"${architecture.slice(0, 100)}" is not LLaMA's`);
+  }
+  const alpha = metadata.raw("adapter.lora.alpha");
+  if (typeof alpha !== "number" || !Number.isFinite(alpha)) metadata.refuse("adapter.lora.alpha", "a number");
+  return { architecture, alpha: alpha as number };
+}
+
+function isLinear(path: string): boolean {
+  return path === head || /^model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj$/.test(path);
+}
+
+function headsOf(weight: string, architecture: string, { heads, kvHeads }: LlamaConfig): number | undefined {
+  const projection = interleaved.has(architecture) ? projectionOf(weight) : null;
+  if (projection === null) return undefined;
+  return projection === "q" ? heads : kvHeads;
+}
+
+const codes: Partial<Record<ErrorCode, ErrorCode>> = {
+  CHECKPOINT_NOT_FOUND: "ADAPTER_NOT_FOUND",
+  CHECKPOINT_CORRUPT: "ADAPTER_CORRUPT",
+  CHECKPOINT_CONFIG: "ADAPTER_CONFIG",
+  CHECKPOINT_UNSUPPORTED: "ADAPTER_UNSUPPORTED",
+};
+
+/** The reader of models names what it refuses by codes of models. */
+async function asAdapter<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const code = isCodedError(error) ? codes[error.code] : undefined;
+    if (code === undefined || !isCodedError(error)) throw error;
+    throw new CodedError(code, error.message, { hint: error.hint, cause: error });
+  }
+}

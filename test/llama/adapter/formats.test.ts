@@ -1,0 +1,223 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { linearShape } from "../../../src/engine/config.ts";
+import type { AdapterModule } from "../../../src/engine/engine.ts";
+import { openAdapter, writeAdapterFolder } from "../../../src/llama/adapter/index.ts";
+import { tensorName } from "../../../src/llama/adapter/tensor-name.ts";
+import { type GgufTensorToWrite, type GgufWritten, writeGguf } from "../../../src/llama/checkpoint/gguf/write.ts";
+import { type TensorToWrite, writeSafetensors } from "../../../src/llama/checkpoint/safetensors-writer.ts";
+import { dictCode, pickle, pytorchFile, tensorCode, zip } from "../checkpoint/pytorch/pytorch-fixture.ts";
+import { zipball } from "../zipball.ts";
+import { modulesOf, smallModel } from "./small-model.ts";
+
+const linears = ["q_proj", "v_proj", "down_proj"] as const;
+const modules = modulesOf(smallModel, linears, 3, 6);
+
+let folder: string;
+let adapter: string;
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "adapter-formats-"));
+  adapter = join(folder, "adapter");
+  mkdirSync(adapter);
+  const written = { modules, rank: 3, alpha: 6, dropout: 0, targetModules: [...linears], baseModel: "tiny" };
+  await writeAdapterFolder(adapter, written, smallModel);
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const read = async (path: string) => (await openAdapter(join(folder, path), smallModel)).modules;
+
+/** The pairs under names of another tool's. */
+function tensors(name: (module: AdapterModule, side: "A" | "B") => string): TensorToWrite[] {
+  return modules.flatMap((module) => {
+    const [out, input] = linearShape(smallModel, module.linear);
+    return [
+      { name: name(module, "A"), shape: [module.rank, input], data: module.a },
+      { name: name(module, "B"), shape: [out, module.rank], data: module.b },
+    ];
+  });
+}
+const peftName = ({ layer, linear }: AdapterModule, side: "A" | "B") => tensorName(layer, linear, side);
+const writeTensors = (list: TensorToWrite[]) => writeSafetensors(join(adapter, "adapter_model.safetensors"), list);
+
+describe("an adapter_model.bin", () => {
+  const bytes = (data: Float32Array) => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  beforeEach(() => rmSync(join(adapter, "adapter_model.safetensors")));
+
+  it("is read as the tensors it holds", async () => {
+    const file = new Map(tensors(peftName).map(({ name, shape, data }) => [name, { shape, data: bytes(data) }]));
+    writeFileSync(join(adapter, "adapter_model.bin"), pytorchFile(file));
+    expect(await read("adapter")).toEqual(modules);
+  });
+
+  it("may hold views that are not contiguous: B transposed", async () => {
+    const members = tensors(peftName).map(({ name, shape, data }, i) => {
+      const [rows, columns] = shape as [number, number];
+      const turned = Float32Array.from(data, (_, at) => data[(at % rows) * columns + Math.floor(at / rows)]!);
+      const code = tensorCode({ key: String(i), count: data.length, shape, strides: [1, rows] });
+      return { code: [name, code] as const, member: { name: `archive/data/${i}`, data: bytes(turned) } };
+    });
+    const code = pickle(dictCode(members.map(({ code }) => code)));
+    const file = zip([{ name: "archive/data.pkl", data: code }, ...members.map(({ member }) => member)]);
+    writeFileSync(join(adapter, "adapter_model.bin"), file);
+    expect(await read("adapter")).toEqual(modules);
+  });
+
+  it("that was saved empty is told as such, and one alone is refused with what belongs beside it", async () => {
+    const empty = zip([{ name: "archive/data.pkl", data: pickle(dictCode([])) }]);
+    writeFileSync(join(adapter, "adapter_model.bin"), empty);
+    await expect(read("adapter")).rejects.toMatchObject({
+      code: "ADAPTER_CORRUPT",
+      message: "adapter/adapter_model.bin: holds no tensors",
+      hint: expect.stringContaining("trained again"),
+    });
+    await expect(read("adapter/adapter_model.bin")).rejects.toMatchObject({
+      code: "ADAPTER_NOT_FOUND",
+      hint: expect.stringContaining("adapter_config.json"),
+    });
+  });
+});
+
+it("a zip archive of an adapter's folder is read, whichever way it is packed", async () => {
+  const files = (isStored: boolean) => [
+    { path: "run-1/", mode: 0o40755, isStored: true },
+    ...["adapter_config.json", "adapter_model.safetensors"].map((name) => {
+      return { path: `run-1/${name}`, body: readFileSync(join(adapter, name)), isStored };
+    }),
+  ];
+  for (const isStored of [true, false]) {
+    writeFileSync(join(folder, "adapter.zip"), zipball(files(isStored)));
+    expect(await read("adapter.zip")).toEqual(modules);
+  }
+});
+
+describe("names of an adapter's tensors", () => {
+  it.each<[string, (name: string) => string]>([
+    ["DistributedDataParallel", (name) => `module.${name}`],
+    ["torch.compile", (name) => name.replace("base_model.model.", "base_model.model._orig_mod.")],
+    ["FSDP", (name) => name.replaceAll(".layers.", "._fsdp_wrapped_module.layers.")],
+    ["activation checkpointing", (name) => name.replace(/(layers\.\d+)/, "$1._checkpoint_wrapped_module")],
+    ["PEFT around PEFT", (name) => `base_model.model.${name}`],
+    ["one model. too many", (name) => name.replace(".model.layers", ".model.model.layers")],
+    ["one model. too few", (name) => name.replace(".model.layers", ".layers")],
+    ["another adapter's name in memory", (name) => name.replace(/\.weight$/, ".my-adapter.weight")],
+    ["the base's modules alone", (name) => name.replace("base_model.model.model.", "")],
+    ["kohya in a PEFT folder", (name) => name.replace("lora_A", "lora_down").replace("lora_B", "lora_up")],
+  ])("are understood as %s writes them", async (_, rename) => {
+    await writeTensors(tensors((module, side) => rename(peftName(module, side))));
+    expect(await read("adapter")).toEqual(modules);
+  });
+
+  it.each([
+    "base_model.model.encoder.layers.0.self_attn.q_proj.lora_A.weight",
+    "base_model.model.model.layers.0.mlp.q_proj.lora_A.weight",
+    "base_model.model.model.layers.0.self_attn.q_proj.lora_A",
+    "base_model.model.model.layers.0.self_attn.to_q_lora.down.weight",
+    "base_model.model.model.embed_tokens.lora_A.weight",
+    "lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight",
+    "model",
+    "",
+  ])("that mean nothing here are refused by name: %s", async (name) => {
+    await writeTensors([...tensors(peftName), { name, shape: [1], data: Float32Array.of(1) }]);
+    await expect(read("adapter")).rejects.toMatchObject({
+      code: "ADAPTER_UNSUPPORTED",
+      message: expect.stringContaining(`tensor ${JSON.stringify(name)} is not part of a LoRA pair`),
+    });
+  });
+});
+
+describe("an adapter of one file", () => {
+  const module = ({ layer, linear }: AdapterModule) => peftName({ layer, linear } as AdapterModule, "A").slice(17, -14);
+  const half = { A: "down", B: "up" };
+  const alphas = (name: (module: AdapterModule) => string, alpha = 6) =>
+    modules.map((each): TensorToWrite => ({ name: name(each), shape: [], data: Float32Array.of(alpha) }));
+  const file = "one.safetensors";
+  const write = (list: TensorToWrite[]) => writeSafetensors(join(folder, file), list);
+
+  it("is kohya's, with the scale among its tensors", async () => {
+    const prefix = (each: AdapterModule) => `lora_te_${module(each).replaceAll(".", "_")}`;
+    const pairs = tensors((each, side) => `${prefix(each)}.lora_${half[side]}.weight`);
+    await write([...pairs, ...alphas((each) => `${prefix(each)}.alpha`)]);
+    expect(await read(file)).toEqual(modules);
+    await write(pairs);
+    expect(await read(file)).toEqual(modules.map((each) => ({ ...each, scale: 1 })));
+  });
+
+  it("is diffusers', in any of its spellings", async () => {
+    for (const end of [".lora", "_lora", ".lora_linear_layer"]) {
+      await write(tensors((each, side) => `${module(each)}${end}.${half[side]}.weight`));
+      expect(await read(file)).toEqual(modules.map((each) => ({ ...each, scale: 1 })));
+    }
+  });
+
+  it("of PEFT's is refused with what belongs beside it", async () => {
+    await write(tensors(peftName));
+    await expect(read(file)).rejects.toMatchObject({
+      code: "ADAPTER_NOT_FOUND",
+      message: `${file}: is the tensors of a PEFT adapter alone, without their scale`,
+      hint: expect.stringContaining("adapter_config.json"),
+    });
+  });
+
+  it("has both halves of each pair", async () => {
+    await write(tensors((each, side) => `${module(each)}.lora.${half[side]}.weight`).slice(1));
+    await expect(read(file)).rejects.toMatchObject({ code: "ADAPTER_MISMATCH" });
+  });
+
+  describe("in GGUF", () => {
+    const parts = { q_proj: "attn_q", v_proj: "attn_v", down_proj: "ffn_down" } as Record<string, string>;
+    /** Rows of q and k as GGUF's architecture llama has them: pairs (2i, 2i + 1) of each head. */
+    function interleaved({ linear, b, rank }: AdapterModule): Float32Array {
+      if (linear !== "q_proj") return b;
+      const { headDim } = smallModel;
+      const half = headDim / 2;
+      return Float32Array.from(b, (_, at) => {
+        const row = Math.floor(at / rank);
+        const within = row % headDim;
+        const from = row - within + (within % 2 === 0 ? within / 2 : half + (within - 1) / 2);
+        return b[from * rank + (at % rank)]!;
+      });
+    }
+    function tensor(name: string, shape: number[], data: Float32Array): GgufTensorToWrite {
+      return {
+        name,
+        dtype: "F32",
+        shape,
+        parts: async function* () {
+          yield new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+        },
+      };
+    }
+    async function writeFile(changed: Record<string, string> = {}, isLlama = true) {
+      const said = { "general.type": "adapter", "general.architecture": "llama", "adapter.type": "lora", ...changed };
+      const texts = Object.entries(said).map(([key, text]) => [key, { text }] as const);
+      const metadata = new Map<string, GgufWritten>([...texts, ["adapter.lora.alpha", { f32: 6 }]]);
+      const list = modules.flatMap((each) => {
+        const [out, input] = linearShape(smallModel, each.linear);
+        const name = `blk.${each.layer}.${parts[each.linear]}.weight`;
+        return [
+          tensor(`${name}.lora_a`, [3, input], each.a),
+          tensor(`${name}.lora_b`, [out, 3], isLlama ? interleaved(each) : each.b),
+        ];
+      });
+      await writeGguf(join(folder, "lora.gguf"), metadata, list);
+    }
+
+    it("is read, its rows of q and k turned to Hugging Face's order where they are in Meta's", async () => {
+      await writeFile();
+      expect(await read("lora.gguf")).toEqual(modules);
+      await writeFile({ "general.architecture": "qwen2" }, false);
+      expect(await read("lora.gguf")).toEqual(modules);
+    });
+
+    it.each([
+      [{ "general.type": "model" }, "ADAPTER_UNSUPPORTED", "is a GGUF model, no adapter"],
+      [{ "adapter.type": "control_vector" }, "ADAPTER_UNSUPPORTED", '"control_vector" is not "lora"'],
+      [{ "general.architecture": "gpt2" }, "ADAPTER_UNSUPPORTED", '"gpt2" is not LLaMA'],
+    ])("is refused by name for %j", async (metadata, code, message) => {
+      await writeFile(metadata);
+      await expect(read("lora.gguf")).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
+    });
+  });
+});
