@@ -2,13 +2,12 @@ import { describe, expect, it } from "vitest";
 import { linearShape } from "../../../src/engine/config.ts";
 import type { AdapterModule } from "../../../src/engine/engine.ts";
 import { weightedSum } from "../../../src/llama/adapter/weighted-sum.ts";
-import type { TemplateRecord } from "../../../src/llama/prompt/index.ts";
 import { modulesOf, smallModel } from "./small-model.ts";
 
 const adapter = (modules: AdapterModule[], weight: number, template: string | null = null) => ({
   modules,
   weight,
-  promptTemplate: template === null ? null : { name: template },
+  promptTemplate: template === null ? null : { prompt_template_name: "chat" as const, chat_template: template },
   warnings: [`warning of ${weight}`],
 });
 const [a, b] = [
@@ -59,11 +58,11 @@ describe("the weighted sum of adapters", () => {
   it("is worded as all of them were trained, or as none where they differ, with a line", () => {
     const words = (...templates: (string | null)[]) =>
       weightedSum(
-        templates.map((template) => adapter(a, 1, template) as never),
+        templates.map((template) => adapter(a, 1, template)),
         smallModel,
         most,
       );
-    expect(words("llama-3", "llama-3").promptTemplate).toEqual({ name: "llama-3" });
+    expect(words("llama-3", "llama-3").promptTemplate).toMatchObject({ chat_template: "llama-3" });
     const { promptTemplate, warnings } = words("llama-3", null);
     expect(promptTemplate).toBeNull();
     expect(warnings.at(-1)).toContain("different prompt templates");
