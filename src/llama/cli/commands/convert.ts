@@ -1,11 +1,8 @@
-import { readdir, stat } from "node:fs/promises";
 import type { WeightType } from "../../../engine/engine.ts";
 import { interruptible } from "../../../terminal/interrupt.ts";
 import { say } from "../../../terminal/streams.ts";
 import { describeCheckpoint, openCheckpoint } from "../../checkpoint/index.ts";
-import { locateCheckpoint } from "../../checkpoint/locate.ts";
-import { holdsMetaWeights } from "../../checkpoint/meta/index.ts";
-import { convertMetaModel } from "../convert/meta-model.ts";
+import { convertMetaModel, isMetaModel } from "../convert/meta-model.ts";
 import { writeFolder } from "../destination.ts";
 import { writeModel } from "../model-to-write.ts";
 
@@ -29,12 +26,4 @@ export async function convert(given: string, out: string, { dtype, force = false
     }),
   );
   say(`Written to ${out}`);
-}
-
-/** Weights in Meta's form, and no Hugging Face config beside them. */
-export async function isMetaModel(given: string): Promise<boolean> {
-  const place = await locateCheckpoint(given);
-  if (!(await stat(place)).isDirectory()) return false;
-  const names = await readdir(place);
-  return holdsMetaWeights(names) && !names.includes("config.json");
 }

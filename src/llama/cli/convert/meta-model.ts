@@ -1,12 +1,14 @@
-import { copyFile, writeFile } from "node:fs/promises";
+import { copyFile, readdir, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { WeightType } from "../../../engine/engine.ts";
 import { tensorValues } from "../../../engine/tensors/values.ts";
 import { say } from "../../../terminal/streams.ts";
 import { parameters, shortCount } from "../../checkpoint/describe.ts";
+import { locateCheckpoint } from "../../checkpoint/locate.ts";
 import {
   type ConvertedTensor,
   compareChecklist,
+  holdsMetaWeights,
   type MetaModel,
   openMetaModel,
   tieHead,
@@ -93,4 +95,12 @@ async function writeTokenizer({ tokenizerFile, config, configJson }: MetaModel, 
 
 async function writeJson(file: string, value: object): Promise<void> {
   await writeFile(file, `${JSON.stringify(value, null, 2)}\n`);
+}
+
+/** Weights in Meta's form, and no Hugging Face config beside them. */
+export async function isMetaModel(given: string): Promise<boolean> {
+  const place = await locateCheckpoint(given);
+  if (!(await stat(place)).isDirectory()) return false;
+  const names = await readdir(place);
+  return holdsMetaWeights(names) && !names.includes("config.json");
 }

@@ -9,7 +9,7 @@ import { readGgufHeader } from "../../checkpoint/gguf/header.ts";
 import { readSafetensorsHeader, type SafetensorsEntry } from "../../checkpoint/index.ts";
 import { readPytorchHeader } from "../../checkpoint/pytorch/read.ts";
 import { pytorchErrors } from "../../checkpoint/pytorch/refusal.ts";
-import { isMetaModel } from "../commands/convert.ts";
+import { isMetaModel } from "../convert/meta-model.ts";
 import { counted, inspectGgufAdapter, inspectLoraFile, inspectPeft } from "./adapter.ts";
 import { inspectMetaModel, inspectModel } from "./model.ts";
 import type { Report } from "./report.ts";
