@@ -21,7 +21,7 @@ export interface ChatRequest {
 /** The template has called raise_exception. */
 export class RaisedByTemplate extends Error {}
 
-/** Of the time of one conversation; a published template takes one or two. */
+/** Of the processor's time for one conversation; a published template takes one or two. */
 const milliseconds = 1000;
 const mostSteps = 500_000;
 const mostItems = 10_000;

@@ -24,7 +24,7 @@ const entry = fileURLToPath(new URL(`${here}renderer-process.js`, import.meta.ur
 /** Of the process's heap, in MiB. */
 const heapLimit = 128;
 /** What the process itself does not end: one step of a template that takes for ever. */
-const secondsToRender = 2;
+const secondsToRender = 4;
 const secondsToStart = 60;
 /** Characters of a message of the template or of the interpreter that are shown. */
 const mostShown = 500;
