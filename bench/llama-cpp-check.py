@@ -36,7 +36,8 @@ for case in cases:
     model.eval(case["ids"])
     ids, leads = [], []
     for _ in range(case["tokens"]):
-        logits = model.scores[model.n_tokens - 1] if model._logits_all else numpy.array(model._scores[-1])
+        last = llama_cpp.llama_get_logits_ith(model.ctx, -1)
+        logits = numpy.ctypeslib.as_array(last, shape=(model.n_vocab(),))
         second, first = numpy.sort(logits)[-2:]
         ids.append(int(logits.argmax()))
         leads.append(float(first - second))
