@@ -70,7 +70,7 @@ function isReplaced(name: string, source: TensorSource, base: ReadonlyMap<string
 }
 
 async function checkRoom(bytes: number, size: string): Promise<void> {
-  const { bavail, bsize } = await statfs(tmpdir());
+  const { bavail, bsize } = await statfs(tmpdir()).catch(() => ({ bavail: Number.POSITIVE_INFINITY, bsize: 1 }));
   const free = bavail * bsize;
   if (free >= bytes) return;
   const what = `merging the adapter takes ${size}, ${(free / 1e6).toFixed(1)} MB are free`;
