@@ -61,6 +61,11 @@ export function adaptWeights(base: ModelWeights, adapters: readonly MergedAdapte
   return { weights: withReplaced(base, replaced, changes), changes };
 }
 
+/** Where a weight of an adapted model is in the base's files: a head that is parted from its embedding is that. */
+export function inBase(name: string, base: ReadonlyMap<string, TensorSource>): TensorSource {
+  return base.get(name) ?? base.get(`${embedding}.weight`)!;
+}
+
 function* linearTerms(modules: readonly AdapterModule[], model: LlamaConfig) {
   for (const { layer, linear, ...pair } of modules) {
     const [out, input] = linearShape(model, linear);

@@ -5,6 +5,7 @@ import type { ModelWeights, TensorSource } from "../../engine/engine.ts";
 import { CodedError } from "../../errors/index.ts";
 import { inStorage } from "../../temporary/failure.ts";
 import { removeFolder, temporaryFolder } from "../../temporary/folders.ts";
+import { inBase } from "../adapter/merge.ts";
 import { changedParts, type WeightChanges } from "../adapter/weight-change.ts";
 import { isWeightType, readSafetensorsHeader } from "../checkpoint/safetensors.ts";
 import { type StreamedTensor, tensorBytes, writeSafetensors } from "../checkpoint/safetensors-writer.ts";
@@ -31,7 +32,7 @@ export async function writeMergedWeights(
 ): Promise<MergedWeights> {
   const isChanged = ([name, source]: [string, TensorSource]) => changes.has(name) || isReplaced(name, source, base);
   const written = [...tensors].filter(isChanged).map(([name, source]): StreamedTensor => {
-    const { dtype } = base.get(name) ?? base.get("model.embed_tokens.weight")!;
+    const { dtype } = inBase(name, base);
     return {
       name,
       shape: source.shape,
@@ -63,10 +64,9 @@ export async function writeMergedWeights(
   }
 }
 
-/** A head that is parted from its embedding lies where that does. */
 function isReplaced(name: string, source: TensorSource, base: ReadonlyMap<string, TensorSource>): boolean {
-  const before = base.get(name) ?? base.get("model.embed_tokens.weight");
-  return before?.file !== source.file || before.offset !== source.offset;
+  const { file, offset } = inBase(name, base);
+  return file !== source.file || offset !== source.offset;
 }
 
 async function checkRoom(bytes: number, size: string): Promise<void> {

@@ -165,6 +165,13 @@ describe("llama-lora merge", () => {
     expect(readFileSync(join(out, "tokenizer.model"))).toEqual(readFileSync(join(owner, "tokenizer.model")));
   });
 
+  it("keeps the base's types, whatever an adapter's own weights are stored as", async () => {
+    await writeKind(adapter("halves"), kindOf("saved"), "F16");
+    await merge(base("plain"), adapter("halves"), "-o", join(folder, "merged-halves"));
+    const { weights } = await openCheckpoint(join(folder, "merged-halves"));
+    expect(new Set([...weights.tensors.values()].map(({ dtype }) => dtype))).toEqual(new Set(["F32"]));
+  });
+
   it.each([
     [["dora", "--scale", "0.5"], "which cannot be scaled (0.5)"],
     [["dora", "plain"], "has DoRA on model.layers.0.self_attn.q_proj, which another of the adapters changes too"],

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type LlamaConfig, linearNames, linearPath, linearShape } from "../../../src/engine/config.ts";
-import type { Engine } from "../../../src/engine/engine.ts";
+import type { Engine, WeightType } from "../../../src/engine/engine.ts";
 import { openCheckpoint } from "../../../src/llama/checkpoint/index.ts";
 import { type TensorToWrite, writeSafetensors } from "../../../src/llama/checkpoint/safetensors-writer.ts";
 import { withOwnAdapter } from "../../../src/llama/generation/own-adapter.ts";
@@ -58,7 +58,7 @@ export async function writeBases(folder: string): Promise<void> {
 }
 
 /** Writes an adapter of this kind; its numbers are the same everywhere. */
-export async function writeKind(folder: string, kind: Kind): Promise<void> {
+export async function writeKind(folder: string, kind: Kind, dtype: WeightType = "F32"): Promise<void> {
   mkdirSync(folder, { recursive: true });
   const fields = {
     peft_type: "LORA",
@@ -69,7 +69,10 @@ export async function writeKind(folder: string, kind: Kind): Promise<void> {
     ...kind.fields,
   };
   writeFileSync(join(folder, "adapter_config.json"), JSON.stringify(fields));
-  await writeSafetensors(join(folder, "adapter_model.safetensors"), tensorsOf(kind, fields));
+  await writeSafetensors(
+    join(folder, "adapter_model.safetensors"),
+    tensorsOf(kind, fields).map((tensor) => ({ ...tensor, dtype })),
+  );
   if (kind.grownBy === undefined) return;
   const more = Array.from({ length: kind.grownBy }, (_, i) => ({ text: "鹿马牛"[i]!, score: -100 - i }));
   writeFileSync(join(folder, "tokenizer.model"), modelFile(usualPieces(words, more)));
