@@ -20,6 +20,7 @@ export interface MergedAdapter extends Pick<FullAdapter, "modules"> {
 /** A model with adapters in it: where its weights lie before they are changed, and what is changed. */
 export interface AdaptedWeights {
   readonly weights: ModelWeights;
+  /** Of those that are replaced too, if only by nothing. */
   readonly changes: WeightChanges;
 }
 
@@ -33,7 +34,7 @@ export function adaptWeights(base: ModelWeights, adapters: readonly MergedAdapte
   const changes = new Map<string, WeightChange>();
   const change = (name: string, more: Partial<WeightChange>) => {
     const { terms = [], magnitude = null, addition = null } = changes.get(name) ?? {};
-    changes.set(name, { terms, magnitude, addition, ...more });
+    changes.set(name, { name, terms, magnitude, addition, ...more });
   };
   const replaced = new Map<string, TensorSource>();
   for (const { modules, whole, name, factor, tiesWeights } of adapters) {
@@ -55,6 +56,7 @@ export function adaptWeights(base: ModelWeights, adapters: readonly MergedAdapte
     for (const [weight, source] of whole.replaced) {
       if (replaced.has(weight)) refuse(name, `has a ${weight} of its own, as another of the adapters has`);
       replaced.set(weight, source);
+      change(weight, {});
     }
   }
   refuseShared(adapters, base.config);
@@ -109,7 +111,7 @@ function withReplaced(
 ): ModelWeights {
   const [embeddings, heads] = [`${embedding}.weight`, `${head}.weight`];
   const tensors = new Map(base.tensors);
-  const isChanged = (name: string) => replaced.has(name) || changes.has(name);
+  const isChanged = (name: string) => changes.has(name);
   // A tied head stays the base's embedding while the embedding is trained, and the other way round.
   const tiedHead = base.config.tiedHead && !isChanged(embeddings) && !isChanged(heads);
   if (base.config.tiedHead && !tiedHead) tensors.set(heads, tensors.get(embeddings)!);

@@ -1,4 +1,5 @@
 import type { AdapterModule, TensorSource } from "../../engine/engine.ts";
+import { CodedError } from "../../errors/index.ts";
 import { tensorParts } from "../checkpoint/tensor-parts.ts";
 
 /** scale * B A, A [rank, in] and B [out, rank]. */
@@ -6,6 +7,8 @@ export type LowRankTerm = Pick<AdapterModule, "a" | "b" | "rank" | "scale">;
 
 /** What becomes of a weight or a bias: the terms are added, then its rows get DoRA's lengths. */
 export interface WeightChange {
+  /** The weight's. */
+  readonly name: string;
   readonly terms: readonly LowRankTerm[];
   /** [out]; null without DoRA. */
   readonly magnitude: Float32Array | null;
@@ -16,7 +19,10 @@ export interface WeightChange {
 /** By the weight's name ("model.layers.0.self_attn.q_proj.weight"). */
 export type WeightChanges = ReadonlyMap<string, WeightChange>;
 
-/** A weight with its change, float32, from its first row to its last. */
+/**
+ * A weight with its change, float32, from its first row to its last.
+ * @throws ADAPTER_CORRUPT where that makes a number that is not finite
+ */
 export async function* changedParts(
   source: TensorSource,
   change: WeightChange | undefined,
@@ -24,7 +30,13 @@ export async function* changedParts(
 ): AsyncGenerator<{ readonly first: number; readonly values: Float32Array }> {
   const columns = source.shape.at(-1)!;
   for await (const part of tensorParts(source, together)) {
-    if (change !== undefined) changeRows(part.values, part.first, columns, change);
+    if (change !== undefined) {
+      changeRows(part.values, part.first, columns, change);
+      if (!part.values.every(Number.isFinite)) {
+        const what = `"${change.name}" hold a number that is not finite`;
+        throw new CodedError("ADAPTER_CORRUPT", `the adapter makes ${what}, in row ${part.first} or later`);
+      }
+    }
     yield part;
   }
 }

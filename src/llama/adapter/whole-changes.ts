@@ -41,7 +41,7 @@ export function refuseWholeChanges(whole: WholeChanges, name: string): void {
   if (features.length === 0) return;
   throw new CodedError(
     "ADAPTER_UNSUPPORTED",
-    `${name}: has ${features.join(", ")}, which change the model's own weights`,
+    `${name}: has ${features.join(", ")}, and so changes the model's own weights`,
     {
       hint: "Serve it with COG_WEIGHTS, or merge it into its base: llama-lora merge BASE ADAPTER -o FOLDER.",
     },

@@ -30,18 +30,19 @@ export async function writeMergedWeights(
   base: ReadonlyMap<string, TensorSource>,
   log: (line: string) => void,
 ): Promise<MergedWeights> {
-  const isChanged = ([name, source]: [string, TensorSource]) => changes.has(name) || isReplaced(name, source, base);
-  const written = [...tensors].filter(isChanged).map(([name, source]): StreamedTensor => {
-    const { dtype } = inBase(name, base);
-    return {
-      name,
-      shape: source.shape,
-      dtype: isWeightType(dtype) ? dtype : "F32",
-      async *parts() {
-        for await (const { values } of changedParts(source, changes.get(name))) yield values;
-      },
-    };
-  });
+  const written = [...tensors]
+    .filter(([name]) => changes.has(name))
+    .map(([name, source]): StreamedTensor => {
+      const { dtype } = inBase(name, base);
+      return {
+        name,
+        shape: source.shape,
+        dtype: isWeightType(dtype) ? dtype : "F32",
+        async *parts() {
+          for await (const { values } of changedParts(source, changes.get(name))) yield values;
+        },
+      };
+    });
   const bytes = written.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
   const size = `${(bytes / 1e6).toFixed(1)} MB`;
   await checkRoom(bytes, size);
@@ -62,11 +63,6 @@ export async function writeMergedWeights(
     await removeFolder(folder);
     throw error;
   }
-}
-
-function isReplaced(name: string, source: TensorSource, base: ReadonlyMap<string, TensorSource>): boolean {
-  const { file, offset } = inBase(name, base);
-  return file !== source.file || offset !== source.offset;
 }
 
 async function checkRoom(bytes: number, size: string): Promise<void> {

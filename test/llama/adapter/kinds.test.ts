@@ -6,7 +6,7 @@ import type { Engine } from "../../../src/engine/engine.ts";
 import { openEngine } from "../../../src/engine/open.ts";
 import { openAdapter } from "../../../src/llama/adapter/index.ts";
 import { weightedSum } from "../../../src/llama/adapter/weighted-sum.ts";
-import { openCheckpoint } from "../../../src/llama/checkpoint/index.ts";
+import { openCheckpoint, readSafetensorsHeader } from "../../../src/llama/checkpoint/index.ts";
 import { main } from "../../../src/llama/cli/index.ts";
 import { withOwnAdapter } from "../../../src/llama/generation/own-adapter.ts";
 import { tinyConfig } from "../generation/tiny-checkpoint.ts";
@@ -76,7 +76,7 @@ describe("an adapter that changes the model's own weights", () => {
   ])("is refused in a request, with the way out: %s", async (name, features) => {
     await expect(openAdapter(adapter(name), tinyConfig)).rejects.toMatchObject({
       code: "ADAPTER_UNSUPPORTED",
-      message: `${name}: has ${features}, which change the model's own weights`,
+      message: `${name}: has ${features}, and so changes the model's own weights`,
       hint: expect.stringMatching(/COG_WEIGHTS.*llama-lora merge/),
     });
   });
@@ -119,6 +119,24 @@ describe("an adapter that changes the model's own weights", () => {
       code: "ADAPTER_MISMATCH",
       message: "the adapter makes 275 embeddings and a head of 272 rows",
     });
+  });
+
+  it("of numbers that are not finite is refused, and leaves nothing behind", async () => {
+    await writeKind(adapter("broken"), kindOf("saved"));
+    const file = join(adapter("broken"), "adapter_model.safetensors");
+    const bytes = readFileSync(file);
+    const { tensors } = await readSafetensorsHeader(file);
+    bytes.writeFloatLE(Number.NaN, tensors.get("base_model.model.lm_head.weight")!.offset + 4 * 32 * 270);
+    writeFileSync(file, bytes);
+    const serving = withOwnAdapter(await openCheckpoint(base("plain")), adapter("broken"), {
+      log: () => {},
+      warn: () => {},
+    });
+    await expect(serving).rejects.toMatchObject({
+      code: "ADAPTER_CORRUPT",
+      message: 'the adapter makes "lm_head.weight" hold a number that is not finite, in row 0 or later',
+    });
+    expect(readdirSync(temporary)).toEqual([]);
   });
 
   it("with biases is refused on linears without", async () => {
