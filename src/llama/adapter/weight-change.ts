@@ -1,6 +1,7 @@
 import type { AdapterModule, TensorSource } from "../../engine/engine.ts";
 import { CodedError } from "../../errors/index.ts";
 import { tensorParts } from "../checkpoint/tensor-parts.ts";
+import type { TokenRows } from "./whole-changes.ts";
 
 /** scale * B A, A [rank, in] and B [out, rank]. */
 export type LowRankTerm = Pick<AdapterModule, "a" | "b" | "rank" | "scale">;
@@ -14,6 +15,8 @@ export interface WeightChange {
   readonly magnitude: Float32Array | null;
   /** Added to a bias. */
   readonly addition: Float32Array | null;
+  /** Rows instead of those that come out. */
+  readonly tokens: TokenRows | null;
 }
 
 /** By the weight's name ("model.layers.0.self_attn.q_proj.weight"). */
@@ -48,15 +51,15 @@ export async function* changedParts(
  * @param first number of the first of these rows in the weight
  */
 export function changeRows(rows: Float32Array, first: number, input: number, change: WeightChange): void {
-  const { terms, magnitude, addition } = change;
+  const { terms, magnitude, addition, tokens } = change;
   if (addition !== null) for (let i = 0; i < rows.length; i++) rows[i]! += addition[i]!;
-  if (terms.length === 0 && magnitude === null) return;
+  if (terms.length === 0 && magnitude === null && tokens === null) return;
   const sum = new Float64Array(input);
   for (let at = 0, row = first; at < rows.length; at += input, row++) {
     for (let j = 0; j < input; j++) sum[j] = rows[at + j]!;
     for (const { a, b, rank, scale } of terms) addRow(sum, a, b.subarray(row * rank, (row + 1) * rank), scale);
     if (magnitude !== null) lengthen(sum, magnitude[row]!);
-    rows.set(sum, at);
+    rows.set(tokens?.get(row) ?? sum, at);
   }
 }
 

@@ -72,6 +72,7 @@ describe("an adapter that changes the model's own weights", () => {
     ["dora", "DoRA (use_dora)"],
     ["head", "a pair on lm_head"],
     ["embedding", "a pair on model.embed_tokens"],
+    ["tied-tokens", "trained tokens of model.embed_tokens.weight"],
     ["grown", "a trained lm_head.weight, a trained model.embed_tokens.weight"],
   ])("is refused in a request, with the way out: %s", async (name, features) => {
     await expect(openAdapter(adapter(name), tinyConfig)).rejects.toMatchObject({
@@ -137,6 +138,24 @@ describe("an adapter that changes the model's own weights", () => {
       message: 'the adapter makes "lm_head.weight" hold a number that is not finite, in row 0 or later',
     });
     expect(readdirSync(temporary)).toEqual([]);
+  });
+
+  it("of single tokens is refused for ids that there are not, and beside other changes of the same weight", async () => {
+    const kind = kindOf("tokens");
+    const serve = async (fields: Record<string, unknown>, of = "plain") => {
+      await writeKind(adapter("few"), { ...kind, fields });
+      return withOwnAdapter(await openCheckpoint(base(of)), adapter("few"), { log: () => {}, warn: () => {} });
+    };
+    await expect(serve({ trainable_token_indices: [272] })).rejects.toMatchObject({
+      code: "ADAPTER_MISMATCH",
+      message: "few/adapter_config.json: trainable_token_indices: 272, the model has 272 tokens",
+    });
+    const both = serve({ trainable_token_indices: [3], target_modules: ["q_proj", "embed_tokens"] });
+    await expect(both).rejects.toThrow(
+      "has trained tokens of model.embed_tokens.weight, which is changed as a whole too",
+    );
+    const tied = serve({ trainable_token_indices: { lm_head: [3] } }, "tied");
+    await expect(tied).rejects.toThrow("has trained tokens of lm_head.weight, which is one with the embedding");
   });
 
   it("with biases is refused on linears without", async () => {

@@ -47,6 +47,8 @@ export const kinds: readonly Kind[] = [
   { name: "tied-head", base: "tied", fields: { target_modules: [...linears, "lm_head"] } },
   { name: "tied-saved-embedding", base: "tied", fields: { modules_to_save: ["embed_tokens"] } },
   { name: "tied-saved-head", base: "tied", fields: { modules_to_save: ["lm_head"] } },
+  { name: "tokens", base: "plain", fields: { trainable_token_indices: { embed_tokens: [5, 259], lm_head: [7] } } },
+  { name: "tied-tokens", base: "tied", fields: { trainable_token_indices: [5, 259, 271] } },
   { name: "bias", base: "biased", fields: { lora_bias: true, target_modules: ["q_proj", "v_proj"] } },
 ];
 
@@ -110,6 +112,12 @@ function tensorsOf(kind: Kind, fields: { target_modules: readonly string[]; r: n
     add("model.embed_tokens.lora_embedding_A", [fields.r, vocabSize], 0.5);
     add("model.embed_tokens.lora_embedding_B", [hiddenSize, fields.r], 0.5);
     if (kind.grownBy) add("model.embed_tokens.base_layer.weight", [vocabSize, hiddenSize], 1.7);
+  }
+  const trained = fields.trainable_token_indices as number[] | Record<string, number[]> | undefined;
+  const tokens = Array.isArray(trained) ? { embed_tokens: trained } : (trained ?? {});
+  for (const [end, ids] of Object.entries(tokens)) {
+    const path = end === "lm_head" ? end : `model.${end}`;
+    add(`${path}.token_adapter.trainable_tokens_delta`, [ids.length, hiddenSize], 1.5);
   }
   const whole = (fields.modules_to_save ?? []) as readonly string[];
   if (whole.includes("lm_head")) add("lm_head.weight", [vocabSize, hiddenSize], 0.3);
