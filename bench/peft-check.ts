@@ -1,7 +1,9 @@
-// Trains a small adapter, writes it, and has PEFT load it on the same base and compare logits (bench/peft-check.py).
-//   npm run bench -- bench/peft-check.ts --python PYTHON --weights FOLDER  --out FILE
+// Trains a small adapter, writes it, and has PEFT load it on the same base and compare logits (bench/peft-check.py); then
+// compares logits for adapters of every kind on tiny random models (bench/peft-kinds.ts).
+//   npm run bench -- bench/peft-check.ts --python PYTHON --weights FOLDER  --out FILE  --golden FILE
 // PYTHON has torch, transformers and peft; FOLDER is a Hugging Face checkpoint in float32 (on bf16 weights some processors
-// round activations too, and logits differ by that). Prints PEFT's report for each adapter, writes JSON.
+// round activations too, and logits differ by that). Without it only the kinds are compared. Prints PEFT's report for each
+// adapter, writes JSON; --golden writes some of PEFT's logits for test/llama/adapter/kinds.test.ts.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,6 +14,7 @@ import { type LinearName, linearNames } from "../src/engine/config.ts";
 import { writeAdapterFolder } from "../src/llama/adapter/index.ts";
 import { Llama, openAdapter, writeAdapterArchive } from "../src/llama/index.ts";
 import { type Row, type TrainingSettings, trainLora } from "../src/training/index.ts";
+import { checkKinds } from "./peft-kinds.ts";
 import { provenance } from "./provenance.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -19,12 +22,13 @@ const { values: options } = parseArgs({
   options: {
     python: { type: "string" },
     weights: { type: "string" },
+    golden: { type: "string" },
     out: { type: "string", default: join(root, "build", "bench", "peft.json") },
   },
 });
-if (!options.python || !options.weights) throw new Error("--python and --weights are needed");
+if (!options.python) throw new Error("--python is needed");
 
-const base = await Llama.load({ weights: options.weights });
+const base = options.weights ? await Llama.load({ weights: options.weights }) : null;
 const settings: TrainingSettings = {
   num_epochs: 6,
   learning_rate: 1e-2,
@@ -52,12 +56,12 @@ const rows = ["red", "blue", "green", "white"].map(
   }),
 );
 const prompt = "Once upon a time there was a little girl. She named a colour: it is ";
-const tokens = Int32Array.of(base.tokenizer.bosId!, ...base.tokenizer.encode(prompt));
 
 const reports: object[] = [];
 
 /** What PEFT says of an adapter trained on these linears. */
-async function check(targets: readonly LinearName[], rank: number): Promise<boolean> {
+async function check(base: Llama, targets: readonly LinearName[], rank: number): Promise<boolean> {
+  const tokens = Int32Array.of(base.tokenizer.bosId!, ...base.tokenizer.encode(prompt));
   const folder = mkdtempSync(join(tmpdir(), "peft-check-"));
   try {
     const { adapter } = await trainLora({
@@ -88,18 +92,22 @@ async function check(targets: readonly LinearName[], rank: number): Promise<bool
   }
 }
 
-const passed = [await check(["q_proj", "v_proj"], 8), await check(linearNames, 3)];
-await base.close();
-const { layers, hiddenSize, vocabSize } = base.model.config;
+const trained = base === null ? [] : [await check(base, ["q_proj", "v_proj"], 8), await check(base, linearNames, 3)];
+const { passed: areSame, reports: kinds, golden } = await checkKinds(options.python);
+if (options.golden) writeFileSync(options.golden, `${JSON.stringify(golden)}\n`);
+const passed = areSame && trained.every(Boolean);
+const shape = base?.model.config;
+await base?.close();
 const report = {
-  what: "adapters trained here, loaded by PEFT on the same base; logits of every position compared, limit 1e-4",
+  what: "adapters trained here, loaded by PEFT on the same base, and PEFT's of every kind; logits of every position compared, limit 1e-4",
   ...provenance(),
-  engine: base.engine.description,
-  base: { layers, hiddenSize, vocabSize },
-  passed: passed.every(Boolean),
+  ...(base && { engine: base.engine.description }),
+  ...(shape && { base: { layers: shape.layers, hiddenSize: shape.hiddenSize, vocabSize: shape.vocabSize } }),
+  passed,
   reports,
+  kinds,
 };
 mkdirSync(dirname(options.out), { recursive: true });
 writeFileSync(options.out, `${JSON.stringify(report, null, 2)}\n`);
 console.log(`written: ${options.out}`);
-process.exitCode = passed.every(Boolean) ? 0 : 1;
+process.exitCode = passed ? 0 : 1;

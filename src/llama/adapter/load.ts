@@ -6,13 +6,14 @@ import { replacedWeights } from "./replaced-weights.ts";
 import type { OuterTarget, Target, Targets } from "./targets.ts";
 import { type ModuleTensors, type NamedTensor, quoted, shapedValues, type TensorIndex } from "./tensor-index.ts";
 import { type AdapterPart, embedding, head } from "./tensor-name.ts";
+import { trainedTokens } from "./trained-tokens.ts";
 import type { OuterPair, WholeChanges } from "./whole-changes.ts";
 
 /** What an adapter's tensors are held against. */
 export interface LoadPlan {
   readonly index: TensorIndex;
   readonly targets: Targets;
-  readonly config: Pick<PeftConfig, "dora" | "loraBias" | "modulesToSave">;
+  readonly config: Pick<PeftConfig, "dora" | "loraBias" | "modulesToSave" | "trainedTokens">;
   readonly model: LlamaConfig;
   /** Where the targets come from, in messages: "adapter/adapter_config.json". */
   readonly said: string;
@@ -35,7 +36,7 @@ export async function loadAdapter(plan: LoadPlan): Promise<LoadedAdapter> {
   for (const [path, parts] of index.modules) {
     if (targeted.has(path)) continue;
     for (const [part, { given }] of parts) {
-      if (part === "weight" || part === "bias") continue;
+      if (part === "weight" || part === "bias" || part === "rows") continue;
       throw new CodedError(
         "ADAPTER_CONFIG",
         `${index.label}: tensor ${quoted(given)}: ${plan.said} does not target this layer`,
@@ -69,7 +70,7 @@ export async function loadAdapter(plan: LoadPlan): Promise<LoadedAdapter> {
       if (magnitude !== null) magnitudes.set(head, magnitude);
     } else outer.push(await embeddingPair(target, plan, rowsOf(`${embedding}.weight`, replaced, model)));
   }
-  return { modules, whole: { magnitudes, biases, outer, replaced } };
+  return { modules, whole: { magnitudes, biases, outer, replaced, tokens: await trainedTokens(plan, replaced) } };
 }
 
 function pick({ path, rank, scale }: OuterTarget) {
@@ -165,6 +166,7 @@ function refuseBias({ said }: LoadPlan, { path }: Target | OuterTarget): never {
   });
 }
 
-function rowsOf(name: string, replaced: ReadonlyMap<string, TensorSource>, model: LlamaConfig): number {
+/** Of the embedding or the head, with the adapter's own in its place. */
+export function rowsOf(name: string, replaced: ReadonlyMap<string, TensorSource>, model: LlamaConfig): number {
   return replaced.get(name)?.shape[0] ?? model.vocabSize;
 }

@@ -105,6 +105,7 @@ function configOf({ linears, outer }: Targets): PeftConfig {
     dora: false,
     loraBias: false,
     modulesToSave: [],
+    trainedTokens: new Map(),
     tiesWeights: false,
     warnings: [],
   };

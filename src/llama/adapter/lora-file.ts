@@ -1,7 +1,8 @@
 import { CodedError } from "../../errors/index.ts";
-import { readTensor } from "../checkpoint/read-tensor.ts";
-import { isWeightType, readSafetensorsHeader, type SafetensorsEntry } from "../checkpoint/safetensors.ts";
+import { readPytorchHeader } from "../checkpoint/pytorch/read.ts";
+import { readSafetensorsHeader, type SafetensorsEntry } from "../checkpoint/safetensors.ts";
 import { type LoraTensorName, loraFeature, parseLoraName } from "./lora-names.ts";
+import { adapterErrors, adapterValues } from "./tensor-file.ts";
 
 /** A pair of factors by tensor, of any family and any model: the change of a weight is scale * B A. */
 export interface LoraPair {
@@ -26,7 +27,6 @@ export interface LoraFile {
   readonly metadata: ReadonlyMap<string, string>;
 }
 
-const errors = { missing: "ADAPTER_NOT_FOUND", corrupt: "ADAPTER_CORRUPT" } as const;
 /** Pairs of the largest published files, many times over. */
 const headerBytes = 2 ** 24;
 
@@ -35,8 +35,14 @@ const headerBytes = 2 ** 24;
  * @throws ADAPTER_NOT_FOUND, ADAPTER_CORRUPT naming the file and the tensor
  */
 export async function readLoraFile(file: string): Promise<LoraFile> {
-  const { tensors, metadata } = await readSafetensorsHeader(file, errors, headerBytes);
+  const { tensors, metadata } = await readSafetensorsHeader(file, adapterErrors, headerBytes);
   return { file, metadata, ...pairsIn(tensors, file) };
+}
+
+/** The same of a state dict of PyTorch's (adapter_model.bin). @throws ADAPTER_UNSUPPORTED too, naming an object that is no tensor */
+export async function readPickledLora(file: string): Promise<LoraFile> {
+  const tensors = await readPytorchHeader(file, adapterErrors, headerBytes);
+  return { file, metadata: new Map(), ...pairsIn(tensors, file) };
 }
 
 /** The pairs among tensors, of one family or several. @throws ADAPTER_CORRUPT naming a tensor without its other half */
@@ -109,16 +115,5 @@ export function refuseOthers({ file, others }: LoraFile): void {
  * @throws ADAPTER_UNSUPPORTED for a type of number, ADAPTER_CORRUPT for numbers that are not finite
  */
 export async function loraValues(entry: SafetensorsEntry, name: string): Promise<Float32Array> {
-  const { file, dtype } = entry;
-  const tensor = `${file}: tensor ${JSON.stringify(name.slice(0, 200))}`;
-  if (!isWeightType(dtype)) {
-    throw new CodedError("ADAPTER_UNSUPPORTED", `${tensor} has type ${dtype}`, {
-      hint: "F32, F16 and BF16 can be read.",
-    });
-  }
-  const values = await readTensor({ ...entry, dtype }, errors);
-  if (!values.every(Number.isFinite)) {
-    throw new CodedError("ADAPTER_CORRUPT", `${tensor} holds a value that is not a finite number`);
-  }
-  return values;
+  return adapterValues(entry, `${entry.file}: tensor ${JSON.stringify(name.slice(0, 200))}`);
 }

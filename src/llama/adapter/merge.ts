@@ -20,6 +20,7 @@ export interface MergedAdapter extends Pick<FullAdapter, "modules"> {
 /** A model with adapters in it: where its weights lie before they are changed, and what is changed. */
 export interface AdaptedWeights {
   readonly weights: ModelWeights;
+  /** Of those that are replaced too, if only by nothing. */
   readonly changes: WeightChanges;
 }
 
@@ -32,8 +33,8 @@ export interface AdaptedWeights {
 export function adaptWeights(base: ModelWeights, adapters: readonly MergedAdapter[]): AdaptedWeights {
   const changes = new Map<string, WeightChange>();
   const change = (name: string, more: Partial<WeightChange>) => {
-    const { terms = [], magnitude = null, addition = null } = changes.get(name) ?? {};
-    changes.set(name, { terms, magnitude, addition, ...more });
+    const { terms = [], magnitude = null, addition = null, tokens = null } = changes.get(name) ?? {};
+    changes.set(name, { name, terms, magnitude, addition, tokens, ...more });
   };
   const replaced = new Map<string, TensorSource>();
   for (const { modules, whole, name, factor, tiesWeights } of adapters) {
@@ -41,7 +42,7 @@ export function adaptWeights(base: ModelWeights, adapters: readonly MergedAdapte
       change(weight, { terms: [...(changes.get(weight)?.terms ?? []), { ...term, scale: term.scale * factor }] });
     }
     if (whole === undefined) continue;
-    const isWhole = whole.magnitudes.size + whole.replaced.size > 0;
+    const isWhole = whole.magnitudes.size + whole.replaced.size + whole.tokens.size > 0;
     if (isWhole && factor !== 1)
       refuse(name, `has ${featuresOf(whole).join(", ")}, which cannot be scaled (${factor})`);
     if (tiesWeights && base.config.tiedHead && touchesOuter(whole)) {
@@ -52,13 +53,32 @@ export function adaptWeights(base: ModelWeights, adapters: readonly MergedAdapte
       const before = changes.get(`${path}.bias`)?.addition;
       change(`${path}.bias`, { addition: bias.map((value, i) => factor * value + (before?.[i] ?? 0)) });
     }
+    for (const [weight, tokens] of whole.tokens) {
+      if (changes.get(weight)?.tokens) refuse(name, `has tokens of ${weight}, as another of the adapters has`);
+      change(weight, { tokens });
+    }
     for (const [weight, source] of whole.replaced) {
       if (replaced.has(weight)) refuse(name, `has a ${weight} of its own, as another of the adapters has`);
       replaced.set(weight, source);
+      change(weight, {});
     }
   }
   refuseShared(adapters, base.config);
+  for (const { whole, name } of adapters) {
+    for (const weight of whole?.tokens.keys() ?? []) {
+      const isMore = replaced.has(weight) || changes.get(weight)!.terms.length > 0;
+      if (isMore) refuse(name, `has trained tokens of ${weight}, which is changed as a whole too`);
+      // Whether PEFT ties them depends on both lists.
+      const isTied = base.config.tiedHead && weight === `${head}.weight`;
+      if (isTied) refuse(name, `has trained tokens of ${weight}, which is one with the embedding`);
+    }
+  }
   return { weights: withReplaced(base, replaced, changes), changes };
+}
+
+/** Where a weight of an adapted model is in the base's files: a head that is parted from its embedding is that. */
+export function inBase(name: string, base: ReadonlyMap<string, TensorSource>): TensorSource {
+  return base.get(name) ?? base.get(`${embedding}.weight`)!;
 }
 
 function* linearTerms(modules: readonly AdapterModule[], model: LlamaConfig) {
@@ -104,9 +124,10 @@ function withReplaced(
 ): ModelWeights {
   const [embeddings, heads] = [`${embedding}.weight`, `${head}.weight`];
   const tensors = new Map(base.tensors);
-  const isChanged = (name: string) => replaced.has(name) || changes.has(name);
-  // A tied head stays the base's embedding while the embedding is trained, and the other way round.
-  const tiedHead = base.config.tiedHead && !isChanged(embeddings) && !isChanged(heads);
+  const isChanged = (name: string) => changes.has(name);
+  const isTokensOnly = (name: string) => !replaced.has(name) && changes.get(name)?.terms.length === 0;
+  // A tied head stays the base's embedding while the embedding is trained, and the other way round; but for single tokens.
+  const tiedHead = base.config.tiedHead && !isChanged(heads) && (!isChanged(embeddings) || isTokensOnly(embeddings));
   if (base.config.tiedHead && !tiedHead) tensors.set(heads, tensors.get(embeddings)!);
   for (const [name, source] of replaced) tensors.set(name, source);
   const vocabSize = tensors.get(embeddings)!.shape[0]!;

@@ -22,6 +22,8 @@ export interface PeftConfig {
   readonly loraBias: boolean;
   /** Ends of paths of modules that are trained as a whole, beside pairs. */
   readonly modulesToSave: readonly string[];
+  /** Ids of tokens whose rows are trained, by the end of the path of the embedding or head. */
+  readonly trainedTokens: ReadonlyMap<string, readonly number[]>;
   /** Embedding and head of a tied model stay one. */
   readonly tiesWeights: boolean;
   /** Things a person may want to know, although the adapter loads. */
@@ -48,12 +50,13 @@ interface PeftFields {
   readonly lora_bias?: boolean | null;
   readonly modules_to_save?: readonly string[] | string | null;
   readonly ensure_weight_tying?: boolean | null;
+  readonly trainable_token_indices?: readonly number[] | Readonly<Record<string, readonly number[]>> | null;
 }
 
 /** Fields that, where set, mean tensors or computations that are not known here, beside every use_* but these. */
 const supportedSwitches = new Set(["use_rslora", "use_dora"]);
 const unsupported = new Set(
-  `trainable_token_indices target_parameters layer_replication alora_invocation_tokens
+  `target_parameters layer_replication alora_invocation_tokens
    arrow_config kasa_config fan_in_fan_out`.split(/\s+/),
 );
 /** A name for each linear of a model of 1024 layers, in several fields. */
@@ -84,6 +87,7 @@ export function parsePeftConfig(text: string, file: string): PeftConfig {
     dora: fields.use_dora ?? false,
     loraBias: fields.lora_bias ?? false,
     modulesToSave: [fields.modules_to_save ?? []].flat(),
+    trainedTokens: trainedTokensOf(fields),
     tiesWeights: fields.ensure_weight_tying ?? false,
     warnings: warningsFor(all, fields, file),
   };
@@ -115,6 +119,15 @@ function refuseUnsupported(all: ReadonlyMap<string, unknown>, file: string): voi
   }
   const pattern = [all.get("layers_pattern") ?? []].flat();
   if (pattern.some((name) => name !== "layers" && name !== "")) refuse("layers_pattern", 'must be "layers"');
+}
+
+function trainedTokensOf({ trainable_token_indices: indices }: PeftFields): Map<string, readonly number[]> {
+  if (isIds(indices)) return new Map(indices.length === 0 ? [] : [["embed_tokens", indices]]);
+  return new Map(Object.entries(indices ?? {}));
+}
+
+function isIds(value: PeftFields["trainable_token_indices"]): value is readonly number[] {
+  return Array.isArray(value);
 }
 
 function warningsFor(all: ReadonlyMap<string, unknown>, fields: PeftFields, file: string): string[] {

@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { CodedError } from "../../errors/index.ts";
-import { type LoraFile, readLoraFile } from "./lora-file.ts";
+import { type LoraFile, readLoraFile, readPickledLora } from "./lora-file.ts";
 import type { PeftConfig } from "./peft-config.ts";
 import { readConfig } from "./read.ts";
 import { type Scales, scalesOf } from "./targets.ts";
@@ -24,13 +23,8 @@ const prefix = /^base_model\.model\./;
  */
 export async function readPeftPairs(folder: string, name: string): Promise<PeftPairs> {
   const config = await readConfig(folder, name);
-  const file = join(folder, tensorsName);
-  if (!existsSync(file) && existsSync(join(folder, pickleName))) {
-    throw new CodedError("ADAPTER_UNSUPPORTED", `${name}: there is no ${tensorsName}, only ${pickleName}`, {
-      hint: "Save it again with a current PEFT: model.save_pretrained(folder).",
-    });
-  }
-  const tensors = await readLoraFile(file);
+  const [file, pickle] = [join(folder, tensorsName), join(folder, pickleName)];
+  const tensors = existsSync(file) || !existsSync(pickle) ? await readLoraFile(file) : await readPickledLora(pickle);
   const scales = scalesOf(config, `${name}/adapter_config.json`);
   return { config, tensors, scales: (module) => scales(module.replace(prefix, "")) };
 }

@@ -4,9 +4,9 @@ import { type ModulePath, modulePathOf } from "./module-path.ts";
 
 /**
  * What a tensor is to its module: half of a pair, B's bias, DoRA's magnitude, the scale's numerator; the module's own weight
- * or bias instead of the base's; or the base's own, kept beside a trained copy.
+ * or bias, or rows of some tokens, instead of the base's; or the base's own, kept beside a trained copy.
  */
-export type AdapterPart = "A" | "B" | "B bias" | "magnitude" | "alpha" | "weight" | "bias" | "original";
+export type AdapterPart = "A" | "B" | "B bias" | "magnitude" | "alpha" | "weight" | "bias" | "rows" | "original";
 
 /** Which tool's way of naming pairs. PEFT has the scale in a file beside. */
 export type Spelling = "peft" | "kohya" | "diffusers";
@@ -45,6 +45,7 @@ const endings: readonly Ending[] = [
   ending("(?:\\.lora|_lora|\\.lora_linear_layer)\\.down\\.weight", "A", "diffusers"),
   ending("(?:\\.lora|_lora|\\.lora_linear_layer)\\.up\\.weight", "B", "diffusers"),
   ending("\\.alpha", "alpha", "kohya"),
+  ending(`\\.token_adapter\\.trainable_tokens_delta${adapterName}`, "rows"),
   ending("\\.original_module\\.(?:weight|bias)", "original"),
   ending(`(?:\\.modules_to_save${adapterName}|\\.base_layer)?\\.weight`, "weight"),
   ending(`(?:\\.modules_to_save${adapterName}|\\.base_layer)?\\.bias`, "bias"),
@@ -52,7 +53,6 @@ const endings: readonly Ending[] = [
 
 /** Tensors of methods that would change the result if they were left out. */
 const features: readonly (readonly [sign: RegExp, feature: string])[] = [
-  [/trainable_tokens/, "trainable tokens"],
   [/dora_scale/, "DoRA in another tool's form"],
   [/hada_w\d|hada_t\d/, "LoHa"],
   [/lokr_w\d|lokr_t\d/, "LoKr"],

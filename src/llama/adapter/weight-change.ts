@@ -1,22 +1,31 @@
 import type { AdapterModule, TensorSource } from "../../engine/engine.ts";
+import { CodedError } from "../../errors/index.ts";
 import { tensorParts } from "../checkpoint/tensor-parts.ts";
+import type { TokenRows } from "./whole-changes.ts";
 
 /** scale * B A, A [rank, in] and B [out, rank]. */
 export type LowRankTerm = Pick<AdapterModule, "a" | "b" | "rank" | "scale">;
 
 /** What becomes of a weight or a bias: the terms are added, then its rows get DoRA's lengths. */
 export interface WeightChange {
+  /** The weight's. */
+  readonly name: string;
   readonly terms: readonly LowRankTerm[];
   /** [out]; null without DoRA. */
   readonly magnitude: Float32Array | null;
   /** Added to a bias. */
   readonly addition: Float32Array | null;
+  /** Rows instead of those that come out. */
+  readonly tokens: TokenRows | null;
 }
 
 /** By the weight's name ("model.layers.0.self_attn.q_proj.weight"). */
 export type WeightChanges = ReadonlyMap<string, WeightChange>;
 
-/** A weight with its change, float32, from its first row to its last. */
+/**
+ * A weight with its change, float32, from its first row to its last.
+ * @throws ADAPTER_CORRUPT where that makes a number that is not finite
+ */
 export async function* changedParts(
   source: TensorSource,
   change: WeightChange | undefined,
@@ -24,7 +33,13 @@ export async function* changedParts(
 ): AsyncGenerator<{ readonly first: number; readonly values: Float32Array }> {
   const columns = source.shape.at(-1)!;
   for await (const part of tensorParts(source, together)) {
-    if (change !== undefined) changeRows(part.values, part.first, columns, change);
+    if (change !== undefined) {
+      changeRows(part.values, part.first, columns, change);
+      if (!part.values.every(Number.isFinite)) {
+        const what = `"${change.name}" hold a number that is not finite`;
+        throw new CodedError("ADAPTER_CORRUPT", `the adapter makes ${what}, in row ${part.first} or later`);
+      }
+    }
     yield part;
   }
 }
@@ -36,15 +51,15 @@ export async function* changedParts(
  * @param first number of the first of these rows in the weight
  */
 export function changeRows(rows: Float32Array, first: number, input: number, change: WeightChange): void {
-  const { terms, magnitude, addition } = change;
+  const { terms, magnitude, addition, tokens } = change;
   if (addition !== null) for (let i = 0; i < rows.length; i++) rows[i]! += addition[i]!;
-  if (terms.length === 0 && magnitude === null) return;
+  if (terms.length === 0 && magnitude === null && tokens === null) return;
   const sum = new Float64Array(input);
   for (let at = 0, row = first; at < rows.length; at += input, row++) {
     for (let j = 0; j < input; j++) sum[j] = rows[at + j]!;
     for (const { a, b, rank, scale } of terms) addRow(sum, a, b.subarray(row * rank, (row + 1) * rank), scale);
     if (magnitude !== null) lengthen(sum, magnitude[row]!);
-    rows.set(sum, at);
+    rows.set(tokens?.get(row) ?? sum, at);
   }
 }
 

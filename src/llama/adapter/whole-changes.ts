@@ -22,14 +22,20 @@ export interface WholeChanges {
   readonly outer: readonly OuterPair[];
   /** Weights and biases instead of the base's, by their names there ("model.embed_tokens.weight"). */
   readonly replaced: ReadonlyMap<string, TensorSource>;
+  /** Rows of the embedding or the head instead of the base's, by the weight's name. */
+  readonly tokens: ReadonlyMap<string, TokenRows>;
 }
 
+/** Rows by the ids of their tokens, [hidden] each. */
+export type TokenRows = ReadonlyMap<number, Float32Array>;
+
 /** The features of it, in words; none where an engine can take the adapter beside the base. */
-export function featuresOf({ magnitudes, biases, outer, replaced }: WholeChanges): string[] {
+export function featuresOf({ magnitudes, biases, outer, replaced, tokens }: WholeChanges): string[] {
   return [
     ...(magnitudes.size > 0 ? ["DoRA (use_dora)"] : []),
     ...(biases.size > 0 ? ["biases of its own (lora_bias)"] : []),
     ...outer.map(({ path }) => `a pair on ${path}`),
+    ...[...tokens.keys()].map((name) => `trained tokens of ${name}`),
     ...[...replaced.keys()].slice(0, 2).map((name) => `a trained ${name}`),
     ...(replaced.size > 2 ? [`${replaced.size - 2} more trained weights`] : []),
   ];
@@ -41,7 +47,7 @@ export function refuseWholeChanges(whole: WholeChanges, name: string): void {
   if (features.length === 0) return;
   throw new CodedError(
     "ADAPTER_UNSUPPORTED",
-    `${name}: has ${features.join(", ")}, which change the model's own weights`,
+    `${name}: has ${features.join(", ")}, and so changes the model's own weights`,
     {
       hint: "Serve it with COG_WEIGHTS, or merge it into its base: llama-lora merge BASE ADAPTER -o FOLDER.",
     },

@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { TensorSource, WeightType } from "../../engine/engine.ts";
+import { inBase } from "../adapter/merge.ts";
 import { changedParts, type WeightChanges } from "../adapter/weight-change.ts";
 import { type Checkpoint, isWeightType } from "../checkpoint/index.ts";
 import { type StreamedTensor, tensorBytes } from "../checkpoint/safetensors-writer.ts";
@@ -13,6 +14,8 @@ import { Progress } from "./progress.ts";
 export interface WriteModelOptions {
   /** Type of all tensors; each keeps its own where not given. */
   readonly dtype?: WeightType | undefined;
+  /** The base's tensors, whose types are kept, where those of adapters stand for some of them. */
+  readonly base?: ReadonlyMap<string, TensorSource>;
   /** What adapters change. */
   readonly changes?: WeightChanges;
   /** Where the tokenizer is not the base's. */
@@ -54,11 +57,15 @@ export function plainType(dtype: string): WeightType {
   return isWeightType(dtype) ? dtype : "F16";
 }
 
-function streamed(name: string, source: TensorSource, { dtype, changes, signal }: WriteModelOptions): StreamedTensor {
+function streamed(
+  name: string,
+  source: TensorSource,
+  { dtype, base, changes, signal }: WriteModelOptions,
+): StreamedTensor {
   return {
     name,
     shape: source.shape,
-    dtype: dtype ?? plainType(source.dtype),
+    dtype: dtype ?? plainType((base === undefined ? source : inBase(name, base)).dtype),
     async *parts() {
       for await (const { values } of changedParts(source, changes?.get(name))) {
         signal.throwIfAborted();

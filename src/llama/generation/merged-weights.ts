@@ -5,6 +5,7 @@ import type { ModelWeights, TensorSource } from "../../engine/engine.ts";
 import { CodedError } from "../../errors/index.ts";
 import { inStorage } from "../../temporary/failure.ts";
 import { removeFolder, temporaryFolder } from "../../temporary/folders.ts";
+import { inBase } from "../adapter/merge.ts";
 import { changedParts, type WeightChanges } from "../adapter/weight-change.ts";
 import { isWeightType, readSafetensorsHeader } from "../checkpoint/safetensors.ts";
 import { type StreamedTensor, tensorBytes, writeSafetensors } from "../checkpoint/safetensors-writer.ts";
@@ -29,18 +30,19 @@ export async function writeMergedWeights(
   base: ReadonlyMap<string, TensorSource>,
   log: (line: string) => void,
 ): Promise<MergedWeights> {
-  const isChanged = ([name, source]: [string, TensorSource]) => changes.has(name) || isReplaced(name, source, base);
-  const written = [...tensors].filter(isChanged).map(([name, source]): StreamedTensor => {
-    const { dtype } = base.get(name) ?? base.get("model.embed_tokens.weight")!;
-    return {
-      name,
-      shape: source.shape,
-      dtype: isWeightType(dtype) ? dtype : "F32",
-      async *parts() {
-        for await (const { values } of changedParts(source, changes.get(name))) yield values;
-      },
-    };
-  });
+  const written = [...tensors]
+    .filter(([name]) => changes.has(name))
+    .map(([name, source]): StreamedTensor => {
+      const { dtype } = inBase(name, base);
+      return {
+        name,
+        shape: source.shape,
+        dtype: isWeightType(dtype) ? dtype : "F32",
+        async *parts() {
+          for await (const { values } of changedParts(source, changes.get(name))) yield values;
+        },
+      };
+    });
   const bytes = written.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
   const size = `${(bytes / 1e6).toFixed(1)} MB`;
   await checkRoom(bytes, size);
@@ -63,14 +65,8 @@ export async function writeMergedWeights(
   }
 }
 
-/** A head that is parted from its embedding lies where that does. */
-function isReplaced(name: string, source: TensorSource, base: ReadonlyMap<string, TensorSource>): boolean {
-  const before = base.get(name) ?? base.get("model.embed_tokens.weight");
-  return before?.file !== source.file || before.offset !== source.offset;
-}
-
 async function checkRoom(bytes: number, size: string): Promise<void> {
-  const { bavail, bsize } = await statfs(tmpdir());
+  const { bavail, bsize } = await statfs(tmpdir()).catch(() => ({ bavail: Number.POSITIVE_INFINITY, bsize: 1 }));
   const free = bavail * bsize;
   if (free >= bytes) return;
   const what = `merging the adapter takes ${size}, ${(free / 1e6).toFixed(1)} MB are free`;

@@ -407,7 +407,7 @@ describe("an adapter that is refused", () => {
     [{ use_dora: true }, "ADAPTER_MISMATCH", 'q_proj.lora_magnitude_vector" is missing'],
     [{ lora_bias: true }, "ADAPTER_MISMATCH", 'q_proj.lora_B.bias" is missing'],
     [{ modules_to_save: ["embed_tokens"] }, "ADAPTER_MISMATCH", 'embed_tokens.weight" is missing'],
-    [{ trainable_token_indices: [1] }, "ADAPTER_UNSUPPORTED", "trainable_token_indices"],
+    [{ trainable_token_indices: [1] }, "ADAPTER_MISMATCH", 'the rows of the tokens of "embed_tokens" are missing'],
     [{ target_parameters: ["x"] }, "ADAPTER_UNSUPPORTED", "target_parameters"],
     [{ layer_replication: [[0, 1]] }, "ADAPTER_UNSUPPORTED", "layer_replication"],
     [{ use_qalora: true }, "ADAPTER_UNSUPPORTED", "use_qalora"],
@@ -459,10 +459,10 @@ describe("an adapter that is refused", () => {
       "does not name it in modules_to_save",
     ],
     [
-      "trainable tokens",
+      "trained tokens",
       () => [...tensors(), extra("base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta")],
-      "ADAPTER_UNSUPPORTED",
-      "belongs to trainable tokens, which is not supported",
+      "ADAPTER_CONFIG",
+      "adapter/adapter_config.json names no tokens of it",
     ],
     ["LoHa", () => [...tensors(), extra(`${q}.hada_w1_a`)], "ADAPTER_UNSUPPORTED", "belongs to LoHa"],
     [

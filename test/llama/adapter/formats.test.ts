@@ -4,12 +4,17 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { linearShape } from "../../../src/engine/config.ts";
 import type { AdapterModule } from "../../../src/engine/engine.ts";
+import { openEngine } from "../../../src/engine/open.ts";
 import { openAdapter, writeAdapterFolder } from "../../../src/llama/adapter/index.ts";
 import { tensorName } from "../../../src/llama/adapter/tensor-name.ts";
 import { type GgufTensorToWrite, type GgufWritten, writeGguf } from "../../../src/llama/checkpoint/gguf/write.ts";
+import { writtenAdapter } from "../../../src/llama/checkpoint/gguf/written-adapter.ts";
+import { readSafetensorsHeader } from "../../../src/llama/checkpoint/safetensors.ts";
 import { type TensorToWrite, writeSafetensors } from "../../../src/llama/checkpoint/safetensors-writer.ts";
 import { dictCode, pickle, pytorchFile, tensorCode, zip } from "../checkpoint/pytorch/pytorch-fixture.ts";
+import { tinyConfig } from "../generation/tiny-checkpoint.ts";
 import { zipball } from "../zipball.ts";
+import { kinds, servedLogits, tokensOf, writeBases, writeKind } from "./kinds.ts";
 import { modulesOf, smallModel } from "./small-model.ts";
 
 const linears = ["q_proj", "v_proj", "down_proj"] as const;
@@ -90,6 +95,35 @@ it("a zip archive of an adapter's folder is read, whichever way it is packed", a
     writeFileSync(join(folder, "adapter.zip"), zipball(files(isStored)));
     expect(await read("adapter.zip")).toEqual(modules);
   }
+});
+
+it("what Chinese-LLaMA-Alpaca publishes is one of a grown vocabulary: .bin, old fields, its own tokenizer", async () => {
+  const kind = kinds.find(({ name }) => name === "grown")!;
+  const [base, grown] = [join(folder, "bases", kind.base), join(folder, "grown")];
+  await writeBases(join(folder, "bases"));
+  await writeKind(grown, kind);
+  const file = join(grown, "adapter_model.safetensors");
+  const whole = readFileSync(file);
+  const { tensors } = await readSafetensorsHeader(file);
+  const pickled = [...tensors].map(([name, { offset, bytes, shape }]) => {
+    const data = whole.subarray(offset, offset + bytes);
+    return [name.replace(/(embed_tokens|lm_head)\.weight/, "$1.modules_to_save.weight"), { shape, data }] as const;
+  });
+  const config = JSON.parse(readFileSync(join(grown, "adapter_config.json"), "utf8"));
+  const old = { ...config, enable_lora: null, merge_weights: false, fan_in_fan_out: false, inference_mode: true };
+  const files = [
+    { path: "alpaca/adapter_config.json", body: JSON.stringify(old) },
+    { path: "alpaca/adapter_model.bin", body: pytorchFile(new Map(pickled)) },
+    { path: "alpaca/tokenizer.model", body: readFileSync(join(grown, "tokenizer.model")) },
+  ];
+  writeFileSync(join(folder, "alpaca.zip"), zipball(files));
+  const engine = await openEngine(process.env);
+  const [given, expected] = [
+    await servedLogits(engine, base, join(folder, "alpaca.zip"), tokensOf(kind)),
+    await servedLogits(engine, base, grown, tokensOf(kind)),
+  ];
+  expect(given.logits).toEqual(expected.logits);
+  expect(given.checkpoint.tokenizer.vocabSize).toBe(tinyConfig.vocabSize + 3);
 });
 
 describe("names of an adapter's tensors", () => {
@@ -208,6 +242,12 @@ describe("an adapter of one file", () => {
       await writeFile();
       expect(await read("lora.gguf")).toEqual(modules);
       await writeFile({ "general.architecture": "qwen2" }, false);
+      expect(await read("lora.gguf")).toEqual(modules);
+    });
+
+    it("that llama-lora export wrote is the adapter it was written from", async () => {
+      const { metadata, tensors } = writtenAdapter(modules, smallModel, { name: "x", dtype: "F32", factor: 1 });
+      await writeGguf(join(folder, "lora.gguf"), metadata, tensors);
       expect(await read("lora.gguf")).toEqual(modules);
     });
 

@@ -10,6 +10,7 @@ import {
   writeSafetensors,
 } from "../../../src/llama/checkpoint/index.ts";
 import { buildCommand } from "../../cog/cli/command.ts";
+import { pytorchFile } from "../checkpoint/pytorch/pytorch-fixture.ts";
 import { CommandFolder, tiny } from "./command.ts";
 
 beforeAll(buildCommand);
@@ -64,6 +65,23 @@ describe("llama-lora combine", () => {
       if (other) add(sum, change(other, -0.3));
       expect(largestDifference(sum, change(found.get(key)!))).toBeLessThan(1e-5);
     }
+  });
+
+  it("reads adapter_model.bin as adapter_model.safetensors", async () => {
+    await folder.adapter("a");
+    await folder.run("combine", "a=2", "-o", "c");
+    const file = folder.file("a", "adapter_model.safetensors");
+    const bytes = readFileSync(file);
+    const { tensors } = await readSafetensorsHeader(file);
+    const pickled = [...tensors].map(([name, { shape, offset, bytes: size }]) => {
+      return [name, { shape, data: bytes.subarray(offset, offset + size) }] as const;
+    });
+    writeFileSync(folder.file("a", "adapter_model.bin"), pytorchFile(new Map(pickled)));
+    rmSync(file);
+    await folder.run("combine", "a=2", "-o", "d");
+    expect(readFileSync(folder.file("d", "adapter_model.safetensors"))).toEqual(
+      readFileSync(folder.file("c", "adapter_model.safetensors")),
+    );
   });
 
   it("adds A to A and B to B with linear, as PEFT does: roots of the factors, the sign on A", async () => {

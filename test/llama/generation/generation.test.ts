@@ -1,11 +1,12 @@
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Llama, writeAdapterArchive } from "../../../src/llama/index.ts";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { type FileLike, Llama, writeAdapterArchive } from "../../../src/llama/index.ts";
 import { buildDist } from "../../cog/server-process.ts";
 import { randomAdapter } from "../../engine/random-model.ts";
 import { referenceData } from "../../reference-data.mjs";
+import { kinds, writeBases, writeKind } from "../adapter/kinds.ts";
 import { modulesOf, smallModel } from "../adapter/small-model.ts";
 import { tinyConfig, writeTinyCheckpoint } from "./tiny-checkpoint.ts";
 
@@ -162,6 +163,52 @@ describe("adapters", () => {
     const other = await adapterFile(2);
     expect(await adapted.generate("the", { ...greedy, adapter: other }).text()).not.toBe(expected);
     await adapted.close();
+  });
+
+  it("may be several at once: their weighted sum, kept under the combination", async () => {
+    const [one, two] = [await adapterFile(1), await adapterFile(2)];
+    const answer = (adapter: FileLike[], adapter_scale?: number[]) =>
+      llama.generate("the", { ...greedy, adapter, adapter_scale }).text();
+    const create = vi.spyOn(llama.model, "createAdapter");
+    const alone = await answer([one]);
+    expect(await answer([one, two], [1, 0])).toBe(alone);
+    const both = await answer([one, { path: two }]);
+    expect(both).toBe(await answer([one, two], [1, 1]));
+    expect(new Set([alone, await answer([two]), both, await answer([one, two], [-1, 2])]).size).toBe(4);
+    expect(await answer([one], [0])).toBe(await llama.generate("the", greedy).text());
+    const made = create.mock.calls.length;
+    await answer([one, two], [-1, 2]);
+    expect(create.mock.calls.length).toBe(made);
+    create.mockRestore();
+  });
+
+  it("are refused where their weights are of another number, or they are too many", async () => {
+    const one = await adapterFile(1);
+    const answer = (adapter: FileLike[] | null, adapter_scale: number[]) =>
+      llama.generate("the", { ...greedy, adapter, adapter_scale }).text();
+    await expect(answer([one, one], [1])).rejects.toMatchObject({
+      code: "ADAPTER_CONFIG",
+      message: "adapter_scale: 1 given, adapter: 2 given",
+    });
+    await expect(answer(null, [1])).rejects.toThrow("adapter_scale: 1 given, adapter: 0 given");
+    await expect(answer(Array(9).fill(one), [])).rejects.toThrow("adapter: 9 files, at most 8 are used at once");
+  });
+
+  it("that change the model's own weights are merged into them at the start, and leave nothing behind", async () => {
+    const kind = kinds.find(({ name }) => name === "grown")!;
+    const [base, adapter] = [join(folder, "kinds", kind.base), join(folder, "grown")];
+    await writeBases(join(folder, "kinds"));
+    await writeKind(adapter, kind);
+    const lines: string[] = [];
+    const adapted = await Llama.load({ weights: base, adapter, log: (line) => lines.push(line) });
+    expect(lines.at(-1)).toMatch(/^Merging the adapter into the model: 8 of its 21 tensors, 0\.1 MB/);
+    expect(adapted.model.config.vocabSize).toBe(tinyConfig.vocabSize + 3);
+    expect((await adapted.generate("马", greedy).text()).length).toBeGreaterThan(0);
+    await adapted.close();
+    await expect(llama.generate("a", { adapter }).text()).rejects.toMatchObject({
+      code: "ADAPTER_UNSUPPORTED",
+      hint: expect.stringContaining("llama-lora merge"),
+    });
   });
 
   it("are told apart by what they hold, not by where they lie", async () => {

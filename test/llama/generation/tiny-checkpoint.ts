@@ -29,14 +29,18 @@ export const tinyConfig: LlamaConfig = {
   },
 };
 
+/** Where a tiny model differs from the usual one; with biases it is a Qwen2. */
+export type TinyVariant = Partial<Pick<LlamaConfig, "tiedHead" | "attentionBias">>;
+
 /** A Hugging Face folder of a random model, a few kilobytes large, with a vocabulary of its own. */
-export async function writeTinyCheckpoint(folder: string, seed = 1): Promise<void> {
-  await writeRandomModel(folder, tinyConfig, seed, "F32");
+export async function writeTinyCheckpoint(folder: string, seed = 1, variant: TinyVariant = {}): Promise<void> {
+  const { tiedHead, attentionBias } = { ...tinyConfig, ...variant };
+  await writeRandomModel(folder, { ...tinyConfig, ...variant }, seed, "F32");
   renameSync(join(folder, `random-${seed}-F32.safetensors`), join(folder, "model.safetensors"));
   writeFileSync(join(folder, "tokenizer.model"), modelFile(usualPieces(words)));
   const config = {
-    model_type: "llama",
-    architectures: ["LlamaForCausalLM"],
+    model_type: attentionBias ? "qwen2" : "llama",
+    architectures: [attentionBias ? "Qwen2ForCausalLM" : "LlamaForCausalLM"],
     vocab_size: tinyConfig.vocabSize,
     hidden_size: tinyConfig.hiddenSize,
     intermediate_size: tinyConfig.intermediateSize,
@@ -47,7 +51,7 @@ export async function writeTinyCheckpoint(folder: string, seed = 1): Promise<voi
     rms_norm_eps: tinyConfig.rmsNormEps,
     rope_theta: 10000,
     hidden_act: "silu",
-    tie_word_embeddings: false,
+    tie_word_embeddings: tiedHead,
     bos_token_id: 1,
     eos_token_id: 2,
   };

@@ -29,7 +29,9 @@ export async function merge(base: string, adapters: readonly string[], flags: Me
       await withAdapters(adapters, factors, model, signal, async (read) => {
         const { checkpoint, ...adapted } = await adaptCheckpoint(model, read);
         for (const warning of checkpoint.warnings.slice(model.warnings.length)) say(`warning: ${warning}`);
-        await writeModel(folder, checkpoint, { dtype: flags.dtype, ...adapted, signal, what: "Merging" });
+        const { dtype } = flags;
+        const base = model.weights.tensors;
+        await writeModel(folder, checkpoint, { dtype, base, ...adapted, signal, what: "Merging" });
       });
     }),
   );
