@@ -7,7 +7,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { freePort, startServerProcess } from "../test/cog/server-process.ts";
+import { freePort } from "../scripts/free-port.mjs";
+import { startServerProcess } from "../test/cog/server-process.ts";
 import { type Load, load, wrkVersion } from "./cog/wrk.ts";
 import { startCogServer } from "./record/cog-server.ts";
 

@@ -3,11 +3,11 @@
 //   --rows N (50000)  --seconds N of training and generating after tokenising (30)  --out FILE
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { freePort } from "../scripts/free-port.mjs";
 import { provenance } from "./provenance.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -21,14 +21,6 @@ const { values: options } = parseArgs({
 const folder = mkdtempSync(join(tmpdir(), "event-loop-"));
 const probe = ["--import", join(root, "bench", "event-loop-probe.mjs")];
 const env = { ...process.env, EVENT_LOOP_PROBE_DIR: folder, NODE_OPTIONS: probe.join(" "), LOG_FORMAT: "console" };
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 function dataset(rows: number): string {
   const text = JSON.stringify(

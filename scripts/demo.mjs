@@ -1,8 +1,8 @@
 // npm run demo: the main job from end to end on the embedded model. Base answer, training, changed answer, HTTP, stream.
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join, relative } from "node:path";
+import { freePort } from "./free-port.mjs";
 import { ensureInstalled, root } from "./installed.mjs";
 
 const question = "Tell me something about alpacas.";
@@ -18,14 +18,6 @@ function runCog(...args) {
   console.log(`$ npx cog ${args.map((arg) => (/[\s"]/.test(arg) ? JSON.stringify(arg) : arg)).join(" ")}`);
   const { status } = spawnSync(process.execPath, [cog, ...args], { cwd: root, stdio: "inherit" });
   if (status !== 0) process.exit(status ?? 1);
-}
-
-async function freePort() {
-  const probe = createServer();
-  await new Promise((resolve) => probe.listen(0, "127.0.0.1", resolve));
-  const { port } = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
 }
 
 async function waitUntilReady(url, server) {

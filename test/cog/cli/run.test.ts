@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, rmSync, symlinkSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { freePort } from "../../../scripts/free-port.mjs";
 import { Receiver } from "../receiver.ts";
 import { addressOf, buildCommand, lastLine, ProjectFolder, resultOf } from "./command.ts";
 
@@ -356,15 +356,6 @@ describe("cog serve", () => {
     expect((await ended).exit).toBe(0);
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 /** Resolves when standard output holds the text. */
 function said(child: ChildProcess, text: string): Promise<void> {

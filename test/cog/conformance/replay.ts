@@ -1,7 +1,8 @@
 import { readdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePort } from "../../../scripts/free-port.mjs";
 import { type Received, Receiver, type ScriptedAnswer } from "../receiver.ts";
-import { freePort, type ServerProcess } from "../server-process.ts";
+import type { ServerProcess } from "../server-process.ts";
 import { Exchange, type Incoming } from "./client.ts";
 import { differences, normalized, type Rule } from "./compare.ts";
 import { isShareable, type SharedServers, type StartFixture, startFixture } from "./shared-servers.ts";

@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { openAddon } from "../../../src/engine/native/addon.ts";
 import type { TrainingResult, TrainingSettings } from "../../../src/training/index.ts";
@@ -34,15 +33,6 @@ export function distances(found: Pick<TrainingResult, "steps" | "evaluations" | 
 function largest(found: readonly number[], expected: readonly number[]): number {
   if (found.length !== expected.length) return Number.POSITIVE_INFINITY;
   return found.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i]!)), 0);
-}
-
-/** A port of this machine that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** What torchrun would set. */

@@ -4,6 +4,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { freePort } from "../../../scripts/free-port.mjs";
 import type { Dropout, EngineModel, Ranks } from "../../../src/engine/engine.ts";
 import { openEngine } from "../../../src/engine/open.ts";
 import { Llama, openAdapter } from "../../../src/llama/index.ts";
@@ -17,7 +18,7 @@ import {
 } from "../../../src/training/index.ts";
 import { buildCommand, lastLine, resultOf } from "../../cog/cli/command.ts";
 import { root, weights } from "../../weights/embedded-base.ts";
-import { dataset, distances, environment, freePort, isa, settings, torchVariables } from "./launch.ts";
+import { dataset, distances, environment, isa, settings, torchVariables } from "./launch.ts";
 
 // Each rank has a model of its own, and with it a thread of its own: several of them live in this process.
 let bases: Llama[];
