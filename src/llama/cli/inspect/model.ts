@@ -1,7 +1,9 @@
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import type { LlamaConfig } from "../../../engine/config.ts";
 import type { StoredType } from "../../../engine/engine.ts";
 import { storedBytes } from "../../../engine/tensors/stored-types.ts";
+import { quoted } from "../../../terminal/shell.ts";
+import { convertCommand } from "../../checkpoint/convert-command.ts";
 import { parameters } from "../../checkpoint/describe.ts";
 import { architectureOf } from "../../checkpoint/gguf/written-model.ts";
 import { openCheckpoint } from "../../checkpoint/index.ts";
@@ -55,13 +57,18 @@ export async function inspectMetaModel(path: string): Promise<Report> {
     kind: "Meta folder",
     path: model.folder,
     state: "ok",
-    problems: [...model.warnings, `convert it before it is used: \`llama-lora convert ${path} weights\``],
+    problems: [...model.warnings, `convert it before it is used: \`${metaCommand(path)}\``],
     bytes,
     tensors: model.tensors.length,
     types,
     model: { ...shapeOf(model.config), name: "", tokenizer: await metaTokenizer(model), chatTemplate: null },
     needs: needsOf(model.config, main),
   };
+}
+
+/** To be pasted into a shell. */
+function metaCommand(path: string): string {
+  return resolve(path) === resolve("weights") ? convertCommand(path) : `llama-lora convert ${quoted(path)} weights`;
 }
 
 /** The one beside the weights or one level up, with the ids at which the released model's answers end. */
