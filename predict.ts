@@ -72,7 +72,7 @@ export default definePredictor({
 
   async setup({ weights }) {
     const model = await Llama.load({ adapter: weights });
-    console.log(`prompt template: ${await model.defaultTemplate()}`);
+    console.log(`prompt template: ${await model.defaultTemplate()}; a request's adapter is asked as it was trained`);
     return model;
   },
 

@@ -29,9 +29,9 @@ high_level.llama_cpp.llama_model_default_params = plain_buffers
 with open(sys.argv[1]) as file:
     cases = json.load(file)
 for case in cases:
-    # Keys and values in float32, as here.
+    # Keys and values in float32, as here. One thread: several wait for each other in loops, slow on a busy machine.
     model = Llama(
-        case["file"], lora_path=case["lora"], n_ctx=256, verbose=False, n_threads=2, seed=0, type_k=0, type_v=0
+        case["file"], lora_path=case["lora"], n_ctx=256, verbose=False, n_threads=1, seed=0, type_k=0, type_v=0
     )
     model.eval(case["ids"])
     ids, leads = [], []

@@ -1,7 +1,9 @@
 // Exports a model as GGUF of every type, and an adapter as GGUF LoRA, has llama.cpp load them (bench/llama-cpp-check.py) and
-// compares its greedy continuation with that of this engine on the same file.
-//   npm run bench -- bench/llama-cpp-check.ts --python PYTHON --weights FOLDER  --out FILE
-// PYTHON has llama-cpp-python; FOLDER is a Hugging Face checkpoint. Prints a line for each case, writes JSON.
+// compares its greedy continuation with that of this engine on the same file. The numbers of blocks are also given to transformers
+// (bench/transformers-greedy.py), once as they are and once with activations rounded as llama.cpp rounds them there.
+//   npm run bench -- bench/llama-cpp-check.ts --python PYTHON --torch PYTHON --weights FOLDER  --out FILE
+// The Pythons have llama-cpp-python, and torch and transformers; FOLDER is a Hugging Face checkpoint. Prints a line for each case, writes
+// JSON.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,14 +20,22 @@ const root = join(import.meta.dirname, "..");
 const { values: options } = parseArgs({
   options: {
     python: { type: "string" },
+    torch: { type: "string" },
     weights: { type: "string" },
-    prompt: { type: "string", default: "The capital of France is" },
     out: { type: "string", default: join(root, "build", "bench", "llama-cpp.json") },
   },
 });
-if (!options.python || !options.weights) throw new Error("--python and --weights are needed");
+const { python, torch, weights } = options;
+if (!python || !torch || !weights) throw new Error("--python, --torch and --weights are needed");
 
-/** How many tokens must be the same: llama.cpp rounds activations to 8 bits where weights are blocks. */
+const prompts = [
+  "The capital of France is",
+  "Once upon a time there was a",
+  "Water boils at",
+  "def fibonacci(n):",
+  "The three primary colors are",
+];
+/** Tokens that are compared. */
 const wanted = { f32: 40, f16: 40, bf16: 40, q8_0: 40, q4_0: 8, q4_1: 8, q5_0: 8, q5_1: 8 } as const;
 const folder = mkdtempSync(join(tmpdir(), "llama-cpp-check-"));
 
@@ -68,53 +78,103 @@ async function writeAdapter(base: Llama): Promise<string> {
   return path;
 }
 
+interface Case {
+  name: string;
+  prompt: string;
+  file: string;
+  lora: string | null;
+  ids: number[];
+  tokens: number;
+  ours: number[];
+}
+
+/** Lines of JSON that a Python program of this folder prints for these cases. */
+function peer(interpreter: string, program: string, cases: object[]) {
+  const input = join(folder, "cases.json");
+  writeFileSync(input, JSON.stringify(cases));
+  const { stdout, stderr, status } = spawnSync(interpreter, [join(root, "bench", program), input], {
+    encoding: "utf8",
+  });
+  if (status !== 0) throw new Error(stderr);
+  return stdout
+    .trim()
+    .split("\n")
+    .map((line): { ids: number[]; leads: number[]; peer: string } => JSON.parse(line));
+}
+
+/** Leading tokens that are the same. */
+function same(a: readonly number[], b: readonly number[]): number {
+  const differing = a.findIndex((id, place) => id !== b[place]);
+  return differing < 0 ? a.length : differing;
+}
+
 try {
-  const base = await Llama.load({ weights: options.weights });
+  const base = await Llama.load({ weights });
   const { bosId } = base.tokenizer;
-  const ids = [...(bosId === null ? [] : [bosId]), ...base.tokenizer.encode(options.prompt)];
+  const encoded = prompts.map((prompt) => ({
+    prompt,
+    ids: [...(bosId === null ? [] : [bosId]), ...base.tokenizer.encode(prompt)],
+  }));
   const adapter = await writeAdapter(base);
   await base.close();
   const lora = join(folder, "lora.gguf");
-  await command("export", adapter, "--base", options.weights, "-o", lora);
-  const cases: { name: string; file: string; lora: string | null; ids: number[]; tokens: number; ours: number[] }[] =
-    [];
+  await command("export", adapter, "--base", weights, "-o", lora);
+  const cases: Case[] = [];
   for (const [type, tokens] of Object.entries(wanted)) {
     const file = join(folder, `${type}.gguf`);
-    await command("export", options.weights, "-o", file, "--type", type);
+    await command("export", weights, "-o", file, "--type", type);
     const model = await Llama.load({ weights: file });
-    cases.push({ name: type, file, lora: null, ids, tokens, ours: await continued(model, ids, tokens, null) });
+    for (const { prompt, ids } of encoded) {
+      const ours = await continued(model, ids, tokens, null);
+      cases.push({ name: type, prompt, file, lora: null, ids, tokens, ours });
+    }
     if (type === "f32" || type === "f16") {
       const { modules } = await readAdapter(adapter, model.model.config);
       const loaded = await model.model.createAdapter(modules);
-      const ours = await continued(model, ids, tokens, loaded);
-      cases.push({ name: `${type} with a LoRA`, file, lora, ids, tokens, ours });
+      for (const { prompt, ids } of encoded) {
+        const ours = await continued(model, ids, tokens, loaded);
+        cases.push({ name: `${type} with a LoRA`, prompt, file, lora, ids, tokens, ours });
+      }
     }
     await model.close();
+    if (type.startsWith("q")) await command("convert", file, join(folder, type), "--dtype", "f32");
   }
-  const input = join(folder, "cases.json");
-  writeFileSync(input, JSON.stringify(cases));
-  const script = join(root, "bench", "llama-cpp-check.py");
-  const { stdout, stderr, status } = spawnSync(options.python, [script, input], { encoding: "utf8" });
-  if (status !== 0) throw new Error(stderr);
-  const theirs = stdout
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line));
-  const reports = cases.map(({ name, tokens, ours }, i) => {
-    const found: number[] = theirs[i].ids;
-    const differing = ours.findIndex((id, place) => id !== found[place]);
-    const same = differing < 0 ? tokens : differing;
-    const lead = differing < 0 ? null : theirs[i].leads[differing];
-    console.log(`${name}: ${same} of ${tokens} tokens the same${lead === null ? "" : `, lead there ${lead}`}`);
-    return { type: name, tokens, same, leadWhereTheyDiffer: lead };
+  const byLlamaCpp = peer(python, "llama-cpp-check.py", cases);
+  const ofBlocks = cases.filter(({ name }) => name.startsWith("q"));
+  const byTransformers = [false, true].map((rounded) => {
+    const asked = ofBlocks.map(({ name, ids, tokens }) => ({ folder: join(folder, name), ids, tokens, rounded }));
+    return new Map(peer(torch, "transformers-greedy.py", asked).map(({ ids }, i) => [ofBlocks[i]!, ids]));
   });
-  const passed = reports.every(({ same, tokens }) => same === tokens);
+  const reports = cases.map((each, i) => {
+    const { name, prompt, tokens, ours } = each;
+    const { ids, leads } = byLlamaCpp[i]!;
+    const llamaCpp = same(ours, ids);
+    const [exact, rounded] = byTransformers.map((found) => found.get(each));
+    const report = {
+      type: name,
+      prompt,
+      tokens,
+      asLlamaCpp: llamaCpp,
+      llamaCppLeadThere: llamaCpp === tokens ? null : leads[llamaCpp]!,
+      ...(exact && rounded ? { asTransformers: same(ours, exact), llamaCppAsRounded: same(ids, rounded) } : {}),
+    };
+    console.log(JSON.stringify(report));
+    return { ...report, passed: (report.asTransformers ?? llamaCpp) === tokens };
+  });
+  const passed = reports.every((report) => report.passed);
   const report = {
     what: "greedy continuations by llama.cpp and by this engine of the same GGUF files, written by llama-lora export",
+    columns: {
+      asLlamaCpp: "leading tokens that llama.cpp and this engine have in common",
+      llamaCppLeadThere: "where they part: by how much llama.cpp's first logit is above its second",
+      asTransformers: "tokens in common with transformers, float32, on the numbers that the blocks stand for",
+      llamaCppAsRounded:
+        "of llama.cpp with transformers where what goes into a matrix is rounded to 8 bits (ggml's Q8_0)",
+      passed: "all tokens are those of transformers on the same numbers; without blocks, those of llama.cpp",
+    },
     ...provenance(),
-    peer: theirs[0].peer,
+    peer: byLlamaCpp[0]!.peer,
     base: base.name,
-    prompt: options.prompt,
     passed,
     reports,
   };

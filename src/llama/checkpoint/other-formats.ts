@@ -25,7 +25,8 @@ const formats: readonly Format[] = [
   {
     files: /^consolidated\.|^params\.json$/,
     is: "is in Meta's original format, which is converted before it is used",
-    hint: (folder) => `Convert it: \`${convertCommand(folder)}\``,
+    hint: (folder) =>
+      `Convert it: \`${convertCommand(folder)}\`${process.env.LLAMA_WEIGHTS ? ", then unset LLAMA_WEIGHTS" : ""}`,
   },
   {
     files: /\.ggml$/i,

@@ -7,7 +7,10 @@ const force = ["--force", "Write over what is there"] as const;
 
 /** The `llama-lora` command. Each part is loaded when it is wanted, so that all start fast. */
 export function program(version: string): Command {
-  const root = new Command("llama-lora")
+  const root = example(new Command("llama-lora"), [
+    "llama-lora convert unconverted-weights weights",
+    "llama-lora inspect weights",
+  ])
     .description("Convert, merge, export, combine and inspect LLaMA models and LoRA adapters.")
     .version(`llama-lora version ${version}`, "--version", "Show the version");
 

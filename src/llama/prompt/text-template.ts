@@ -75,7 +75,7 @@ export class TextTemplate implements PromptTemplate {
   }
 
   #refused(what: string): CodedError {
-    return new CodedError("PROMPT_MESSAGES", `the prompt template ${this.title} ${what}`, {
+    return new CodedError("PROMPT_MESSAGES", `the prompt template "${this.title}" ${what}`, {
       hint: "Choose a chat template: prompt_template_name=chatml, llama-2, llama-3, or chat for the model's own.",
     });
   }

@@ -78,7 +78,8 @@ async function openConfig(
   const warnings: string[] = [];
   if (config.addEos === true) {
     warnings.push(
-      `${join(folder, "tokenizer_config.json")}: "add_eos_token" not followed: it ends answers, not prompts`,
+      `${join(folder, "tokenizer_config.json")}: "add_eos_token" changes nothing: prompts never end with the end token, ` +
+        "rows of a training always do",
     );
   }
   const past = config.added.filter((token) => token.id >= embeddings);

@@ -140,6 +140,29 @@ describe("cog train", () => {
     expect(stdout).toBe('$HOME `hi` "you"|my own; adapter.tar.gz|...\n');
   });
 
+  it("names in the next command the input that takes the archive, among others, and something to ask", async () => {
+    const project = open("tuned", {
+      ...dataset,
+      "predict.ts": `import { definePredictor, Input, Output } from "llama-lora-cog/cog";
+        export default definePredictor({
+          inputs: {
+            prompt: Input.string().optional(),
+            template: Input.path().optional(),
+            adapter: Input.list(Input.path(), { acceptsOne: true }).optional(),
+          },
+          output: Output.string(),
+          predict: ({ prompt }) => prompt ?? "",
+        });`,
+    });
+    for (const [words, archive] of [
+      [[], "adapter.tar.gz"],
+      [["-o", "mine"], "mine.tar.gz"],
+    ] as const) {
+      const { stderr } = await project.run(["train", "-i", "dataset=@d.json", ...words]);
+      expect(lastLine(stderr)).toBe(`node ${project.script} predict -i adapter=@${archive} -i prompt="..."`);
+    }
+  });
+
   it("prints commands as it was called: by npx, by a script of package.json, through the PATH", async () => {
     const project = open("tuned", {
       ...dataset,

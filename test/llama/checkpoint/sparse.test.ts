@@ -7,16 +7,30 @@ import { openCheckpoint } from "../../../src/llama/checkpoint/index.ts";
 import { openMetaModel } from "../../../src/llama/checkpoint/meta/index.ts";
 import { metaNames } from "../../../src/llama/checkpoint/meta/names.ts";
 import { expectedTensors } from "../../../src/llama/checkpoint/tensors.ts";
+import { inspectPath } from "../../../src/llama/cli/inspect/inspect.ts";
+import { bytesRead } from "../../bytes-read.ts";
 import { modelFile, usualPieces } from "../tokenizer/sentencepiece-fixture.ts";
 import { dictCode, pickle, tensorCode, zipParts } from "./pytorch/pytorch-fixture.ts";
 
-/** Models whose files are headers and holes: what reads more than headers takes minutes here. */
+/** Models whose files are headers and holes, of which little may be read. */
 const models = {
   "7B": { hiddenSize: 4096, intermediateSize: 11_008, layers: 32, heads: 32 },
   "65B": { hiddenSize: 8192, intermediateSize: 22_016, layers: 80, heads: 64 },
 } as const;
 const sizes = Object.keys(models) as (keyof typeof models)[];
 const gigabytes = { "7B": 13.4, "65B": 130.5 } as const;
+
+/** Headers of a 65B model are 100 kB, pickles and directories in 33 shards a few hundred. */
+const mostHeaderBytes = 8 * 2 ** 20;
+
+/** What llama-lora inspect finds, from headers only. */
+async function inspected(size: keyof typeof models) {
+  const { signal } = new AbortController();
+  const { result, bytes } = await bytesRead(() => inspectPath(folder, { values: false, signal }));
+  expect(bytes).toBeLessThan(mostHeaderBytes);
+  expect(result.bytes / 1e9).toBeGreaterThan(gigabytes[size]);
+  return result;
+}
 
 let folder: string;
 beforeEach(async () => {
@@ -69,7 +83,7 @@ async function writePytorch(file: string, tensors: readonly (readonly [name: str
 }
 
 describe("files of holes", () => {
-  it.each(sizes)("open as safetensors of %s", async (size) => {
+  it.each(sizes)("are inspected as safetensors of %s", async (size) => {
     await writeSide(size);
     const header: Record<string, object> = {};
     let end = 0;
@@ -84,27 +98,27 @@ describe("files of holes", () => {
     const start = Buffer.concat([length, text]);
     await writeParts(join(folder, "model.safetensors"), [{ at: 0, bytes: start }], start.length + end);
     expect(end / 1e9).toBeGreaterThan(gigabytes[size]);
-    const { weights } = await openCheckpoint(folder);
-    expect(weights.tensors.size).toBe(shapesOf(size).length);
+    expect(await inspected(size)).toMatchObject({ state: "ok", tensors: shapesOf(size).length });
   });
 
-  it.each(sizes)("open as .bin of %s, whole and in 33 shards", async (size) => {
+  it.each(sizes)("are inspected as .bin of %s, whole and in 33 shards", async (size) => {
     await writeSide(size);
     const tensors = shapesOf(size);
     await writePytorch(join(folder, "pytorch_model.bin"), tensors);
     const { weights } = await openCheckpoint(folder);
     const last = weights.tensors.get("lm_head.weight")!;
     expect(last.offset / 1e9).toBeGreaterThan(gigabytes[size] - 1);
+    expect((await inspected(size)).tensors).toBe(tensors.length);
     await rm(join(folder, "pytorch_model.bin"));
     const each = Math.ceil(tensors.length / 33);
     for (let shard = 0; shard < 33; shard++) {
       const name = `pytorch_model-${String(shard + 1).padStart(5, "0")}-of-00033.bin`;
       await writePytorch(join(folder, name), tensors.slice(shard * each, (shard + 1) * each));
     }
-    expect((await openCheckpoint(folder)).weights.tensors.size).toBe(tensors.length);
+    expect((await inspected(size)).tensors).toBe(tensors.length);
   });
 
-  it("open in Meta's format of 65B in 8 shards", async () => {
+  it("are inspected in Meta's format of 65B in 8 shards", async () => {
     const names = metaNames(80, 1);
     const cut = (name: string, shape: readonly number[]) =>
       [names.get(name)!.meta, shape.map((count, i) => (i === names.get(name)!.axis ? count / 8 : count))] as const;
@@ -115,6 +129,8 @@ describe("files of holes", () => {
     }
     const params = { dim: 8192, multiple_of: 256, n_heads: 64, n_layers: 80, norm_eps: 1e-5, vocab_size: -1 };
     await writeFile(join(folder, "65B", "params.json"), JSON.stringify(params));
+    await writeFile(join(folder, "tokenizer.model"), modelFile(usualPieces(["\u2581", "a"])));
+    expect((await inspected("65B")).model).toMatchObject({ tokenizer: { kind: "SentencePiece", bos: 1, ends: [2] } });
     const model = await openMetaModel(folder);
     expect(model.config).toMatchObject({ vocabSize: 32_000, intermediateSize: 22_016, tiedHead: false });
     await expect(openCheckpoint(folder)).rejects.toMatchObject({ hint: expect.stringContaining("llama-lora convert") });

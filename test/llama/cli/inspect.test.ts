@@ -163,9 +163,11 @@ describe("llama-lora inspect", () => {
     ["what is not there", "nothing", "nothing: no such file or directory"],
     ["a text", "text.txt", "text.txt: is nothing that is known here"],
     ["an empty folder", "empty", "has no config.json"],
+    ["an empty GGUF file", "empty.gguf", "empty.gguf: is truncated"],
   ])("refuses %s", async (_, path, message) => {
     writeFileSync(folder.file("text.txt"), "Hello");
     mkdirSync(folder.file("empty"));
+    writeFileSync(folder.file("empty.gguf"), "");
     const { exit, stderr } = await folder.run("inspect", path);
     expect(stderr).toContain(message);
     expect(stderr).not.toContain("    at ");

@@ -13,6 +13,7 @@ describe("llama-lora", () => {
     const { exit, stdout } = await folder.run();
     expect(exit).toBe(0);
     const commands = stdout.matchAll(/^ {2}(\w+) .*\[options\]/gm);
+    expect((await folder.run("--help")).stdout).toContain("Examples:\n  llama-lora convert ");
     for (const [, command] of commands) {
       if (command === "help") continue;
       const help = await folder.run(command!, "--help");

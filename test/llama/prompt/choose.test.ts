@@ -82,7 +82,7 @@ describe("a text template", () => {
       for (const question of [{ prompt: "Hi", system_prompt: "Be short" }, { messages: turns }]) {
         await expect(worded({ name }, question)).rejects.toMatchObject({
           code: "PROMPT_MESSAGES",
-          message: expect.stringContaining(`the prompt template ${name}`),
+          message: expect.stringContaining(`the prompt template "${name}"`),
         });
       }
       const one = await worded({ name }, { messages: turns.slice(0, 1) });

@@ -2,6 +2,7 @@ import { Failure } from "../../../terminal/failure.ts";
 import { quoted } from "../../../terminal/shell.ts";
 import { problemsOf } from "./check.ts";
 import type { InputFiles } from "./files.ts";
+import { fromFile, isListOfValues } from "./from-file.ts";
 import { isFile, type Schema } from "./schema.ts";
 
 /** Turns the texts given for one name into the value its schema asks for; what does not fit stays text and fails the check. */
@@ -23,12 +24,14 @@ export async function coerced(
     const chosen = texts.flatMap((each) => choices(each, items.enum!));
     return Promise.all(chosen.map((each) => single(name, each, items, files)));
   }
-  const list = texts.length > 1 || text.startsWith("@") ? undefined : parsedList(text);
+  const isFromFile = text.startsWith("@");
+  if (texts.length === 1 && isFromFile && isListOfValues(schema)) return fromFile(name, text.slice(1), schema, files);
+  const list = texts.length > 1 || isFromFile ? undefined : parsedList(text);
   return list ?? Promise.all(texts.map((each) => single(name, each, items, files)));
 }
 
 async function single(name: string, text: string, schema: Schema | undefined, files: InputFiles): Promise<unknown> {
-  if (text.startsWith("@")) return files[isFile(schema) ? "file" : "text"](name, text.slice(1));
+  if (text.startsWith("@")) return fromFile(name, text.slice(1), schema, files);
   // The server would refuse it too, without knowing what was meant.
   if (files.onlyUrls && isFile(schema) && !/^(data|https?):/i.test(text)) {
     throw new Failure(`input "${name}": ${text} is not a URL`, {

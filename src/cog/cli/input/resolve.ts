@@ -1,6 +1,7 @@
 import { checkNames, checkValues } from "./check.ts";
 import { coerced } from "./coerce.ts";
 import type { InputFiles } from "./files.ts";
+import { fromFile } from "./from-file.ts";
 import { type InputSchema, isFile, type Schema } from "./schema.ts";
 import type { Supplied } from "./supplied.ts";
 
@@ -19,7 +20,7 @@ export async function resolveInputs(
     const property = schema?.properties.get(name);
     if (supplied.kind === "text") values.set(name, await coerced(name, given as string[], property, files));
     else if (typeof given === "string" && given.startsWith("@"))
-      values.set(name, await files[isFile(property) ? "file" : "text"](name, given.slice(1)));
+      values.set(name, await fromFile(name, given.slice(1), property, files));
     else values.set(name, given);
   }
   if (schema) checkValues(values, schema);

@@ -1,7 +1,7 @@
 import { basename } from "node:path";
 import { calledAs } from "../../../terminal/called-as.ts";
 import { quoted } from "../../../terminal/shell.ts";
-import { inputSchema, isFile, type ModelDocument } from "../input/schema.ts";
+import { inputSchema, isFile, type ModelDocument, trainOutput } from "../input/schema.ts";
 
 /** What of the training's command line holds for predictions too. */
 export interface SameModel {
@@ -18,18 +18,23 @@ export interface SameModel {
  */
 export function nextCommand(document: ModelDocument, archive: string, { url, config, env }: SameModel): string {
   const schema = inputSchema(document, "/predictions");
-  const files = [...(schema?.properties ?? [])].filter(([, property]) => isFile(property)).map(([name]) => name);
-  const wanted = basename(archive).split(".")[0];
-  // The input is the one named like the archive; an archive that was given another name goes to the only file input.
-  const file = files.find((name) => name === wanted) ?? (files.length === 1 ? files[0] : undefined);
+  const inputs = [...(schema?.properties ?? [])];
+  const files = inputs.filter(([, property]) => isFile(property) || isFile(property.items)).map(([name]) => name);
+  const inputNamed = (path: string | null) => files.find((name) => name === path?.split(".")[0]);
+  // An archive that was given another name goes to the input named like the one that the model publishes, else to the only one.
+  const only = files.length === 1 ? files[0] : undefined;
+  const file = inputNamed(basename(archive)) ?? inputNamed(trainOutput(document)) ?? only;
   if (file === undefined) return "";
   const required = [...(schema?.required ?? [])].filter((name) => name !== file);
+  // Where nothing is required a model is still asked something: the first of its inputs.
+  const [first] = inputs.filter(([, { type, format }]) => type === "string" && format === undefined);
+  const asked = required.length > 0 || !first ? required : [first[0]];
   return [
     `${calledAs()} predict`,
     ...(url === undefined ? [] : [quoted(url)]),
     ...(config === undefined ? [] : [`-f ${quoted(config)}`]),
     ...env.map((word) => `-e ${quoted(word)}`),
     `-i ${quoted(`${file}=@${archive}`)}`,
-    ...required.map((name) => `-i ${name}="..."`),
+    ...asked.map((name) => `-i ${name}="..."`),
   ].join(" ");
 }

@@ -35,7 +35,7 @@ export async function inspectPath(path: string, { values, signal }: InspectOptio
   }
   if (!found.isFile()) throw new Failure(`${path}: is neither a file nor a folder`);
   const start = await firstBytes(path);
-  if (start.toString("latin1", 0, 4) === "GGUF") {
+  if (start.toString("latin1", 0, 4) === "GGUF" || path.endsWith(".gguf")) {
     const { metadata } = await readGgufHeader(path);
     return metadata.get("general.type") === "adapter" ? inspectGgufAdapter(path) : inspectModel(path, values, signal);
   }

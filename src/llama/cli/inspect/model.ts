@@ -1,11 +1,15 @@
+import { dirname, resolve } from "node:path";
 import type { LlamaConfig } from "../../../engine/config.ts";
 import type { StoredType } from "../../../engine/engine.ts";
 import { storedBytes } from "../../../engine/tensors/stored-types.ts";
+import { quoted } from "../../../terminal/shell.ts";
+import { convertCommand } from "../../checkpoint/convert-command.ts";
 import { parameters } from "../../checkpoint/describe.ts";
 import { architectureOf } from "../../checkpoint/gguf/written-model.ts";
 import { openCheckpoint } from "../../checkpoint/index.ts";
-import { openMetaModel } from "../../checkpoint/meta/index.ts";
+import { type MetaModel, openMetaModel } from "../../checkpoint/meta/index.ts";
 import { tensorParts } from "../../checkpoint/tensor-parts.ts";
+import { openTokenizer } from "../../tokenizer/open.ts";
 import { needsOf } from "./needs.ts";
 import type { ModelReport, Report } from "./report.ts";
 
@@ -53,13 +57,26 @@ export async function inspectMetaModel(path: string): Promise<Report> {
     kind: "Meta folder",
     path: model.folder,
     state: "ok",
-    problems: [...model.warnings, `convert it before it is used: \`llama-lora convert ${path} weights\``],
+    problems: [...model.warnings, `convert it before it is used: \`${metaCommand(path)}\``],
     bytes,
     tensors: model.tensors.length,
     types,
-    model: { ...shapeOf(model.config), name: "", tokenizer: null, chatTemplate: null },
+    model: { ...shapeOf(model.config), name: "", tokenizer: await metaTokenizer(model), chatTemplate: null },
     needs: needsOf(model.config, main),
   };
+}
+
+/** To be pasted into a shell. */
+function metaCommand(path: string): string {
+  return resolve(path) === resolve("weights") ? convertCommand(path) : `llama-lora convert ${quoted(path)} weights`;
+}
+
+/** The one beside the weights or one level up, with the ids at which the released model's answers end. */
+async function metaTokenizer({ tokenizerFile, configJson }: MetaModel): Promise<ModelReport["tokenizer"]> {
+  if (tokenizerFile === null) return null;
+  const { tokenizer, kind } = await openTokenizer([dirname(tokenizerFile)]);
+  const ends = [configJson.eos_token_id].flat() as number[];
+  return { kind, pieces: tokenizer.vocabSize, bos: tokenizer.bosId, ends };
 }
 
 function shapeOf(config: LlamaConfig): Omit<ModelReport, "name" | "tokenizer" | "chatTemplate"> {

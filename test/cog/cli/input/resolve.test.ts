@@ -31,6 +31,7 @@ const document = documentOf(
     style: { allOf: [{ $ref: "#/components/schemas/style" }], "x-order": 6 },
     amount: { anyOf: [{ type: "integer" }, { type: "string" }] },
     options: { type: "object" },
+    messages: { type: "array", items: { type: "object" } },
     file: { type: "string", format: "uri" },
     files: { type: "array", items: { type: "string", format: "uri" } },
     slug: { type: "string", pattern: "^[a-z]+$" },
@@ -127,6 +128,31 @@ describe("name=@file", () => {
     expect(await resolve(`files=@${join(folder, "x.zzz")}`)).toEqual({
       files: ["data:application/octet-stream;base64,Pw=="],
     });
+  });
+
+  it("is the file's JSON for an object, and for a list of objects or numbers", async () => {
+    const of = (name: string, json: string) => {
+      writeFileSync(join(folder, name), json);
+      return join(folder, name);
+    };
+    const turn = of("turn.json", '{"role":"user"}');
+    const turns = of("turns.json", '\ufeff[{"role":"user"},{"role":"assistant"}]');
+    expect(await resolve(`options=@${turn}`, `messages=@${turns}`, `counts=@${of("counts.json", "[1,2]")}`)).toEqual({
+      options: { role: "user" },
+      messages: [{ role: "user" }, { role: "assistant" }],
+      counts: [1, 2],
+    });
+    expect(await resolve(`messages=@${turn}`)).toEqual({ messages: [{ role: "user" }] });
+    expect(await resolve(`messages=@${turn}`, `messages=@${turn}`)).toEqual({
+      messages: [{ role: "user" }, { role: "user" }],
+    });
+    const supplied = await parseJson(JSON.stringify({ messages: `@${turns}` }));
+    expect(await resolveInputs(supplied, schema, elsewhere)).toEqual(await resolve(`messages=@${turns}`));
+    const broken = of("broken.json", "[{");
+    await expect(resolve(`messages=@${broken}`)).rejects.toThrow(`input "messages": ${broken} must be JSON: `);
+    await expect(resolve("messages=@nowhere")).rejects.toThrow(
+      'input "messages": open nowhere: no such file or directory',
+    );
   });
 
   it("names the input and the path when the file cannot be read", async () => {

@@ -5,7 +5,11 @@ import { afterAll, expect, it } from "vitest";
 import { openEngine } from "../../../../src/engine/open.ts";
 import { openGguf } from "../../../../src/llama/checkpoint/gguf/open.ts";
 import { collectTensors } from "../../../../src/llama/checkpoint/tensors.ts";
-import { ggufBytes, llamaMetadata, llamaTensors, type Shape } from "./gguf-file.ts";
+import { inspectPath } from "../../../../src/llama/cli/inspect/inspect.ts";
+import { pieceTypes } from "../../../../src/llama/tokenizer/sentencepiece-model.ts";
+import { bytesRead } from "../../../bytes-read.ts";
+import { usualPieces } from "../../tokenizer/sentencepiece-fixture.ts";
+import { type GgufFile, ggufBytes, llamaMetadata, llamaTensors, type Shape } from "./gguf-file.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "gguf-large-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -26,8 +30,18 @@ function writeHoles([name, shape]: Size): string {
     offset += type === "F32" ? count * 4 : (count / 32) * 18;
     return { name, shape: sizes, type, offset: place };
   });
-  const pieces = Array.from({ length: shape.vocab }, (_, i) => `token ${i}`);
-  const metadata = [...llamaMetadata(shape), ["tokenizer.ggml.tokens", ["array", "string", pieces]] as const];
+  const words = Array.from({ length: shape.vocab - 260 }, (_, i) => `word${i}`);
+  const pieces = usualPieces(["\u2581", ...words]);
+  const metadata: GgufFile["metadata"] = [
+    ...llamaMetadata(shape),
+    ["tokenizer.ggml.model", ["string", "llama"]],
+    ["tokenizer.ggml.tokens", ["array", "string", pieces.map(({ text }) => text)]],
+    ["tokenizer.ggml.scores", ["array", "f32", pieces.map(({ score = 0 }) => score)]],
+    ["tokenizer.ggml.token_type", ["array", "i32", pieces.map(({ type = pieceTypes.normal }) => type)]],
+    ["tokenizer.ggml.bos_token_id", ["u32", 1]],
+    ["tokenizer.ggml.eos_token_id", ["u32", 2]],
+    ["tokenizer.ggml.unknown_token_id", ["u32", 0]],
+  ];
   const file = join(folder, `${name}.gguf`);
   const header = ggufBytes({ metadata, tensors });
   writeFileSync(file, header);
@@ -45,6 +59,10 @@ it.each(sizes)("opens a file of %s by its header only", async (...size) => {
   expect(found.size).toBe(2 + shape.layers * 9);
   const total = [...found.values()].reduce((sum, tensor) => sum + tensor.shape.reduce((a, b) => a * b, 1), 0);
   expect(total).toBe(elements);
+  const { signal } = new AbortController();
+  const { result, bytes } = await bytesRead(() => inspectPath(file, { values: false, signal }));
+  expect(result).toMatchObject({ kind: "GGUF model", state: "ok", model: { layers: shape.layers } });
+  expect(bytes).toBeLessThan(8 * 2 ** 20);
 });
 
 // In float32 they take 260 GB.

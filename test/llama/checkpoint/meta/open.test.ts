@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import {
   openCheckpoint,
   readSafetensorsHeader,
@@ -186,6 +186,11 @@ describe("a folder of Meta's that cannot be converted", () => {
       code: "CHECKPOINT_UNSUPPORTED",
       message: expect.stringContaining("is in Meta's original format"),
       hint: `Convert it: \`npx llama-lora convert ${join(folder, "7B")} weights\``,
+    });
+    vi.stubEnv("LLAMA_WEIGHTS", folder);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    await expect(openCheckpoint(folder)).rejects.toMatchObject({
+      hint: expect.stringMatching(/ weights`, then unset LLAMA_WEIGHTS$/),
     });
   });
 });
