@@ -139,11 +139,12 @@ int main() {
   }
   test_range();
   test({"float32", StorageType::f32});
-  test({"bfloat16", StorageType::bf16});
-  test({"float16", StorageType::f16});
-  test({"bfloat16", StorageType::bf16, Quantization::int8});
   if (thorough) {
-    for (const Quantization quantization : {Quantization::int4, Quantization::nf4}) test({"bfloat16", StorageType::bf16, quantization});
+    test({"bfloat16", StorageType::bf16});
+    test({"float16", StorageType::f16});
+    for (const Quantization quantization : {Quantization::int8, Quantization::int4, Quantization::nf4}) {
+      test({"bfloat16", StorageType::bf16, quantization});
+    }
   }
   return checks::summary();
 }
