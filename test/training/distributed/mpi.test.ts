@@ -42,7 +42,8 @@ describe.skipIf(!hasMpi)("two ranks over MPI (needs mpirun, and libopenmpi-dev w
 
   it("are one `cog train`: one log, one archive", async () => {
     const archive = join(folder, "adapter.tar.gz");
-    const inputs = Object.entries(settings).map(([name, value]) => `${name}=${inputText(value)}`);
+    const given = Object.entries(settings).filter(([, value]) => value !== undefined);
+    const inputs = given.map(([name, value]) => `${name}=${inputText(value)}`);
     const words = ["train", "-o", archive, ...[`dataset=@${dataset}`, ...inputs].flatMap((input) => ["-i", input])];
     const { exit, stdout, stderr } = await resultOf(mpirun(2, [join(root, "scripts", "cog.mjs"), ...words]));
     expect([exit, stdout]).toEqual([0, ""]);
