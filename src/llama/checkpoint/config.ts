@@ -1,8 +1,7 @@
 import type { LlamaConfig } from "../../engine/config.ts";
-import { CodedError } from "../../errors/index.ts";
-import { parseBoundedJson } from "../bounded-json.ts";
+import { configLimits } from "./config-limits.ts";
 import { type Family, familyOf, slidingWindow } from "./families.ts";
-import { Fields } from "./fields.ts";
+import { type Fields, parseFields } from "./fields.ts";
 import { ropeFromConfig } from "./rope.ts";
 
 export interface CheckpointConfig {
@@ -14,16 +13,13 @@ export interface CheckpointConfig {
   readonly nameOrPath: string | null;
 }
 
-/** Far above every published model; products of two of them stay exact. */
-export const configLimits = { width: 2 ** 20, layers: 1024, heads: 4096, vocabulary: 2 ** 24, positions: 2 ** 24 };
-
 /**
  * config.json of a Hugging Face checkpoint of one of the families.
  * Throws CHECKPOINT_CONFIG naming file, field and value, and CHECKPOINT_UNSUPPORTED naming what the engine lacks.
  * https://huggingface.co/docs/transformers/model_doc/llama
  */
 export function parseConfig(text: string, file: string): CheckpointConfig {
-  const fields = new Fields(parseObject(text, file), file);
+  const fields = parseFields(text, file);
   const family = familyOf(fields);
   refuseUnsupported(fields, family);
 
@@ -71,22 +67,11 @@ export function parseGenerationConfig(
   text: string,
   file: string,
 ): Pick<CheckpointConfig, "bosTokenIds" | "eosTokenIds"> {
-  return specialIdsOf(new Fields(parseObject(text, file), file));
+  return specialIdsOf(parseFields(text, file));
 }
 
 function specialIdsOf(fields: Fields) {
   return { bosTokenIds: fields.tokenIds("bos_token_id"), eosTokenIds: fields.tokenIds("eos_token_id") };
-}
-
-function parseObject(text: string, file: string): object {
-  let value: unknown;
-  try {
-    value = parseBoundedJson(text.replace(/^\ufeff/, ""));
-  } catch (error) {
-    throw new CodedError("CHECKPOINT_CONFIG", `${file}: not valid JSON: ${(error as Error).message}`, { cause: error });
-  }
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
-  throw new CodedError("CHECKPOINT_CONFIG", `${file}: holds no JSON object`);
 }
 
 function refuseUnsupported(fields: Fields, family: Family): void {

@@ -1,4 +1,5 @@
 import { CodedError } from "../../errors/index.ts";
+import { parseBoundedJson } from "../bounded-json.ts";
 
 /** A JSON object of config.json whose values are taken one by one, each checked and named in the error. */
 export class Fields {
@@ -78,4 +79,16 @@ export class Fields {
   unsupported(name: string, why: string): never {
     throw new CodedError("CHECKPOINT_UNSUPPORTED", `${this.#file}: "${this.#path}${name}": ${why}`);
   }
+}
+
+/** The object in a JSON file, a byte order mark before it or none. Throws CHECKPOINT_CONFIG. */
+export function parseFields(text: string, file: string): Fields {
+  let value: unknown;
+  try {
+    value = parseBoundedJson(text.replace(/^\ufeff/, ""));
+  } catch (error) {
+    throw new CodedError("CHECKPOINT_CONFIG", `${file}: not valid JSON: ${(error as Error).message}`, { cause: error });
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return new Fields(value, file);
+  throw new CodedError("CHECKPOINT_CONFIG", `${file}: holds no JSON object`);
 }

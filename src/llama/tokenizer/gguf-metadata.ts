@@ -25,14 +25,7 @@ function ofSentencePiece(tokenizer: SentencePieceTokenizer): GgufTokenizerMetada
   const { model, added, vocabSize } = tokenizer;
   const table = new TokenTable(vocabSize, added);
   for (const [id, { text, score, type }] of model.pieces.entries()) table.set(id, text, type, score);
-  return {
-    model: "llama",
-    pre: "default",
-    ...table.lists(true),
-    merges: null,
-    ...endsOf(tokenizer),
-    addSpacePrefix: model.addDummyPrefix,
-  };
+  return scored(tokenizer, table, model.addDummyPrefix);
 }
 
 function ofByteLevel(tokenizer: BpeTokenizer): GgufTokenizerMetadata {
@@ -69,13 +62,18 @@ function ofMetaspace(tokenizer: BpeTokenizer, parts: readonly Part[]): GgufToken
     if (isUnreached) return unsupported(file, `writing piece ${JSON.stringify(text)}, which no merge makes, into GGUF`);
     table.set(id, text, type, scores.get(id) ?? 0);
   }
+  return scored(tokenizer, table, hasPrefix(tokenizer.definition, parts));
+}
+
+/** GGUF's "llama": pieces with scores, as SentencePiece has them. */
+function scored(tokenizer: Tokenizer, table: TokenTable, addSpacePrefix: boolean): GgufTokenizerMetadata {
   return {
     model: "llama",
     pre: "default",
     ...table.lists(true),
     merges: null,
     ...endsOf(tokenizer),
-    addSpacePrefix: hasPrefix(tokenizer.definition, parts),
+    addSpacePrefix,
   };
 }
 

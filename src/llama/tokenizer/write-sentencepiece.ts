@@ -1,11 +1,15 @@
 import type { Piece, SentencePieceModel } from "./sentencepiece-model.ts";
 
-/** The bytes of a tokenizer.model (sentencepiece_model.proto): a BPE model with the identity normaliser. */
-export function sentencePieceBytes(model: SentencePieceModel): Uint8Array {
+/**
+ * The bytes of a tokenizer.model (sentencepiece_model.proto): a BPE model with the identity normaliser.
+ * @param splitDigits whether its trainer kept digits apart, of which only the file's readers may want to know
+ */
+export function sentencePieceBytes(model: SentencePieceModel, splitDigits = false): Uint8Array {
   const { pieces, unkId, bosId, eosId, byteFallback, addDummyPrefix } = model;
   const trainer = Buffer.concat([
     varintField(3, 2), // model_type: BPE
     varintField(4, pieces.length),
+    ...(splitDigits ? [varintField(25, 1)] : []),
     varintField(35, byteFallback ? 1 : 0),
     varintField(40, unkId),
     varintField(41, bosId),

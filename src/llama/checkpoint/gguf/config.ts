@@ -1,5 +1,5 @@
 import type { LlamaConfig } from "../../../engine/config.ts";
-import { configLimits as limits } from "../config.ts";
+import { configLimits as limits } from "../config-limits.ts";
 import { type Family, families } from "../families.ts";
 import type { GgufTensor } from "./header.ts";
 import type { Metadata } from "./metadata.ts";

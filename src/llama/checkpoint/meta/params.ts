@@ -1,7 +1,7 @@
 import { CodedError } from "../../../errors/index.ts";
-import { parseBoundedJson } from "../../bounded-json.ts";
 import { readRegularFile } from "../../regular-file.ts";
-import { Fields } from "../fields.ts";
+import { configLimits as limits } from "../config-limits.ts";
+import { type Fields, parseFields } from "../fields.ts";
 
 /** Meta's description of a model; what is left out follows from the tensors. */
 export interface MetaParams {
@@ -21,7 +21,6 @@ export interface MetaParams {
   readonly slidingWindow: number | null;
 }
 
-const limits = { width: 2 ** 20, layers: 1024, heads: 4096, vocabulary: 2 ** 24, positions: 2 ** 24 };
 const maxBytes = 2 ** 20;
 
 /**
@@ -44,7 +43,7 @@ export async function readParams(file: string): Promise<MetaParams> {
 }
 
 export function parseParams(text: string, file: string): MetaParams {
-  const outer = new Fields(parseObject(text, file), file);
+  const outer = parseFields(text, file);
   const fields = outer.object("model") ?? outer;
   const dim = fields.count("dim", limits.width);
   const heads = fields.count("n_heads", limits.heads);
@@ -83,15 +82,4 @@ function feedForward(fields: Fields, dim: number): number | null {
 function ropeFactor(fields: Fields, dim: number): number | null {
   if (!fields.flag("use_scaled_rope", false)) return null;
   return fields.positive("rope_scaling_factor", dim <= 3072 ? 32 : 8);
-}
-
-function parseObject(text: string, file: string): object {
-  let value: unknown;
-  try {
-    value = parseBoundedJson(text.replace(/^\ufeff/, ""));
-  } catch (error) {
-    throw new CodedError("CHECKPOINT_CONFIG", `${file}: not valid JSON: ${(error as Error).message}`, { cause: error });
-  }
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
-  throw new CodedError("CHECKPOINT_CONFIG", `${file}: holds no JSON object`);
 }
