@@ -1,3 +1,4 @@
+import { LRUCache } from "lru-cache";
 import { CodedError } from "../../errors/index.ts";
 import { ChatTemplate } from "./chat-template/chat-template.ts";
 import { chatFormats } from "./chat-template/sources.ts";
@@ -25,8 +26,7 @@ const mostKept = 16;
 export class PromptTemplates {
   readonly #model: TemplateModel;
   readonly #names: SpecialNames;
-  /** In order of use. */
-  readonly #opened = new Map<string, Promise<PromptTemplate>>();
+  readonly #opened = new LRUCache<string, Promise<PromptTemplate>>({ max: mostKept });
 
   constructor(model: TemplateModel) {
     this.#model = model;
@@ -66,15 +66,10 @@ export class PromptTemplates {
   #open(record: TemplateRecord, title: string): Promise<PromptTemplate> {
     const key = JSON.stringify([title, record]);
     const opening = this.#opened.get(key) ?? openTemplate(record, title, this.#model, this.#names);
-    this.#opened.delete(key);
     this.#opened.set(key, opening);
     opening.catch(() => {
-      if (this.#opened.get(key) === opening) this.#opened.delete(key);
+      if (this.#opened.peek(key) === opening) this.#opened.delete(key);
     });
-    for (const [other] of this.#opened) {
-      if (this.#opened.size <= mostKept) break;
-      this.#opened.delete(other);
-    }
     return opening;
   }
 }

@@ -1,4 +1,5 @@
 import { Environment, parse, type Statement, tokenize } from "@huggingface/jinja";
+import { LRUCache } from "lru-cache";
 import type { Message } from "../conversation.ts";
 import { type Part, SpecialNames } from "../special-names.ts";
 import { BoundedInterpreter, type Limits } from "./bounded-interpreter.ts";
@@ -29,24 +30,16 @@ const mostItems = 10_000;
 /** As transformers has its environment. */
 const whitespace = { trim_blocks: true, lstrip_blocks: true };
 
-/** What was made of the last few keys: one request follows another with the same template and tokenizer. */
-class Recent<T> {
-  readonly #values = new Map<string, T>();
-
-  get(key: string, make: () => T): T {
-    const value = this.#values.get(key) ?? make();
-    this.#values.delete(key);
-    this.#values.set(key, value);
-    for (const [oldest] of this.#values) {
-      if (this.#values.size <= 8) break;
-      this.#values.delete(oldest);
-    }
-    return value;
-  }
-}
-
-const programs = new Recent<Statement>();
-const vocabularies = new Recent<SpecialNames>();
+// One request follows another with the same template and tokenizer.
+const programs = new LRUCache<string, Statement>({
+  max: 8,
+  memoMethod: (template) => parse(tokenize(template, whitespace)),
+});
+/** By the entries of ChatRequest.specialTokens as JSON. */
+const vocabularies = new LRUCache<string, SpecialNames>({
+  max: 8,
+  memoMethod: (entries) => new SpecialNames(new Map(JSON.parse(entries))),
+});
 
 /**
  * Each conversation as the template words it, names of special tokens as ids where the template wrote them, never where
@@ -57,11 +50,8 @@ const vocabularies = new Recent<SpecialNames>();
 export function renderChats(request: ChatRequest): Part[][] {
   const { template, variables, conversations, addGenerationPrompt } = request;
   if (template.length > longestTemplate) throw new Error(`has more than ${longestTemplate} characters`);
-  const program = programs.get(template, () => parse(tokenize(template, whitespace)));
-  const names = vocabularies.get(
-    JSON.stringify([...request.specialTokens]),
-    () => new SpecialNames(request.specialTokens),
-  );
+  const program = programs.memo(template);
+  const names = vocabularies.memo(JSON.stringify([...request.specialTokens]));
   return conversations.map((messages) => {
     const texts = messages.map(({ content }) => content);
     const sentinels = names.sentinels([template, ...Object.values(variables), ...texts]);
