@@ -1,6 +1,6 @@
 import { CodedError } from "../../errors/index.ts";
 import type { AdapterSource } from "../adapter/index.ts";
-import type { FileLike, GenerateOptions } from "./options.ts";
+import { type FileLike, type GenerateOptions, placeOf } from "./options.ts";
 
 /** Adapters that one request may add up. */
 export const mostAdapters = 8;
@@ -20,11 +20,6 @@ export function weightedSources({ adapter = null, adapter_scale: weights = null 
     });
   }
   return files.map((file, i) => ({ ...placeOf(file), weight: weights?.[i] ?? 1 }));
-}
-
-export function placeOf(file: FileLike): AdapterSource {
-  const { path, name } = typeof file === "string" ? { path: file, name: undefined } : file;
-  return { path, name, weight: 1 };
 }
 
 function isList(value: FileLike | readonly FileLike[]): value is readonly FileLike[] {

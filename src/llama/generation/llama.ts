@@ -4,10 +4,10 @@ import { type Checkpoint, chooseCheckpoint, describeCheckpoint, openCheckpoint }
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { TokenizerInput } from "../tokenizer/tokenizer-input.ts";
 import { AdapterCache, type AdapterLease } from "./adapter-cache.ts";
-import { placeOf, weightedSources } from "./adapter-sources.ts";
+import { weightedSources } from "./adapter-sources.ts";
 import { CacheAdmission } from "./admission.ts";
 import { Generation, type PreparedPrompt } from "./generation.ts";
-import type { FileLike, GenerateOptions, TemplatedQuestion } from "./options.ts";
+import { type FileLike, type GenerateOptions, placeOf, type TemplatedQuestion } from "./options.ts";
 import { type ServedModel, withOwnAdapter } from "./own-adapter.ts";
 import { PromptEncoder } from "./prompt-encoder.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -65,7 +65,10 @@ export class Llama {
       PromptWording.open(checkpoint, encoder, warn),
     ]);
     const llama = new Llama(engine, checkpoint, model, { encoder, wording, warn });
-    if (served.adapter !== null) llama.#adapter = await llama.#adapters.hold(placeOf(options.adapter!), served.adapter);
+    if (served.adapter !== null) {
+      const source = { ...placeOf(options.adapter!), weight: 1 };
+      llama.#adapter = await llama.#adapters.hold(source, served.adapter);
+    }
     return llama;
   }
 

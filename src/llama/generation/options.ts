@@ -3,6 +3,11 @@ import type { Question } from "../prompt/index.ts";
 /** A file: its path, or an object that has one (a predictor's Path). */
 export type FileLike = string | { readonly path: string; readonly name?: string };
 
+/** Where a file lies and how messages name it. */
+export function placeOf(file: FileLike): { readonly path: string; readonly name?: string | undefined } {
+  return typeof file === "string" ? { path: file } : { path: file.path, name: file.name };
+}
+
 /** How to continue a prompt, under the names that predict.ts publishes. */
 export interface GenerateOptions {
   /** 256 by default; the model's context may end the answer before. */

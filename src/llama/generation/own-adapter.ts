@@ -3,7 +3,7 @@ import { type Adapter, withAdapter } from "../adapter/index.ts";
 import { featuresOf } from "../adapter/whole-changes.ts";
 import type { Checkpoint } from "../checkpoint/index.ts";
 import { writeMergedWeights } from "./merged-weights.ts";
-import type { FileLike } from "./options.ts";
+import { type FileLike, placeOf } from "./options.ts";
 
 /** A model with the adapter that it is served with: beside its weights, or in them. */
 export interface ServedModel {
@@ -29,7 +29,7 @@ export async function withOwnAdapter(
   source: FileLike,
   { log, warn }: OwnAdapterOptions,
 ): Promise<ServedModel> {
-  const { path, name } = typeof source === "string" ? { path: source, name: undefined } : source;
+  const { path, name } = placeOf(source);
   const options = { name, base: base.publishedName };
   return withAdapter(path, base.config, options, async (adapter, shownName) => {
     for (const line of adapter.warnings) warn(line);

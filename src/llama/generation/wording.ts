@@ -2,7 +2,7 @@ import { isCodedError } from "../../errors/index.ts";
 import type { Checkpoint } from "../checkpoint/index.ts";
 import { conversationOf, PromptTemplates, type TemplateRecord } from "../prompt/index.ts";
 import { inputLength, type TokenizerInput } from "../tokenizer/tokenizer-input.ts";
-import type { FileLike, GenerateOptions, TemplatedQuestion } from "./options.ts";
+import { type GenerateOptions, placeOf, type TemplatedQuestion } from "./options.ts";
 import type { PromptEncoder } from "./prompt-encoder.ts";
 
 /** A question as the model is given it. */
@@ -73,8 +73,4 @@ export class PromptWording {
 
 function isQuestion(prompt: TokenizerInput | TemplatedQuestion): prompt is TemplatedQuestion {
   return typeof prompt === "object" && !Array.isArray(prompt);
-}
-
-function placeOf(file: FileLike) {
-  return typeof file === "string" ? { path: file } : file;
 }
