@@ -12,9 +12,6 @@ export interface Limits {
   readonly milliseconds: number;
 }
 
-/** A template does more than it may. */
-export class LimitExceeded extends Error {}
-
 /** The shape of the nodes that are evaluated here. */
 interface Node {
   readonly type: string;
@@ -46,22 +43,21 @@ export class BoundedInterpreter extends Interpreter {
     this.#end = processorTime() + limits.milliseconds;
   }
 
-  /** @throws LimitExceeded, and what the library throws */
+  /** @throws Error where the template does more than it may, and what the library throws */
   override evaluate(statement: Statement | undefined, scope: Environment): Value {
     const { steps, characters, items, milliseconds } = this.#limits;
-    if (++this.#steps > steps) throw new LimitExceeded(`takes more than ${steps} steps`);
+    if (++this.#steps > steps) throw new Error(`takes more than ${steps} steps`);
     // Looking at the clock at every step would double their cost.
     if (this.#steps % 64 === 0 && processorTime() > this.#end) {
-      throw new LimitExceeded(`takes more than ${milliseconds} ms`);
+      throw new Error(`takes more than ${milliseconds} ms`);
     }
     const node = statement as Node | undefined;
     const result = this.#stripped(node, scope) ?? this.#withAttribute(node, scope) ?? super.evaluate(statement, scope);
     const value: unknown = result.value;
     if (typeof value === "string" && value.length > characters) {
-      throw new LimitExceeded(`makes a text of more than ${characters} characters`);
+      throw new Error(`makes a text of more than ${characters} characters`);
     }
-    if (Array.isArray(value) && value.length > items)
-      throw new LimitExceeded(`makes a list of more than ${items} items`);
+    if (Array.isArray(value) && value.length > items) throw new Error(`makes a list of more than ${items} items`);
     return result;
   }
 

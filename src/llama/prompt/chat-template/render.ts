@@ -45,7 +45,7 @@ const vocabularies = new LRUCache<string, SpecialNames>({
  * Each conversation as the template words it, names of special tokens as ids where the template wrote them, never where
  * a message did. Variables and functions are those of transformers' apply_chat_template; values live in maps, so that no
  * name reaches a prototype.
- * @throws RaisedByTemplate, LimitExceeded, the parser's and interpreter's errors
+ * @throws RaisedByTemplate, the parser's and interpreter's errors
  */
 export function renderChats(request: ChatRequest): Part[][] {
   const { template, variables, conversations, addGenerationPrompt } = request;

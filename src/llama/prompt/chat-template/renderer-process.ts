@@ -1,5 +1,4 @@
 import { isCodedError } from "../../../errors/index.ts";
-import { LimitExceeded } from "./bounded-interpreter.ts";
 import { type ChatRequest, RaisedByTemplate, renderChats } from "./render.ts";
 import type { RendererAnswer } from "./renderer.ts";
 
@@ -16,11 +15,7 @@ function rendered(request: ChatRequest): RendererAnswer {
     if (error instanceof RaisedByTemplate) return { kind: "raised", message };
     if (isCodedError(error)) return { kind: "refused", code: error.code, message };
     const tooDeep = error instanceof RangeError && message.includes("call stack");
-    return {
-      kind: "failed",
-      message: tooDeep ? "is nested too deeply" : message,
-      exceeded: error instanceof LimitExceeded,
-    };
+    return { kind: "failed", message: tooDeep ? "is nested too deeply" : message };
   }
 }
 

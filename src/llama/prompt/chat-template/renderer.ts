@@ -10,7 +10,7 @@ export type RendererAnswer =
   /** The template called raise_exception. */
   | { readonly kind: "raised"; readonly message: string }
   | { readonly kind: "refused"; readonly code: ErrorCode; readonly message: string }
-  | { readonly kind: "failed"; readonly message: string; readonly exceeded: boolean };
+  | { readonly kind: "failed"; readonly message: string };
 
 interface Waiting {
   readonly request: ChatRequest;
