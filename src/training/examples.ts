@@ -1,7 +1,7 @@
 import { answerParts, conversationOf, inputOf, type Part, type PromptTemplate } from "../llama/prompt/index.ts";
 import { sliced } from "../llama/time-slices.ts";
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
-import { inputParts, type TokenizerInput } from "../llama/tokenizer/tokenizer-input.ts";
+import { bosBefore, inputParts, type TokenizerInput } from "../llama/tokenizer/tokenizer-input.ts";
 import type { Row, RowSource } from "./dataset/index.ts";
 import type { TrainingSettings } from "./settings.ts";
 
@@ -85,7 +85,7 @@ function encodeRow(row: Row, prompt: TokenizerInput, tokenizer: Tokenizer, optio
     if (sharedLength(text, 0, alone) < alone.length) text = joined(alone, continuationIds(tokenizer, inputOf(answer)));
   }
   const end = template.answer.endId ?? tokenizer.eosId;
-  const bos = tokenizer.bosId === null || text[0] === tokenizer.bosId ? [] : [tokenizer.bosId];
+  const bos = bosBefore(text, tokenizer);
   const whole = joined(bos, text, [end]);
   const length = bos.length + text.length + (text.at(-1) === end ? 0 : 1);
   const isCut = length > cutoff;

@@ -1,7 +1,7 @@
 import { CodedError } from "../../errors/index.ts";
 import { runInSlices } from "../time-slices.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { inputLength, type TokenizerInput } from "../tokenizer/tokenizer-input.ts";
+import { bosBefore, inputLength, type TokenizerInput } from "../tokenizer/tokenizer-input.ts";
 
 /** No vocabulary has a longer piece: a text with more characters than this per token of context cannot fit. */
 const longestPiece = 160;
@@ -27,8 +27,7 @@ export class PromptEncoder {
     const length = inputLength(prompt);
     this.checkLength(length);
     const ids = length <= shortPrompt ? this.#tokenizer.encode(prompt) : await this.#encodeLong(prompt, signal);
-    const { bosId } = this.#tokenizer;
-    const bos = bosId === null || ids[0] === bosId ? [] : [bosId];
+    const bos = bosBefore(ids, this.#tokenizer);
     const count = bos.length + ids.length;
     if (count === 0) {
       throw new CodedError(
