@@ -2,12 +2,11 @@ import type { Steps } from "../time-slices.ts";
 import { byteCharacters, byteName, spell } from "./byte-spelling.ts";
 import type { IdBuffer } from "./id-buffer.ts";
 import { Merger, shortWord } from "./merger.ts";
-import { spaceMark } from "./space-marks.ts";
+import { hasInnerSpace, spaceMark } from "./space-marks.ts";
+import { isHighSurrogate } from "./surrogates.ts";
 import type { TokenizerJson } from "./tokenizer-json.ts";
+import { cachedWordLength, WordCache } from "./word-cache.ts";
 
-/** Words repeat: each is merged once and remembered while it is short and there is room. */
-const cachedWords = 65_536;
-const cachedWordLength = 32;
 const none = -1;
 
 /** Byte pair encoding of words, as the tokenizers library does it. Sennrich et al. 2016, https://arxiv.org/abs/1508.07909 */
@@ -21,7 +20,7 @@ export class BpeModel {
   /** No merge reaches over the beginning of a word that a space mark begins. */
   readonly #wordsAreApart: boolean;
   readonly #fallbackIds: readonly number[];
-  readonly #cache = new Map<string, Int32Array>();
+  readonly #cache = new WordCache();
   readonly #symbols = new Int32Array(shortWord);
 
   /** Every byte has a piece, so that no text comes to the unknown token. */
@@ -42,8 +41,7 @@ export class BpeModel {
     this.#fallbackIds = Array.from({ length: 256 }, (_, byte) => vocabulary.get(byteName(byte)) ?? none);
     const needed = isByteLevel ? [...this.#symbolIds] : json.byteFallback ? this.#fallbackIds : [none];
     this.isComplete = !needed.includes(none);
-    const isInner = (piece: string) => /[^\u2581]\u2581/.test(piece);
-    this.#wordsAreApart = !isByteLevel && !json.ignoreMerges && ![...vocabulary.keys()].some(isInner);
+    this.#wordsAreApart = !isByteLevel && !json.ignoreMerges && ![...vocabulary.keys()].some(hasInnerSpace);
   }
 
   /** A word that is not known yet. */
@@ -65,10 +63,7 @@ export class BpeModel {
 
   /** Most words are known: they need no steps. */
   appendKnown(word: string, ids: IdBuffer): boolean {
-    const known = this.#cache.get(word);
-    if (known === undefined) return false;
-    ids.append(known);
-    return true;
+    return this.#cache.appendKnown(word, ids);
   }
 
   *#encodingWord(word: string, ids: IdBuffer): Steps<void> {
@@ -76,9 +71,7 @@ export class BpeModel {
     const whole = this.#wholePiece(word);
     if (whole !== undefined) ids.push(whole);
     else yield* this.#merging(word, ids);
-    if (word.length > cachedWordLength) return;
-    if (this.#cache.size >= cachedWords) this.#cache.clear();
-    this.#cache.set(word, ids.since(start));
+    this.#cache.keep(word, ids, start);
   }
 
   /** With ignore_merges a word that is a piece becomes that piece, whatever the merges would give. */
@@ -132,10 +125,6 @@ export class BpeModel {
     }
     return reader.finish();
   }
-}
-
-function isHighSurrogate(unit: number): boolean {
-  return unit >= 0xd800 && unit < 0xdc00;
 }
 
 /** The symbols of a word before the merging: at most three for each of its UTF-16 units. */

@@ -2,10 +2,10 @@ import { CodedError } from "../../errors/index.ts";
 import { runNow } from "../time-slices.ts";
 import { BpeTokenizer } from "./bpe-tokenizer.ts";
 import { publishedWords } from "./published-patterns.ts";
-import { tokenizerOfModel } from "./sentencepiece.ts";
+import { nothingSaid, tokenizerOfModel } from "./sentencepiece.ts";
 import { pieceTypes } from "./sentencepiece-model.ts";
 import type { Tokenizer } from "./tokenizer.ts";
-import { addedToken, readMerges, unsupported } from "./tokenizer-json.ts";
+import { addedToken, byteLevelJson, readMerges, unsupported } from "./tokenizer-json.ts";
 
 /** GGUF's `tokenizer.ggml.*`, under the last part of each name. */
 export interface GgufTokenizerMetadata {
@@ -76,8 +76,7 @@ function sentencePiece(metadata: GgufTokenizerMetadata, file: string): Tokenizer
     unkSurface: " \u2047 ",
     addDummyPrefix: addSpacePrefix ?? true,
   };
-  const config = { bos: null, eos: null, addBos: addBos ?? true, legacy: true, addPrefixSpace: null, added: [] };
-  return runNow(tokenizerOfModel(model, file, config));
+  return runNow(tokenizerOfModel(model, file, { ...nothingSaid, addBos: addBos ?? true }));
 }
 
 function byteLevel(metadata: GgufTokenizerMetadata, file: string): Tokenizer {
@@ -99,21 +98,9 @@ function byteLevel(metadata: GgufTokenizerMetadata, file: string): Tokenizer {
   const corrupt = (what: string): never => {
     throw new CodedError("TOKENIZER_CORRUPT", `${file}: tokenizer.ggml.merges: ${what}`);
   };
-  const definition = {
-    file,
-    vocabulary,
-    pieces: tokens,
-    merges: readMerges(metadata.merges, vocabulary, corrupt),
-    added,
-    byteFallback: false,
-    fuseUnknown: false,
-    ignoreMerges: words.ignoreMerges,
-    unkId: null,
-    unknown: null,
-    normalizer: words.normalizer,
-    preTokenizer: words.preTokenizer,
-    postProcessor: null,
-    decoder: { type: "ByteLevel" },
-  };
+  const { ignoreMerges, normalizer, preTokenizer } = words;
+  const merges = readMerges(metadata.merges, vocabulary, corrupt);
+  const known = { file, vocabulary, pieces: tokens, merges, added };
+  const definition = byteLevelJson({ ...known, ignoreMerges, normalizer, preTokenizer });
   return new BpeTokenizer(definition, (addBos ?? words.addsBos) ? bosId : null, eosId);
 }

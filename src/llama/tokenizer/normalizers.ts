@@ -2,6 +2,7 @@ import type { Steps } from "../time-slices.ts";
 import type { Automaton } from "./pattern/automaton.ts";
 import { automatonFor } from "./pattern/automatons.ts";
 import { flatParts, inWindows, patternOf } from "./pre-tokenizers.ts";
+import { isLowSurrogate } from "./surrogates.ts";
 import { type Part, unsupported } from "./tokenizer-json.ts";
 
 /** Changes a well-formed text before it is split. */
@@ -100,7 +101,7 @@ export function* normalizing(text: string, form: string): Steps<string> {
     for (let cut = end; end < text.length && cut > start; cut--) {
       const unit = text.charCodeAt(cut);
       // Never between the halves of a pair.
-      if (unit >= 0xdc00 && unit < 0xe000) continue;
+      if (isLowSurrogate(unit)) continue;
       if (startsAnew.test(String.fromCodePoint(text.codePointAt(cut)!))) {
         end = cut;
         break;
@@ -112,10 +113,6 @@ export function* normalizing(text: string, form: string): Steps<string> {
     if (end < text.length) yield;
   }
   return changed;
-}
-
-function isLowSurrogate(unit: number): boolean {
-  return unit >= 0xdc00 && unit < 0xe000;
 }
 
 const spaceCharacter = /[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;

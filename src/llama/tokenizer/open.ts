@@ -69,12 +69,12 @@ async function openConfig(
   folder: string,
   embeddings: number,
 ): Promise<{ config: TokenizerConfig; warnings: string[] }> {
-  const texts = new Map<string, string | null>();
+  const texts: ConfigFiles = {};
   for (const name of configFileNames) {
     const bytes = await readTokenizerFile(join(folder, name));
-    texts.set(name, bytes === null ? null : new TextDecoder().decode(bytes));
+    if (bytes !== null) texts[name] = new TextDecoder().decode(bytes);
   }
-  const config = readTokenizerConfig(Object.fromEntries(texts) as unknown as ConfigFiles, (name) => join(folder, name));
+  const config = readTokenizerConfig(texts, (name) => join(folder, name));
   const warnings: string[] = [];
   if (config.addEos === true) {
     warnings.push(
@@ -82,11 +82,11 @@ async function openConfig(
         "rows of a training always do",
     );
   }
-  const past = config.added.filter((token) => token.id >= embeddings);
-  for (const { content, id } of past) {
+  for (const { content, id } of config.added) {
+    if (id < embeddings) continue;
     warnings.push(`${folder}: added token ${JSON.stringify(content)} ignored: ${id} is past ${embeddings} embeddings`);
   }
-  return { config: { ...config, added: config.added.filter((token) => !past.includes(token)) }, warnings };
+  return { config: { ...config, added: config.added.filter(({ id }) => id < embeddings) }, warnings };
 }
 
 /** null: there is no such file. */

@@ -1,4 +1,5 @@
 import type { Steps } from "../time-slices.ts";
+import { characterLength } from "./surrogates.ts";
 
 /**
  * Which two neighbouring symbols merge: (left, right) -> rank and resulting symbol. Open addressing over typed arrays,
@@ -128,10 +129,4 @@ export function* mergesOfPieces(
     }
   }
   return { table, characters, extras, firstExtra };
-}
-
-/** UTF-16 units of the code point at `index`; `text` is well-formed. */
-export function characterLength(text: string, index: number): 1 | 2 {
-  const unit = text.charCodeAt(index);
-  return unit >= 0xd800 && unit < 0xdc00 ? 2 : 1;
 }

@@ -1,8 +1,7 @@
 import { CodedError } from "../../errors/index.ts";
 import type { Steps } from "../time-slices.ts";
 import { pieceTypes, type SentencePieceModel } from "./sentencepiece-model.ts";
-
-const innerSpaceMark = /[^\u2581]\u2581/;
+import { hasInnerSpace } from "./space-marks.ts";
 
 export interface PieceIndex {
   /** Of the pieces that text can become. */
@@ -28,7 +27,7 @@ export function* indexPieces(model: SentencePieceModel, file: string): Steps<Pie
     if (piece.type === pieceTypes.userDefined) userDefined.set(piece.text, id);
     else if (piece.type !== pieceTypes.normal) continue;
     ids.set(piece.text, id);
-    wordsAreApart &&= !innerSpaceMark.test(piece.text);
+    wordsAreApart &&= !hasInnerSpace(piece.text);
   }
   return { ids, userDefined, wordsAreApart };
 }

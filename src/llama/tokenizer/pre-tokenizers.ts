@@ -1,6 +1,7 @@
 import { automatonFor, literally } from "./pattern/automatons.ts";
 import { SpaceFinder, spaceMark } from "./space-marks.ts";
 import { type Behavior, behaviors, type Splitter, splitterBy } from "./splitters.ts";
+import { isHighSurrogate } from "./surrogates.ts";
 import { type Part, partsOf, unsupported } from "./tokenizer-json.ts";
 
 /** What ByteLevel splits by when it does, which is GPT-2's. */
@@ -112,8 +113,7 @@ export function* inWindows(text: string, change: (window: string) => string): Ge
   let changed = "";
   for (let start = 0, end: number; start < text.length; start = end) {
     end = Math.min(start + windowLength, text.length);
-    const unit = text.charCodeAt(end - 1);
-    if (unit >= 0xd800 && unit < 0xdc00) end++;
+    if (isHighSurrogate(text.charCodeAt(end - 1))) end++;
     changed += change(text.slice(start, end));
     yield null;
   }

@@ -1,15 +1,13 @@
 import { type Steps, wordsPerStep } from "../time-slices.ts";
 import type { IdBuffer } from "./id-buffer.ts";
 import { Merger, shortWord } from "./merger.ts";
-import { characterLength, type PieceMerges } from "./pair-table.ts";
+import type { PieceMerges } from "./pair-table.ts";
 import { byteIds, type PieceIndex } from "./piece-index.ts";
 import type { SentencePieceModel } from "./sentencepiece-model.ts";
 import { isSpace, SpaceFinder, spaceMark } from "./space-marks.ts";
+import { characterLength } from "./surrogates.ts";
 import { TokenTrie } from "./token-trie.ts";
-
-/** Words repeat: each is merged once and remembered while it is short and there is room. */
-const cachedWords = 65_536;
-const cachedWordLength = 32;
+import { WordCache } from "./word-cache.ts";
 
 /** Texts to the ids of a SentencePiece model's pieces. */
 export class PieceEncoder {
@@ -20,7 +18,7 @@ export class PieceEncoder {
   readonly #byteIds: Int32Array | null;
   readonly #userDefined: TokenTrie<number>;
   readonly #wordsAreApart: boolean;
-  readonly #cache = new Map<string, Int32Array>();
+  readonly #cache = new WordCache();
   readonly #symbols = new Int32Array(shortWord);
 
   /** Throws TOKENIZER_CORRUPT naming `file` when a byte piece is missing. */
@@ -64,26 +62,16 @@ export class PieceEncoder {
         stop = Math.min(spaces.next(first), end);
       }
       const word = text.slice(start, stop);
-      if (!this.#appendKnown(word, ids)) yield* this.#encodingWord(word, ids);
+      if (!this.#cache.appendKnown(word, ids)) yield* this.#encodingWord(word, ids);
       if (++words % wordsPerStep === 0) yield;
       start = stop;
     }
   }
 
-  /** Most words are known: they need no steps. */
-  #appendKnown(word: string, ids: IdBuffer): boolean {
-    const known = this.#cache.get(word);
-    if (known === undefined) return false;
-    ids.append(known);
-    return true;
-  }
-
   *#encodingWord(word: string, ids: IdBuffer): Steps<void> {
     const start = ids.length;
     yield* this.#merging(word, ids);
-    if (word.length > cachedWordLength) return;
-    if (this.#cache.size >= cachedWords) this.#cache.clear();
-    this.#cache.set(word, ids.since(start));
+    this.#cache.keep(word, ids, start);
   }
 
   *#merging(word: string, ids: IdBuffer): Steps<void> {

@@ -19,7 +19,8 @@ export type SentencePieceConfig = Pick<
   "bos" | "eos" | "addBos" | "legacy" | "addPrefixSpace" | "added"
 >;
 
-const nothingSaid: SentencePieceConfig = {
+/** Where a vocabulary comes alone. */
+export const nothingSaid: SentencePieceConfig = {
   bos: null,
   eos: null,
   addBos: null,
@@ -153,7 +154,7 @@ export function* openingSentencePiece(
 export function* tokenizerOfModel(
   model: SentencePieceModel,
   file: string,
-  config: SentencePieceConfig = nothingSaid,
+  config: SentencePieceConfig,
 ): Steps<SentencePieceTokenizer> {
   const index = yield* indexPieces(model, file);
   const rank = rankByScore(model);

@@ -1,6 +1,13 @@
 /** U+2581, which stands for a space inside pieces. */
 export const spaceMark = "\u2581";
 
+const innerSpaceMark = /[^\u2581]\u2581/;
+
+/** Whether a piece has a space mark after another character: then merges reach over the beginning of a word. */
+export function hasInnerSpace(piece: string): boolean {
+  return innerSpaceMark.test(piece);
+}
+
 /** Whether a UTF-16 unit is a space or the mark for one: they are the same to a tokenizer. */
 export function isSpace(unit: number): boolean {
   return unit === 0x20 || unit === 0x2581;

@@ -5,7 +5,7 @@ import { byteCharacters, spell } from "./byte-spelling.ts";
 import { mergesOfPieces } from "./pair-table.ts";
 import { byteLevelAfter, llama3Pattern } from "./published-patterns.ts";
 import type { Tokenizer } from "./tokenizer.ts";
-import { type AddedToken, addedToken } from "./tokenizer-json.ts";
+import { type AddedToken, addedToken, byteLevelJson } from "./tokenizer-json.ts";
 
 /** Ids past the ranks that LLaMA 3 reserves; the names are Meta's, by their place. */
 const specialTokens = 256;
@@ -53,21 +53,15 @@ export function* openingTiktoken(bytes: Uint8Array, file: string): Steps<Tokeniz
     return addedToken(first + place, content, true);
   });
   const { table } = yield* mergesOfPieces(ids, (id) => id, first);
-  const definition = {
+  const definition = byteLevelJson({
     file,
     vocabulary: ids,
     pieces: [...pieces, ...added.map((token) => token.content)],
     merges: table,
     added,
-    byteFallback: false,
-    fuseUnknown: false,
     ignoreMerges: true,
-    unkId: null,
-    unknown: null,
     normalizer: null,
     preTokenizer: byteLevelAfter([{ type: "Split", pattern: { Regex: llama3Pattern }, behavior: "Isolated" }]),
-    postProcessor: null,
-    decoder: { type: "ByteLevel" },
-  };
+  });
   return new BpeTokenizer(definition, first, first + 1);
 }

@@ -17,17 +17,13 @@ export interface TokenizerConfig {
   readonly added: readonly AddedToken[];
 }
 
-/** Texts of the files that describe a tokenizer beside its vocabulary; null for one that is not there. */
-export interface ConfigFiles {
-  readonly "tokenizer_config.json": string | null;
-  readonly "special_tokens_map.json": string | null;
-  readonly "added_tokens.json": string | null;
-}
-
 export const configFileNames = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"] as const;
 
+/** Texts of the files that describe a tokenizer beside its vocabulary, as far as they are there. */
+export type ConfigFiles = Partial<Record<(typeof configFileNames)[number], string>>;
+
 /** Throws TOKENIZER_CORRUPT naming the file in `folder`. */
-export function readTokenizerConfig(files: ConfigFiles, pathOf: (name: string) => string): TokenizerConfig {
+export function readTokenizerConfig(files: Readonly<ConfigFiles>, pathOf: (name: string) => string): TokenizerConfig {
   const read = (name: keyof ConfigFiles) => parse(files[name], pathOf(name));
   const config = read("tokenizer_config.json");
   const map = read("special_tokens_map.json");
@@ -60,8 +56,8 @@ export function readTokenizerConfig(files: ConfigFiles, pathOf: (name: string) =
   };
 }
 
-function parse(text: string | null, file: string): Readonly<Record<string, unknown>> {
-  if (text === null) return {};
+function parse(text: string | undefined, file: string): Readonly<Record<string, unknown>> {
+  if (text === undefined) return {};
   let value: unknown;
   try {
     value = parseBoundedJson(text);

@@ -45,6 +45,30 @@ export interface TokenizerJson {
   readonly decoder: Part | null;
 }
 
+type ByteLevelParts =
+  | "file"
+  | "vocabulary"
+  | "pieces"
+  | "merges"
+  | "added"
+  | "ignoreMerges"
+  | "normalizer"
+  | "preTokenizer";
+
+/** A byte-level vocabulary, which has a piece for every byte. */
+export function byteLevelJson(parts: Pick<TokenizerJson, ByteLevelParts>): TokenizerJson {
+  const decoder = { type: "ByteLevel" };
+  return {
+    ...parts,
+    byteFallback: false,
+    fuseUnknown: false,
+    unkId: null,
+    unknown: null,
+    postProcessor: null,
+    decoder,
+  };
+}
+
 const maxId = 2 ** 20;
 
 /**

@@ -1,3 +1,4 @@
+import { isHighSurrogate } from "../surrogates.ts";
 import type { CodePoints } from "./code-points.ts";
 import { compilePattern, type Instruction, type Program } from "./program.ts";
 import { parsePattern } from "./syntax.ts";
@@ -237,10 +238,6 @@ export class Search {
     this.#deadEnds[at] = state;
     return false;
   }
-}
-
-function isHighSurrogate(unit: number): boolean {
-  return unit >= 0xd800 && unit < 0xdc00;
 }
 
 /** Classes of code points that are in the same of the `sets`, as a table, and the sets as lists of classes. */
