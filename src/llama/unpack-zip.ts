@@ -3,11 +3,12 @@ import { type FileHandle, mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { crc32, createInflateRaw } from "node:zlib";
+import { createInflateRaw } from "node:zlib";
 import { CodedError } from "../errors/index.ts";
 import { storageFailure } from "../temporary/failure.ts";
 import type { UnpackOptions } from "./archive.ts";
 import { ArchiveEntries, type BytesLimit } from "./archive-entries.ts";
+import { crc32 } from "./crc32.ts";
 import { openRegularFile } from "./regular-file.ts";
 import { memberData, readZipDirectory, type ZipMember, type ZipRefusal } from "./zip-directory.ts";
 

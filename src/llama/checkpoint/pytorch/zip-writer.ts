@@ -1,5 +1,5 @@
 import type { FileHandle } from "node:fs/promises";
-import { crc32 } from "./crc32.ts";
+import { crc32 } from "../../crc32.ts";
 
 interface Member {
   readonly name: Buffer;
