@@ -1,17 +1,14 @@
 import type { LlamaConfig } from "../../engine/config.ts";
 import { CodedError, type ErrorCode, isCodedError } from "../../errors/index.ts";
+import { families } from "../checkpoint/families.ts";
 import { readGgufHeader } from "../checkpoint/gguf/header.ts";
 import { Metadata } from "../checkpoint/gguf/metadata.ts";
-import { huggingFaceName, projectionOf } from "../checkpoint/gguf/names.ts";
+import { huggingFaceName, interleavedHeads } from "../checkpoint/gguf/names.ts";
 import { type ModuleTensors, type NamedTensor, quoted, type TensorIndex } from "./tensor-index.ts";
 import { type AdapterPart, head } from "./tensor-name.ts";
 
 /** The scale's numerator of a module with such tensors and rank. */
 export type AlphaOf = (parts: ModuleTensors, rank: number) => Promise<number>;
-
-/** Whose q and k have their rows in Meta's order. */
-const interleaved = new Set(["llama", "mistral"]);
-const architectures = new Set([...interleaved, "qwen2", "qwen3"]);
 
 /**
  * The pairs of a GGUF LoRA ("blk.0.attn_q.weight.lora_a") under the base's modules.
@@ -44,8 +41,8 @@ export async function readGgufIndex(
     }
     const parts = modules.get(path) ?? new Map<AdapterPart, NamedTensor>();
     modules.set(path, parts);
-    const interleavedHeads = side === "b" ? headsOf(weight, said.architecture, model) : undefined;
-    parts.set(side === "a" ? "A" : "B", { given, tensor: { ...tensor, interleavedHeads } });
+    const heads = side === "b" ? interleavedHeads(weight, said.architecture, model) : undefined;
+    parts.set(side === "a" ? "A" : "B", { given, tensor: { ...tensor, interleavedHeads: heads } });
   }
   if (modules.size === 0) throw new CodedError("ADAPTER_CORRUPT", `${file}: holds no tensors`);
   const index = { label: file, modules, spellings: new Set<never>(), isBare: false };
@@ -62,7 +59,7 @@ function saidIn(metadata: Metadata): { architecture: string; alpha: number } {
   const kind = metadata.text("adapter.type");
   if (kind !== "lora") metadata.unsupported("adapter.type", `"${kind ?? "nothing"}" is not "lora"`);
   const architecture = metadata.text("general.architecture") ?? "";
-  if (!architectures.has(architecture)) {
+  if (!families.some(({ type }) => type === architecture)) {
     metadata.unsupported("general.architecture", `"${architecture.slice(0, 100)}" is not LLaMA's`);
   }
   const alpha = metadata.raw("adapter.lora.alpha");
@@ -72,12 +69,6 @@ function saidIn(metadata: Metadata): { architecture: string; alpha: number } {
 
 function isLinear(path: string): boolean {
   return path === head || /^model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj$/.test(path);
-}
-
-function headsOf(weight: string, architecture: string, { heads, kvHeads }: LlamaConfig): number | undefined {
-  const projection = interleaved.has(architecture) ? projectionOf(weight) : null;
-  if (projection === null) return undefined;
-  return projection === "q" ? heads : kvHeads;
 }
 
 const codes: Partial<Record<ErrorCode, ErrorCode>> = {

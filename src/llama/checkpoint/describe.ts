@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import type { LlamaConfig } from "../../engine/config.ts";
-import type { ModelWeights } from "../../engine/engine.ts";
+import type { ModelWeights, StoredType } from "../../engine/engine.ts";
+import { isBlockType } from "../../engine/tensors/stored-types.ts";
 import { isEmbedded } from "./locate.ts";
 import type { Checkpoint } from "./open.ts";
 import { expectedTensors } from "./tensors.ts";
@@ -45,10 +46,10 @@ export function shortCount(count: number): string {
 
 /** What the matrices in the files are made of, that of most of them first; norms are float32 beside blocks of any type. */
 function types({ tensors }: ModelWeights): string {
-  const counts = new Map<string, number>();
+  const counts = new Map<StoredType, number>();
   const matrices = [...tensors.values()].filter(({ shape }) => shape.length > 1);
   for (const { dtype } of matrices) counts.set(dtype, (counts.get(dtype) ?? 0) + 1);
   const sorted = [...counts].sort(([, a], [, b]) => b - a);
   // Block formats keep their capital letter, by which they are known.
-  return sorted.map(([dtype]) => (dtype.startsWith("Q") ? dtype : dtype.toLowerCase())).join(" and ");
+  return sorted.map(([dtype]) => (isBlockType(dtype) ? dtype : dtype.toLowerCase())).join(" and ");
 }

@@ -12,21 +12,9 @@ export interface RopeModel {
  * Throws CHECKPOINT_UNSUPPORTED naming a variant that is not implemented, CHECKPOINT_CONFIG for an impossible value.
  */
 export function ropeFromConfig(config: Fields, model: RopeModel): Rope {
-  // transformers lets rope_scaling win where both are given.
-  const parameters = config.object("rope_scaling") ?? config.object("rope_parameters");
-  for (const fields of [config, parameters]) {
-    if (fields?.has("partial_rotary_factor") && fields.raw("partial_rotary_factor") !== 1) {
-      fields.unsupported("partial_rotary_factor", "rotating a part of each head is not supported");
-    }
-  }
-  const theta = parameters?.has("rope_theta")
-    ? parameters.positive("rope_theta")
-    : config.positive("rope_theta", 10_000);
+  const { parameters, theta, typeName, type } = ropeParameters(config);
   const inverse = inverseFrequencies(theta, model.headDim);
   if (parameters === null) return { inverseFrequencies: inverse, attentionScaling: 1 };
-
-  const typeName = parameters.has("rope_type") ? "rope_type" : "type";
-  const type = parameters.text(typeName, "default");
   switch (type) {
     case "default":
     // Differs from "default" only beyond max_position_embeddings, where no sequence of ours goes.
@@ -43,6 +31,27 @@ export function ropeFromConfig(config: Fields, model: RopeModel): Rope {
     default:
       return parameters.unsupported(typeName, `rotary embedding "${type}" is not supported`);
   }
+}
+
+/** The fields of a rotary embedding, wherever they stand, its base and its kind, under whatever name. */
+export function ropeParameters(config: Fields) {
+  // transformers lets rope_scaling win where both are given.
+  const parameters = config.object("rope_scaling") ?? config.object("rope_parameters");
+  for (const fields of [config, parameters]) {
+    if (fields?.has("partial_rotary_factor") && fields.raw("partial_rotary_factor") !== 1) {
+      fields.unsupported("partial_rotary_factor", "rotating a part of each head is not supported");
+    }
+  }
+  const theta = parameters?.has("rope_theta")
+    ? parameters.positive("rope_theta")
+    : config.positive("rope_theta", 10_000);
+  const typeName = parameters?.has("rope_type") ? "rope_type" : "type";
+  return { parameters, theta, typeName, type: parameters?.text(typeName, "default") ?? "default" };
+}
+
+/** By what YaRN multiplies attention where nothing else is said. */
+export function yarnMagnitude(factor: number, scale = 1): number {
+  return factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1;
 }
 
 /** theta^(-2i / headDim), [headDim / 2] */
@@ -95,9 +104,10 @@ function yarn(inverse: Float32Array, theta: number, parameters: Fields, model: R
 
 function yarnAttention(parameters: Fields, factor: number): number {
   if (parameters.has("attention_factor")) return parameters.positive("attention_factor");
-  const magnitude = (scale: number) => (factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1);
   const [over, under] = [parameters.raw("mscale"), parameters.raw("mscale_all_dim")];
   // As in transformers, both are needed and a zero counts as absent.
-  if (!over || !under) return magnitude(1);
-  return magnitude(parameters.positive("mscale")) / magnitude(parameters.positive("mscale_all_dim"));
+  if (!over || !under) return yarnMagnitude(factor);
+  return (
+    yarnMagnitude(factor, parameters.positive("mscale")) / yarnMagnitude(factor, parameters.positive("mscale_all_dim"))
+  );
 }

@@ -88,7 +88,7 @@ describe("whatever a file of an adapter holds, it", () => {
       const parts = async function* () {
         yield bytes;
       };
-      return { name: `blk.0.attn_q.weight.lora_${"ab"[i]}`, dtype: "F32", shape, parts };
+      return { name: `blk.0.attn_q.weight.lora_${"ab"[i]}`, dtype: "F32" as const, shape, parts };
     });
     const whole = join(folder, "whole.gguf");
     await writeGguf(whole, metadata, named);

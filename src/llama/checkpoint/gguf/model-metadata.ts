@@ -1,12 +1,12 @@
 import type { LlamaConfig } from "../../../engine/config.ts";
 import { CodedError } from "../../../errors/index.ts";
 import { Fields } from "../fields.ts";
-import { ropeFromConfig } from "../rope.ts";
+import { ropeFromConfig, ropeParameters, yarnMagnitude } from "../rope.ts";
 import type { GgufTensorToWrite, GgufWritten } from "./write.ts";
 import { architectureOf, type GgufType } from "./written-model.ts";
 
 /** llama.cpp's llama_ftype: what most tensors of the file are. */
-const fileTypes: Readonly<Record<GgufType, number>> = {
+export const fileTypes: Readonly<Record<GgufType, number>> = {
   F32: 0,
   F16: 1,
   Q4_0: 2,
@@ -60,13 +60,8 @@ export function modelMetadata(
 }
 
 function ropeMetadata(config: LlamaConfig, configJson: object, key: (part: string) => string) {
-  const fields = new Fields(configJson, "config.json");
-  const parameters = fields.object("rope_scaling") ?? fields.object("rope_parameters");
-  const theta = parameters?.has("rope_theta")
-    ? parameters.positive("rope_theta")
-    : fields.positive("rope_theta", 10_000);
+  const { parameters, theta, type } = ropeParameters(new Fields(configJson, "config.json"));
   const metadata: [string, GgufWritten][] = [[key("rope.freq_base"), { f32: theta }]];
-  const type = parameters?.text(parameters.has("rope_type") ? "rope_type" : "type", "default") ?? "default";
   switch (type) {
     case "default":
     case "dynamic":
@@ -83,9 +78,8 @@ function ropeMetadata(config: LlamaConfig, configJson: object, key: (part: strin
       metadata.push([key("rope.scaling.type"), { text: "yarn" }]);
       metadata.push([key("rope.scaling.factor"), { f32: factor }]);
       metadata.push([key("rope.scaling.original_context_length"), { u32: original }]);
-      const usual = factor <= 1 ? 1 : 0.1 * Math.log(factor) + 1;
       // llama.cpp multiplies by its own factor what it computes itself.
-      const attention = config.rope.attentionScaling / usual;
+      const attention = config.rope.attentionScaling / yarnMagnitude(factor);
       if (Math.abs(attention - 1) > 1e-6) metadata.push([key("rope.scaling.attn_factor"), { f32: attention }]);
       return { metadata, tensors: [] };
     }

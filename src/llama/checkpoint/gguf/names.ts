@@ -1,4 +1,4 @@
-import { linearPath } from "../../../engine/config.ts";
+import { type LlamaConfig, linearPath } from "../../../engine/config.ts";
 
 /** Hugging Face's names of what lies outside the layers. */
 const outer = new Map([
@@ -48,8 +48,22 @@ export function ggufName(name: string): string | null {
   return part === undefined ? null : `blk.${Number(layer)}.${part}.${kind}`;
 }
 
+/** Architectures for which llama.cpp turns neighbouring rows of queries and keys together, as Meta does. */
+const pairsTogether: ReadonlySet<string> = new Set(["llama", "mistral"]);
+
+/** Heads whose rows GGUF has in Meta's order: those of a tensor of queries or keys; undefined for all else. */
+export function interleavedHeads(
+  name: string,
+  architecture: string,
+  { heads, kvHeads }: Pick<LlamaConfig, "heads" | "kvHeads">,
+): number | undefined {
+  const projection = pairsTogether.has(architecture) ? projectionOf(name) : null;
+  if (projection === null) return undefined;
+  return projection === "q" ? heads : kvHeads;
+}
+
 /** Whether a tensor's rows are a query's or a key's projection. */
-export function projectionOf(name: string): "q" | "k" | null {
+function projectionOf(name: string): "q" | "k" | null {
   const [, which] = /^blk\.\d+\.attn_([qk])\.(?:weight|bias)$/.exec(name) ?? [];
   return (which as "q" | "k" | undefined) ?? null;
 }

@@ -10,7 +10,7 @@ import { architectureOf, configFromMetadata } from "./config.ts";
 import type { GgufTensor } from "./header.ts";
 import { Metadata } from "./metadata.ts";
 import { givenName } from "./model-name.ts";
-import { huggingFaceName, projectionOf } from "./names.ts";
+import { huggingFaceName, interleavedHeads } from "./names.ts";
 import { readParts } from "./parts.ts";
 import { listedGgufIds, openGgufTokenizer, specialTexts } from "./tokenizer.ts";
 
@@ -32,7 +32,7 @@ export async function openGguf(file: string): Promise<CheckpointSource> {
     folder: dirname(first.file),
     file: first.file,
     config,
-    weights: finder(tensors, first.file, pairsTogether.has(architectureOf(metadata).type) ? config : null),
+    weights: finder(tensors, first.file, architectureOf(metadata).type, config),
     givenName: givenName(metadata),
     listed: [listedGgufIds(metadata)],
     chatTemplate: metadata.text("tokenizer.chat_template"),
@@ -41,20 +41,16 @@ export async function openGguf(file: string): Promise<CheckpointSource> {
   };
 }
 
-/** Architectures for which llama.cpp turns neighbouring rows of queries and keys together, as Meta does. */
-const pairsTogether: ReadonlySet<string> = new Set(["llama", "mistral"]);
-
-/** The tensors by Hugging Face's names. `interleaved`: queries' and keys' rows are in Meta's order. */
+/** The tensors by Hugging Face's names. */
 function finder(
   tensors: ReadonlyMap<string, GgufTensor>,
   file: string,
-  interleaved: Pick<LlamaConfig, "heads" | "kvHeads"> | null,
+  architecture: string,
+  config: LlamaConfig,
 ): FoundWeights {
   const entries = new Map<string, TensorEntry>();
   for (const [name, tensor] of tensors) {
-    const projection = projectionOf(name);
-    const heads = projection === "q" ? interleaved?.heads : interleaved?.kvHeads;
-    entries.set(huggingFaceName(name), { ...tensor, interleavedHeads: projection === null ? undefined : heads });
+    entries.set(huggingFaceName(name), { ...tensor, interleavedHeads: interleavedHeads(name, architecture, config) });
   }
   return { names: [...entries.keys()], find: (name) => entries.get(name), file, warnings: [] };
 }

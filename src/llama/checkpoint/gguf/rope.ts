@@ -1,7 +1,7 @@
 import type { Rope } from "../../../engine/config.ts";
 import { CodedError } from "../../../errors/index.ts";
 import { Fields } from "../fields.ts";
-import { type RopeModel, ropeFromConfig } from "../rope.ts";
+import { type RopeModel, ropeFromConfig, yarnMagnitude } from "../rope.ts";
 import type { Metadata } from "./metadata.ts";
 
 /**
@@ -49,7 +49,7 @@ export function scalingOf(metadata: Metadata, key: (name: string) => string, mod
         factor,
         original_max_position_embeddings: original,
         // What llama.cpp multiplies by its own factor is the whole of it for Hugging Face.
-        ...(attention === 1 ? {} : { attention_factor: attention * (factor <= 1 ? 1 : 0.1 * Math.log(factor) + 1) }),
+        ...(attention === 1 ? {} : { attention_factor: attention * yarnMagnitude(factor) }),
         beta_fast: metadata.positive(key("rope.scaling.yarn_beta_fast"), 32),
         beta_slow: metadata.positive(key("rope.scaling.yarn_beta_slow"), 1),
       };

@@ -1,4 +1,6 @@
 import type { FileHandle } from "node:fs/promises";
+import type { StoredType } from "../../../engine/engine.ts";
+import { storedBytes } from "../../../engine/tensors/stored-types.ts";
 import { writeWhole } from "../../../temporary/whole.ts";
 import { ggmlTypes } from "./types.ts";
 
@@ -14,8 +16,7 @@ export type GgufWritten =
 
 export interface GgufTensorToWrite {
   readonly name: string;
-  /** GGUF's name of the type. */
-  readonly dtype: string;
+  readonly dtype: StoredType;
   /** Row-major; the file has it the other way round. */
   readonly shape: readonly number[];
   /** The bytes of `dtype` in order, while the file is written. */
@@ -24,12 +25,10 @@ export interface GgufTensorToWrite {
 
 const alignment = 32;
 const typeIds = new Map([...ggmlTypes].map(([id, { name }]) => [name, id]));
-const layouts = new Map([...ggmlTypes.values()].map((type) => [type.name, type]));
 
 /** Bytes that a tensor takes. */
 export function ggufBytes({ dtype, shape }: Pick<GgufTensorToWrite, "dtype" | "shape">): number {
-  const { elements, bytes } = layouts.get(dtype)!;
-  return (shape.reduce((product, size) => product * size, 1) / elements) * bytes;
+  return storedBytes(dtype, shape)!;
 }
 
 /**

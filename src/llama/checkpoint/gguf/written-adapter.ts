@@ -1,9 +1,10 @@
 import { type LlamaConfig, linearPath, linearShape } from "../../../engine/config.ts";
 import type { AdapterModule, WeightType } from "../../../engine/engine.ts";
 import { narrow } from "../narrow.ts";
-import { ggufName } from "./names.ts";
+import { fileTypes } from "./model-metadata.ts";
+import { ggufName, interleavedHeads } from "./names.ts";
 import type { GgufTensorToWrite, GgufWritten } from "./write.ts";
-import { architectureOf, interleavedHeads, pairsFromHalves } from "./written-model.ts";
+import { architectureOf, pairsFromHalves } from "./written-model.ts";
 
 export interface WrittenAdapter {
   readonly metadata: Map<string, GgufWritten>;
@@ -25,19 +26,20 @@ export function writtenAdapter(
   const shared = alphaOf(modules[0]!);
   // llama.cpp takes alpha 0 for a scale of 1.
   const alpha = shared === 0 ? 1 : shared;
+  const architecture = architectureOf(model);
   const metadata = new Map<string, GgufWritten>([
-    ["general.architecture", { text: architectureOf(model) }],
+    ["general.architecture", { text: architecture }],
     ["general.type", { text: "adapter" }],
     ["general.name", { text: name }],
-    ["general.file_type", { u32: { F32: 0, F16: 1, BF16: 32 }[dtype] }],
+    ["general.file_type", { u32: fileTypes[dtype] }],
     ["adapter.type", { text: "lora" }],
     ["adapter.lora.alpha", { f32: alpha }],
   ]);
   const tensors = modules.flatMap((module): GgufTensorToWrite[] => {
     const [out, input] = linearShape(model, module.linear);
     const weight = ggufName(`${linearPath(module.layer, module.linear)}.weight`)!;
-    const heads = interleavedHeads(weight, model);
-    const b = heads === null ? module.b : pairsFromHalves(module.b, module.rank, out / heads);
+    const heads = interleavedHeads(weight, architecture, model);
+    const b = heads === undefined ? module.b : pairsFromHalves(module.b, module.rank, out / heads);
     const share = alphaOf(module) / alpha;
     const scaled = share === 1 ? b : b.map((value) => value * share);
     return [

@@ -1,10 +1,11 @@
 import type { LlamaConfig } from "../../../engine/config.ts";
 import type { TensorSource } from "../../../engine/engine.ts";
+import { isBlockType } from "../../../engine/tensors/stored-types.ts";
 import { CodedError } from "../../../errors/index.ts";
 import { narrow } from "../narrow.ts";
 import { tensorParts } from "../tensor-parts.ts";
-import { ggufName, projectionOf } from "./names.ts";
-import { quantizeBlocks, type WritableBlock, writableBlocks } from "./quantize.ts";
+import { ggufName, interleavedHeads } from "./names.ts";
+import { quantizeBlocks } from "./quantize.ts";
 import type { GgufTensorToWrite } from "./write.ts";
 
 /** Types that a model's matrices can be written in; norms and biases are always F32. */
@@ -12,19 +13,12 @@ export const ggufTypes = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", 
 export type GgufType = (typeof ggufTypes)[number];
 
 /** Changes some rows of a tensor in place; `first` is the number of the first. */
-export type ChangeRows = (name: string, rows: Float32Array, first: number, columns: number) => void;
+type ChangeRows = (rows: Float32Array, first: number, columns: number) => void;
 
 /** llama.cpp's architecture for the shape: the only ones that have biases, or norms of heads. */
 export function architectureOf({ attentionBias, queryKeyNorm }: LlamaConfig): "llama" | "qwen2" | "qwen3" {
   if (queryKeyNorm) return "qwen3";
   return attentionBias ? "qwen2" : "llama";
-}
-
-/** Heads whose rows llama.cpp wants in Meta's order: those of q and k, of architecture llama. */
-export function interleavedHeads(name: string, config: LlamaConfig): number | null {
-  const projection = architectureOf(config) === "llama" ? projectionOf(name) : null;
-  if (projection === null) return null;
-  return projection === "q" ? config.heads : config.kvHeads;
 }
 
 /**
@@ -45,28 +39,23 @@ export function ggufTensor(
   }
   const { shape } = source;
   const columns = shape.at(-1)!;
-  const dtype = shape.length < 2 ? "F32" : isBlock(type) && columns % 32 !== 0 ? "F16" : type;
-  const heads = interleavedHeads(written, config);
+  const dtype = shape.length < 2 ? "F32" : isBlockType(type) && columns % 32 !== 0 ? "F16" : type;
+  const heads = interleavedHeads(written, architectureOf(config), config);
   return {
     name: written,
     dtype,
     shape,
     async *parts() {
-      for await (const { first, values } of tensorParts(source, heads === null ? 1 : shape[0]! / heads)) {
-        change(name, values, first, columns);
-        const width = shape.length < 2 ? 1 : columns;
-        yield encoded(heads === null ? values : pairsFromHalves(values, width, shape[0]! / heads), dtype);
+      for await (const { first, values } of tensorParts(source, heads === undefined ? 1 : shape[0]! / heads)) {
+        change(values, first, columns);
+        yield encoded(heads === undefined ? values : pairsFromHalves(values, columns, shape[0]! / heads), dtype);
       }
     },
   };
 }
 
-function isBlock(type: GgufType): type is WritableBlock {
-  return writableBlocks.some((block) => block === type);
-}
-
 function encoded(values: Float32Array, type: GgufType): Uint8Array {
-  return isBlock(type) ? quantizeBlocks(type, values) : narrow(values, type);
+  return isBlockType(type) ? quantizeBlocks(type, values) : narrow(values, type);
 }
 
 /**

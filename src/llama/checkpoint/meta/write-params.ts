@@ -1,6 +1,7 @@
 import type { LlamaConfig } from "../../../engine/config.ts";
 import { CodedError } from "../../../errors/index.ts";
 import { Fields } from "../fields.ts";
+import { ropeParameters } from "../rope.ts";
 
 /**
  * params.json for a model, with which Meta's code makes the same shape.
@@ -38,12 +39,7 @@ function feedForward({ hiddenSize, intermediateSize }: LlamaConfig): object {
 }
 
 function rope(configJson: object, refuse: (what: string) => never): object {
-  const fields = new Fields(configJson, "config.json");
-  const parameters = fields.object("rope_scaling") ?? fields.object("rope_parameters");
-  const theta = parameters?.has("rope_theta")
-    ? parameters.positive("rope_theta")
-    : fields.positive("rope_theta", 10_000);
-  const type = parameters?.text(parameters.has("rope_type") ? "rope_type" : "type", "default") ?? "default";
+  const { parameters, theta, type } = ropeParameters(new Fields(configJson, "config.json"));
   if (type === "default" || type === "dynamic") return { rope_theta: theta };
   const isMetas =
     type === "llama3" &&

@@ -17,7 +17,7 @@ export async function exportGguf(
   const shape = modelMetadata(model.config, configJson, { name: model.name, type });
   const metadata = new Map([...shape.metadata, ...tokenizerMetadata(model)]);
   const tensors = [...model.weights.tensors].map(([name, source]) =>
-    ggufTensor(name, source, model.config, type, (_, rows, first, columns) => {
+    ggufTensor(name, source, model.config, type, (rows, first, columns) => {
       signal.throwIfAborted();
       const change = changes.get(name);
       if (change !== undefined) changeRows(rows, first, columns, change);
