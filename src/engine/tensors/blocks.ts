@@ -1,5 +1,5 @@
 import type { BlockType } from "../engine.ts";
-import { halfToNumber } from "./half.ts";
+import { halfAt } from "./half.ts";
 import { dequantizeQ2K, dequantizeQ3K, dequantizeQ4K, dequantizeQ5K, dequantizeQ6K } from "./k-blocks.ts";
 import { blockLayouts } from "./stored-types.ts";
 
@@ -33,13 +33,9 @@ export function dequantizeBlocks(type: BlockType, bytes: Uint8Array): Float32Arr
   return values;
 }
 
-function half(bytes: DataView, at: number): number {
-  return halfToNumber(bytes.getUint16(at, true));
-}
-
 /** f16 scale, 16 bytes of nibbles: the low ones are weights 0 to 15. */
 function dequantizeQ4_0(bytes: DataView, from: number, to: Float32Array, at: number): void {
-  const scale = half(bytes, from);
+  const scale = halfAt(bytes, from);
   for (let i = 0; i < 16; i++) {
     const pair = bytes.getUint8(from + 2 + i);
     to[at + i] = scale * ((pair & 15) - 8);
@@ -49,8 +45,8 @@ function dequantizeQ4_0(bytes: DataView, from: number, to: Float32Array, at: num
 
 /** f16 scale, f16 minimum, nibbles as in Q4_0. */
 function dequantizeQ4_1(bytes: DataView, from: number, to: Float32Array, at: number): void {
-  const scale = half(bytes, from);
-  const minimum = half(bytes, from + 2);
+  const scale = halfAt(bytes, from);
+  const minimum = halfAt(bytes, from + 2);
   for (let i = 0; i < 16; i++) {
     const pair = bytes.getUint8(from + 4 + i);
     to[at + i] = scale * (pair & 15) + minimum;
@@ -60,7 +56,7 @@ function dequantizeQ4_1(bytes: DataView, from: number, to: Float32Array, at: num
 
 /** f16 scale, a fifth bit for each weight, nibbles as in Q4_0. */
 function dequantizeQ5_0(bytes: DataView, from: number, to: Float32Array, at: number): void {
-  const scale = half(bytes, from);
+  const scale = halfAt(bytes, from);
   const fifth = bytes.getUint32(from + 2, true);
   for (let i = 0; i < 16; i++) {
     const pair = bytes.getUint8(from + 6 + i);
@@ -71,8 +67,8 @@ function dequantizeQ5_0(bytes: DataView, from: number, to: Float32Array, at: num
 
 /** f16 scale, f16 minimum, fifth bits, nibbles. */
 function dequantizeQ5_1(bytes: DataView, from: number, to: Float32Array, at: number): void {
-  const scale = half(bytes, from);
-  const minimum = half(bytes, from + 2);
+  const scale = halfAt(bytes, from);
+  const minimum = halfAt(bytes, from + 2);
   const fifth = bytes.getUint32(from + 4, true);
   for (let i = 0; i < 16; i++) {
     const pair = bytes.getUint8(from + 8 + i);
@@ -83,6 +79,6 @@ function dequantizeQ5_1(bytes: DataView, from: number, to: Float32Array, at: num
 
 /** f16 scale, 32 signed bytes. */
 function dequantizeQ8_0(bytes: DataView, from: number, to: Float32Array, at: number): void {
-  const scale = half(bytes, from);
+  const scale = halfAt(bytes, from);
   for (let i = 0; i < 32; i++) to[at + i] = scale * bytes.getInt8(from + 2 + i);
 }

@@ -21,3 +21,8 @@ export function halfToNumber(half: number): number {
   if (exponent === 0) return sign * fraction * 2 ** -24;
   return sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
+
+/** A binary16 number among other bytes, little-endian. */
+export function halfAt(bytes: DataView, at: number): number {
+  return halfToNumber(bytes.getUint16(at, true));
+}

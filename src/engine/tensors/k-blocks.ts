@@ -1,4 +1,4 @@
-import { halfToNumber } from "./half.ts";
+import { halfAt } from "./half.ts";
 
 /**
  * GGUF's k-quants: super-blocks of 256 weights, cut into parts of 16 or 32 whose scales (and minima) are small integers
@@ -6,14 +6,10 @@ import { halfToNumber } from "./half.ts";
  * https://github.com/ggml-org/ggml/blob/master/src/ggml-quants.c
  */
 
-function half(bytes: DataView, at: number): number {
-  return halfToNumber(bytes.getUint16(at, true));
-}
-
 /** scales and minima [16] of 4 bits each, codes [64] of 2 bits, f16 scale, f16 minimum. */
 export function dequantizeQ2K(bytes: DataView, from: number, to: Float32Array, at: number): void {
-  const scale = half(bytes, from + 80);
-  const minimum = half(bytes, from + 82);
+  const scale = halfAt(bytes, from + 80);
+  const minimum = halfAt(bytes, from + 82);
   for (let part = 0; part < 16; part++) {
     const both = bytes.getUint8(from + part);
     const step = scale * (both & 15);
@@ -29,7 +25,7 @@ export function dequantizeQ2K(bytes: DataView, from: number, to: Float32Array, a
 
 /** third bits [32], codes [64] of 2 bits, scales [12] of 6 bits, f16 scale. */
 export function dequantizeQ3K(bytes: DataView, from: number, to: Float32Array, at: number): void {
-  const scale = half(bytes, from + 108);
+  const scale = halfAt(bytes, from + 108);
   for (let part = 0; part < 16; part++) {
     const low = (bytes.getUint8(from + 96 + (part & 7)) >> (part < 8 ? 0 : 4)) & 15;
     const high = (bytes.getUint8(from + 104 + (part & 3)) >> ((part >> 2) * 2)) & 3;
@@ -74,7 +70,7 @@ export function dequantizeQ5K(bytes: DataView, from: number, to: Float32Array, a
 
 /** codes' low nibbles [128] and high pairs [64], signed scales [16], f16 scale. */
 export function dequantizeQ6K(bytes: DataView, from: number, to: Float32Array, at: number): void {
-  const scale = half(bytes, from + 208);
+  const scale = halfAt(bytes, from + 208);
   for (let part = 0; part < 16; part++) {
     const step = scale * bytes.getInt8(from + 192 + part);
     const group = (part >> 1) & 3;
@@ -99,5 +95,5 @@ function sixBits(bytes: DataView, from: number, part: number): { step: number; l
           (packed(part + 4) & 15) | ((packed(part - 4) >> 6) << 4),
           (packed(part + 4) >> 4) | ((packed(part) >> 6) << 4),
         ];
-  return { step: half(bytes, from) * scale, least: half(bytes, from + 2) * minimum };
+  return { step: halfAt(bytes, from) * scale, least: halfAt(bytes, from + 2) * minimum };
 }
