@@ -6,6 +6,7 @@ import type { BytesLimit } from "./archive-entries.ts";
 import { openRegularFile, type RegularFileOptions } from "./regular-file.ts";
 import { unpackZip } from "./unpack-zip.ts";
 import { Unpacking } from "./unpacking.ts";
+import { localSignature } from "./zip-format.ts";
 
 export interface UnpackOptions extends RegularFileOptions {
   /** The archive's name in messages. */
@@ -36,7 +37,7 @@ export async function archiveKind(file: string, options: RegularFileOptions): Pr
   try {
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(512), 0, 512, 0);
     if (bytesRead >= 2 && buffer.readUInt16BE(0) === 0x1f8b) return "gzip";
-    if (bytesRead >= 4 && buffer.readUInt32BE(0) === 0x504b0304) return "zip";
+    if (bytesRead >= 4 && buffer.readUInt32LE(0) === localSignature) return "zip";
     return bytesRead === 512 && hasTarChecksum(buffer) ? "tar" : null;
   } finally {
     await handle.close();

@@ -1,6 +1,21 @@
 import type { FileHandle } from "node:fs/promises";
 import type { ErrorCode } from "../errors/index.ts";
 import { readBytes } from "./regular-file.ts";
+import {
+  endBytes,
+  endSignature,
+  entryBytes,
+  entrySignature,
+  fieldHeader,
+  localBytes,
+  localSignature,
+  wide,
+  wideEndBytes,
+  wideEndSignature,
+  wideField,
+  wideLocatorBytes,
+  wideLocatorSignature,
+} from "./zip-format.ts";
 
 /** How a zip archive is refused: every message names it. */
 export interface ZipRefusal {
@@ -26,18 +41,7 @@ export interface ZipMember {
   readonly end: number;
 }
 
-const endSignature = 0x06054b50;
-const endBytes = 22;
-const wideEndSignature = 0x06064b50;
-const wideEndBytes = 56;
-const wideLocatorSignature = 0x07064b50;
-const wideLocatorBytes = 20;
-const entrySignature = 0x02014b50;
-const entryBytes = 46;
-const localSignature = 0x04034b50;
-const localBytes = 30;
 const mostComment = 0xffff;
-const wide = 0xffffffff;
 /** Of "version made by". */
 const unix = 3;
 
@@ -159,11 +163,11 @@ function parseEntry(view: DataView, at: number, refusal: ZipRefusal): Entry & { 
 function widened(view: DataView, narrow: number[], extra: number, extraLength: number, refusal: ZipRefusal): number[] {
   if (!narrow.includes(wide)) return narrow;
   const end = extra + extraLength;
-  for (let at = extra; at + 4 <= end; ) {
+  for (let at = extra; at + fieldHeader <= end; ) {
     const length = view.getUint16(at + 2, true);
-    const next = at + 4 + length;
-    if (view.getUint16(at, true) === 1 && next <= end) {
-      let field = at + 4;
+    const next = at + fieldHeader + length;
+    if (view.getUint16(at, true) === wideField && next <= end) {
+      let field = at + fieldHeader;
       return narrow.map((value) => {
         if (value !== wide) return value;
         if (field + 8 > next) return refusal.corrupt("its zip directory is damaged");

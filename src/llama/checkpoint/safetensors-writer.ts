@@ -35,7 +35,7 @@ export async function writeSafetensors(
     await handle.writeFile(header);
     for (const tensor of sorted) {
       let written = 0;
-      for await (const part of partsOf(tensor)) {
+      for await (const part of encodedParts(tensor)) {
         await handle.writeFile(part);
         onBytes(part.length);
         written += part.length;
@@ -52,7 +52,8 @@ export function tensorBytes({ shape, dtype = "F32" }: Pick<TensorToWrite, "shape
   return shape.reduce((product, size) => product * size, 1) * widthOf(dtype);
 }
 
-async function* partsOf(tensor: TensorToWrite | StreamedTensor): AsyncGenerator<Uint8Array> {
+/** Bytes of a tensor in its type, part by part. */
+export async function* encodedParts(tensor: TensorToWrite | StreamedTensor): AsyncGenerator<Uint8Array> {
   const { dtype = "F32" } = tensor;
   const parts = "data" in tensor ? [tensor.data] : tensor.parts();
   for await (const part of parts) yield part instanceof Float32Array ? narrow(part, dtype) : part;

@@ -2,6 +2,7 @@ import type { FileHandle } from "node:fs/promises";
 import { openRegularFile, readBytes } from "../../regular-file.ts";
 import { refuseImpostor } from "../../tokenizer/impostor.ts";
 import { memberData, readZipDirectory, type ZipMember } from "../../zip-directory.ts";
+import { localSignature } from "../../zip-format.ts";
 import { isLegacy, readLegacy } from "./legacy.ts";
 import { unpickle } from "./pickle.ts";
 import { type PytorchErrors, pytorchErrors, quoted, Refusal } from "./refusal.ts";
@@ -28,15 +29,13 @@ export async function readPytorchHeader(
     const start = await readBytes(handle, file, 0, Math.min(size, 512), errors.corrupt);
     refuseImpostor(start, file, errors.corrupt);
     if (isLegacy(start)) return await readLegacy(handle, size, mostBytes, refusal);
-    const isZip = start.length >= 4 && Buffer.from(start.buffer, start.byteOffset, 4).equals(zipStart);
+    const isZip = start.length >= 4 && Buffer.from(start.buffer, start.byteOffset).readUInt32LE() === localSignature;
     if (!isZip) return refusal.corrupt(`is no file of PyTorch's (${size} bytes, neither a zip archive nor a pickle)`);
     return await readZip(handle, size, mostBytes, refusal);
   } finally {
     await handle.close();
   }
 }
-
-const zipStart = Buffer.from("PK\u0003\u0004", "latin1");
 
 async function readZip(handle: FileHandle, size: number, mostBytes: number, refusal: Refusal) {
   const members = await readZipDirectory(handle, size, mostBytes, refusal);

@@ -1,7 +1,7 @@
 import type { WeightType } from "../../../engine/engine.ts";
 import { writeWhole } from "../../../temporary/whole.ts";
-import { narrow, widthOf } from "../narrow.ts";
-import { type StreamedTensor, tensorBytes } from "../safetensors-writer.ts";
+import { widthOf } from "../narrow.ts";
+import { encodedParts, type StreamedTensor, tensorBytes } from "../safetensors-writer.ts";
 import { ZipWriter } from "./zip-writer.ts";
 
 /** A second name of a tensor, which has no numbers of its own. */
@@ -28,16 +28,15 @@ export async function writePytorch(
     await whole("data.pkl", pickled(tensors, aliases));
     await whole("byteorder", Buffer.from("little"));
     for (const [key, tensor] of tensors.entries()) {
-      await zip.add(`${root}/data/${key}`, tensorBytes(tensor), partsOf(tensor, onBytes));
+      await zip.add(`${root}/data/${key}`, tensorBytes(tensor), told(tensor, onBytes));
     }
     await whole("version", Buffer.from("3\n"));
     await zip.end();
   });
 }
 
-async function* partsOf({ dtype = "F32", parts }: StreamedTensor, onBytes: (bytes: number) => void) {
-  for await (const part of parts()) {
-    const bytes = part instanceof Float32Array ? narrow(part, dtype) : part;
+async function* told(tensor: StreamedTensor, onBytes: (bytes: number) => void) {
+  for await (const bytes of encodedParts(tensor)) {
     yield bytes;
     onBytes(bytes.length);
   }

@@ -1,5 +1,20 @@
 import type { FileHandle } from "node:fs/promises";
 import { crc32 } from "../../crc32.ts";
+import {
+  endBytes,
+  endSignature,
+  entryBytes,
+  entrySignature,
+  fieldHeader,
+  localBytes,
+  localSignature,
+  wide,
+  wideEndBytes,
+  wideEndSignature,
+  wideField,
+  wideLocatorBytes,
+  wideLocatorSignature,
+} from "../../zip-format.ts";
 
 interface Member {
   readonly name: Buffer;
@@ -9,12 +24,9 @@ interface Member {
 }
 
 const alignment = 64;
-const localHeaderBytes = 30;
-/** Sizes and places that do not fit into 32 bits stand in a field of their own (zip64). */
-const tooLarge = 0xffff_ffff;
-/** ID and length of an extra field. */
-const fieldHeader = 4;
-const [zip64Field, paddingField] = [0x0001, 0x4246];
+const paddingField = 0x4246;
+/** "Version needed": the first with zip64. */
+const version = 45;
 
 /**
  * Writes a zip archive of stored members as PyTorch has it: data on multiples of 64 bytes, zip64 throughout.
@@ -33,7 +45,7 @@ export class ZipWriter {
   async add(name: string, bytes: number, parts: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
     const encoded = Buffer.from(name);
     const offset = this.#at;
-    const before = offset + localHeaderBytes + encoded.length + 2 * fieldHeader + 16;
+    const before = offset + localBytes + encoded.length + 2 * fieldHeader + 16;
     const padding = (alignment - (before % alignment)) % alignment;
     const headerBytes = before + padding - offset;
     let at = offset + headerBytes;
@@ -54,22 +66,22 @@ export class ZipWriter {
   /** Writes the directory, after which nothing can be added. */
   async end(): Promise<void> {
     const start = this.#at;
+    const [locator, last] = [wideEndBytes, wideEndBytes + wideLocatorBytes];
     const directory = Buffer.concat(this.#members.map(directoryEntry));
-    const end = Buffer.alloc(56 + 20 + 22);
-    end.writeUInt32LE(0x0606_4b50, 0);
-    end.writeBigUInt64LE(44n, 4);
-    end.writeUInt16LE(45, 12);
-    end.writeUInt16LE(45, 14);
+    const end = Buffer.alloc(last + endBytes);
+    end.writeUInt32LE(wideEndSignature, 0);
+    end.writeBigUInt64LE(BigInt(wideEndBytes - 12), 4);
+    for (const place of [12, 14]) end.writeUInt16LE(version, place);
     for (const place of [24, 32]) end.writeBigUInt64LE(BigInt(this.#members.length), place);
     end.writeBigUInt64LE(BigInt(directory.length), 40);
     end.writeBigUInt64LE(BigInt(start), 48);
-    end.writeUInt32LE(0x0706_4b50, 56);
-    end.writeBigUInt64LE(BigInt(start + directory.length), 64);
-    end.writeUInt32LE(1, 72);
-    end.writeUInt32LE(0x0605_4b50, 76);
-    for (const place of [84, 86]) end.writeUInt16LE(Math.min(0xffff, this.#members.length), place);
-    end.writeUInt32LE(Math.min(tooLarge, directory.length), 88);
-    end.writeUInt32LE(Math.min(tooLarge, start), 92);
+    end.writeUInt32LE(wideLocatorSignature, locator);
+    end.writeBigUInt64LE(BigInt(start + directory.length), locator + 8);
+    end.writeUInt32LE(1, locator + 16);
+    end.writeUInt32LE(endSignature, last);
+    for (const place of [last + 8, last + 10]) end.writeUInt16LE(Math.min(0xffff, this.#members.length), place);
+    end.writeUInt32LE(Math.min(wide, directory.length), last + 12);
+    end.writeUInt32LE(Math.min(wide, start), last + 16);
     await this.#write(Buffer.concat([directory, end]), start);
   }
 
@@ -81,15 +93,15 @@ export class ZipWriter {
 }
 
 function localHeader({ name, bytes, crc }: Member, padding: number): Buffer {
-  const header = Buffer.alloc(localHeaderBytes);
-  header.writeUInt32LE(0x0403_4b50, 0);
-  header.writeUInt16LE(45, 4);
+  const header = Buffer.alloc(localBytes);
+  header.writeUInt32LE(localSignature, 0);
+  header.writeUInt16LE(version, 4);
   header.writeUInt32LE(crc, 14);
-  header.writeUInt32LE(tooLarge, 18);
-  header.writeUInt32LE(tooLarge, 22);
+  header.writeUInt32LE(wide, 18);
+  header.writeUInt32LE(wide, 22);
   header.writeUInt16LE(name.length, 26);
   header.writeUInt16LE(2 * fieldHeader + 16 + padding, 28);
-  const sizes = extraField(zip64Field, [bytes, bytes]);
+  const sizes = extraField(wideField, [bytes, bytes]);
   const filler = Buffer.alloc(fieldHeader + padding, "Z");
   filler.writeUInt16LE(paddingField, 0);
   filler.writeUInt16LE(padding, 2);
@@ -97,17 +109,16 @@ function localHeader({ name, bytes, crc }: Member, padding: number): Buffer {
 }
 
 function directoryEntry({ name, offset, bytes, crc }: Member): Buffer {
-  const extra = extraField(zip64Field, [bytes, bytes, offset]);
-  const entry = Buffer.alloc(46);
-  entry.writeUInt32LE(0x0201_4b50, 0);
-  entry.writeUInt16LE(45, 4);
-  entry.writeUInt16LE(45, 6);
+  const extra = extraField(wideField, [bytes, bytes, offset]);
+  const entry = Buffer.alloc(entryBytes);
+  entry.writeUInt32LE(entrySignature, 0);
+  for (const place of [4, 6]) entry.writeUInt16LE(version, place);
   entry.writeUInt32LE(crc, 16);
-  entry.writeUInt32LE(tooLarge, 20);
-  entry.writeUInt32LE(tooLarge, 24);
+  entry.writeUInt32LE(wide, 20);
+  entry.writeUInt32LE(wide, 24);
   entry.writeUInt16LE(name.length, 28);
   entry.writeUInt16LE(extra.length, 30);
-  entry.writeUInt32LE(tooLarge, 42);
+  entry.writeUInt32LE(wide, 42);
   return Buffer.concat([entry, name, extra]);
 }
 
