@@ -13,7 +13,7 @@ import { list } from "tar";
 import { type LinearName, linearNames } from "../src/engine/config.ts";
 import { writeAdapterFolder } from "../src/llama/adapter/index.ts";
 import { Llama, openAdapter, writeAdapterArchive } from "../src/llama/index.ts";
-import { type Row, type TrainingSettings, trainLora } from "../src/training/index.ts";
+import { type InstructionRow, type TrainingSettings, trainLora } from "../src/training/index.ts";
 import { checkKinds } from "./peft-kinds.ts";
 import { provenance } from "./provenance.ts";
 
@@ -48,7 +48,7 @@ const settings: TrainingSettings = {
   max_grad_norm: 1,
 };
 const rows = ["red", "blue", "green", "white"].map(
-  (colour, i): Row => ({
+  (colour, i): InstructionRow => ({
     instruction: `Name colour number ${i}`,
     input: "",
     output: `It is ${colour}.`,

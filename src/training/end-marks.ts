@@ -1,12 +1,12 @@
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
-import type { Row } from "./dataset/index.ts";
+import type { InstructionRow } from "./dataset/index.ts";
 
 /** How LLaMA's tokenizers and ChatML spell the end of a text or of a turn. */
 const published = ["</s>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|im_end|>"];
 
 /** Rows whose outputs end where they say so. */
 export interface UnmarkedRows {
-  readonly rows: Row[];
+  readonly rows: InstructionRow[];
   /** Rows whose output ended with a mark. */
   readonly marked: number;
   /** The marks found. */
@@ -18,7 +18,11 @@ export interface UnmarkedRows {
  * Inside an output a mark stays text.
  * @param endIds the model's own end-of-text ids
  */
-export function withoutEndMarks(rows: readonly Row[], tokenizer: Tokenizer, endIds: readonly number[]): UnmarkedRows {
+export function withoutEndMarks(
+  rows: readonly InstructionRow[],
+  tokenizer: Tokenizer,
+  endIds: readonly number[],
+): UnmarkedRows {
   const own = [tokenizer.eosId, ...endIds].map((id) => tokenizer.piece(id)).filter((piece) => piece !== null);
   const known = [...new Set([...published, ...own])].filter((mark) => mark.trim() !== "");
   const marks = new Set<string>();

@@ -2,7 +2,7 @@ import { answerParts, conversationOf, inputOf, type Part, type PromptTemplate } 
 import { sliced } from "../llama/time-slices.ts";
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
 import { bosBefore, inputParts, type TokenizerInput } from "../llama/tokenizer/tokenizer-input.ts";
-import type { Row, RowSource } from "./dataset/index.ts";
+import type { InstructionRow, RowSource } from "./dataset/index.ts";
 import type { TrainingSettings } from "./settings.ts";
 
 /** A row as the model sees it. */
@@ -48,7 +48,7 @@ const rowsAtOnce = 64;
  * none does: it is asked for by its tokens.
  */
 export async function encodeRows(
-  rows: readonly Row[],
+  rows: readonly InstructionRow[],
   tokenizer: Tokenizer,
   options: EncodingOptions,
 ): Promise<EncodedRow[]> {
@@ -74,7 +74,12 @@ function charactersFor({ cutoff, context }: Pick<EncodingOptions, "cutoff" | "co
   return Math.max(cutoff, context) * longestPiece;
 }
 
-function encodeRow(row: Row, prompt: TokenizerInput, tokenizer: Tokenizer, options: EncodingOptions): EncodedRow {
+function encodeRow(
+  row: InstructionRow,
+  prompt: TokenizerInput,
+  tokenizer: Tokenizer,
+  options: EncodingOptions,
+): EncodedRow {
   const { cutoff, context, template } = options;
   const characters = charactersFor(options);
   const answer = answerParts(template, row.output);

@@ -1,6 +1,7 @@
 export { type LinearName, linearNames } from "../engine/config.ts";
-export { type DatasetOptions, type Row, type RowSource, readDataset } from "./dataset/index.ts";
+export { type DatasetOptions, type InstructionRow, type Row, type RowSource, readDataset } from "./dataset/index.ts";
 export { readRanks } from "./distributed/ranks.ts";
+export type { TrainingObserver } from "./observer.ts";
 export { AdapterOutput } from "./output.ts";
 export type { Given, Plan } from "./plan.ts";
 export type { Evaluation, Progress, StepRecord } from "./progress.ts";

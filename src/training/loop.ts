@@ -1,20 +1,20 @@
 import type { AdapterModule, EngineAdapter, EngineTrainer, Ranks } from "../engine/engine.ts";
-import { CodedError } from "../errors/index.ts";
-import { shareOf } from "./distributed/share.ts";
+import { validationLoss } from "./evaluation.ts";
 import type { Example } from "./examples.ts";
-import { packExamples } from "./packing.ts";
-import { learningRate, type Plan } from "./plan.ts";
-import { type Evaluation, isWorthPrinting, type Progress, progressLine, type StepRecord } from "./progress.ts";
+import { requireFinite } from "./finite.ts";
+import type { TrainingObserver } from "./observer.ts";
+import { optimizerStep } from "./optimizer-step.ts";
+import type { Plan } from "./plan.ts";
+import type { Evaluation, Progress, StepRecord } from "./progress.ts";
 import { permutation, RandomStream } from "./random.ts";
+import { newRunState, type RunState } from "./run-state.ts";
 
 /** alpaca-lora's eval_steps; an epoch's end is always evaluated. */
 const stepsBetweenEvaluations = 200;
 
-const adamW = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 } as const;
-
 export interface TrainingOutcome {
   /** With a validation set the best by its loss, else the last. */
-  readonly modules: AdapterModule[];
+  readonly modules: readonly AdapterModule[];
   readonly steps: StepRecord[];
   readonly evaluations: Evaluation[];
   readonly tokensPerSecond: number;
@@ -28,120 +28,97 @@ export interface LoopSettings {
   readonly order?: "shuffled" | "file";
   readonly signal?: AbortSignal;
   readonly log?: (line: string) => void;
-  readonly onProgress?: (progress: Progress) => void;
+  readonly observers?: readonly TrainingObserver[];
+}
+
+/** What the steps of one run work on. */
+export interface LoopParts {
+  readonly plan: Plan;
+  readonly adapter: EngineAdapter;
+  readonly trainer: EngineTrainer;
+  readonly training: readonly Example[];
+  readonly validation: readonly Example[];
+  /** Where to go on; a new run by default. The adapter and the trainer are those of that moment. */
+  readonly state?: RunState | undefined;
 }
 
 /** The steps of one run, in order. With several ranks each does its share of a step; what is recorded is of all. */
 export class TrainingLoop {
   readonly #run: LoopSettings;
-  readonly #plan: Plan;
-  readonly #adapter: EngineAdapter;
-  readonly #trainer: EngineTrainer;
-  readonly #maxTokens: number;
-  readonly #steps: StepRecord[] = [];
-  readonly #evaluations: Evaluation[] = [];
-  #best: { loss: number; modules: AdapterModule[] } | null = null;
-  #microBatches = 0;
-  #tokens = 0;
-  #seconds = 0;
+  readonly #parts: LoopParts;
+  readonly #state: RunState;
+  #epoch: { readonly number: number; readonly examples: readonly Example[] } | null = null;
 
-  constructor(run: LoopSettings, plan: Plan, adapter: EngineAdapter, trainer: EngineTrainer) {
+  constructor(run: LoopSettings, parts: LoopParts) {
     this.#run = run;
-    this.#plan = plan;
-    this.#adapter = adapter;
-    this.#trainer = trainer;
-    this.#maxTokens = plan.settings.micro_batch_size * plan.settings.cutoff_len;
+    this.#parts = parts;
+    this.#state = parts.state ?? newRunState();
   }
 
-  async run(training: readonly Example[], validation: readonly Example[]): Promise<TrainingOutcome> {
-    const { order } = this.#run;
-    const { settings, stepsPerEpoch } = this.#plan;
-    const { batch_size: batchRows } = settings;
-    for (let epoch = 0; epoch < settings.num_epochs; epoch++) {
-      const shuffled = permutation(training.length, new RandomStream(settings.seed, "shuffle", epoch));
-      const rows = order === "file" ? training : Array.from(shuffled, (i) => training[i]!);
-      for (let i = 0; i < stepsPerEpoch; i++) {
-        await this.#step(rows.slice(i * batchRows, (i + 1) * batchRows));
-        const due = this.#steps.length % stepsBetweenEvaluations === 0 || i === stepsPerEpoch - 1;
-        if (due && validation.length > 0) await this.#evaluate(validation);
-      }
+  async run(): Promise<TrainingOutcome> {
+    const { plan, adapter } = this.#parts;
+    const { steps, evaluations } = this.#state;
+    while (steps.length < plan.steps) {
+      await this.#step();
+      if (this.#evaluationIsDue()) await this.#evaluate();
     }
-    const modules = this.#best?.modules ?? (await this.#adapter.read());
-    const tokensPerSecond = this.#tokens / this.#seconds;
-    return { modules, steps: this.#steps, evaluations: this.#evaluations, tokensPerSecond };
+    const modules = this.#state.best?.modules ?? (await adapter.read());
+    return { modules, steps, evaluations, tokensPerSecond: this.#state.tokens / this.#state.seconds };
   }
 
-  async #step(examples: readonly Example[]): Promise<void> {
-    const { ranks, signal, log, onProgress } = this.#run;
-    const { settings } = this.#plan;
+  async #step(): Promise<void> {
+    const { plan, trainer } = this.#parts;
+    const { ranks, signal, observers } = this.#run;
     const started = performance.now();
-    const done = this.#steps.length;
-    const targets = examples.reduce((sum, example) => sum + example.targets, 0);
-    const dropout = { probability: settings.lora_dropout, seed: settings.seed };
-    let [lossSum, tokens] = [0, 0];
-    for (const batch of packExamples(shareOf(examples, ranks), this.#maxTokens)) {
-      signal?.throwIfAborted();
-      // No two ranks draw the same mask.
-      const step = this.#microBatches++ * ranks.size + ranks.rank;
-      const { loss } = await this.#trainer.accumulate(
-        batch,
-        1 / targets,
-        settings.lora_dropout > 0 ? { ...dropout, step } : null,
-      );
-      lossSum += loss;
-      tokens += batch.tokens.length;
-    }
-    signal?.throwIfAborted();
-    [lossSum, tokens] = await this.#sum(lossSum, tokens);
-    const loss = lossSum / targets;
-    this.#checkFinite("loss", loss);
-    const rate = learningRate(done, this.#plan);
-    const { weight_decay: weightDecay, max_grad_norm: maxGradNorm } = settings;
-    const { gradNorm } = await this.#trainer.update({ ...adamW, learningRate: rate, weightDecay, maxGradNorm });
-    this.#checkFinite("gradient", gradNorm);
-    const record = { step: done + 1, loss, gradNorm, learningRate: rate, tokens };
-    this.#steps.push(record);
-    this.#tokens += tokens;
-    this.#seconds += (performance.now() - started) / 1000;
+    const record = await optimizerStep(this.#examples(), this.#state, { plan, trainer, ranks, signal });
+    this.#state.steps.push(record);
+    this.#state.tokens += record.tokens;
+    this.#state.seconds += (performance.now() - started) / 1000;
     const progress = this.#progress(record);
-    onProgress?.(progress);
-    if (isWorthPrinting(progress)) log?.(progressLine(progress));
+    for (const observer of observers ?? []) observer.step?.(progress);
   }
 
-  async #sum(first: number, second: number): Promise<[number, number]> {
-    const [a, b] = await this.#trainer.sum(Float64Array.of(first, second));
-    return [a!, b!];
+  /** Those of the next step. */
+  #examples(): readonly Example[] {
+    const { stepsPerEpoch, settings } = this.#parts.plan;
+    const done = this.#state.steps.length;
+    const number = Math.floor(done / stepsPerEpoch);
+    if (this.#epoch?.number !== number) this.#epoch = { number, examples: this.#ordered(number) };
+    const start = (done % stepsPerEpoch) * settings.batch_size;
+    return this.#epoch.examples.slice(start, start + settings.batch_size);
+  }
+
+  #ordered(epoch: number): readonly Example[] {
+    const { training, plan } = this.#parts;
+    if (this.#run.order === "file") return training;
+    const order = permutation(training.length, new RandomStream(plan.settings.seed, "shuffle", epoch));
+    return Array.from(order, (i) => training[i]!);
   }
 
   #progress(record: StepRecord): Progress {
-    const { steps } = this.#plan;
-    const secondsLeft = (this.#seconds / record.step) * (steps - record.step);
-    return { ...record, steps, tokensPerSecond: this.#tokens / this.#seconds, secondsLeft };
+    const { steps, stepsPerEpoch } = this.#parts.plan;
+    const { tokens, seconds } = this.#state;
+    const secondsLeft = (seconds / record.step) * (steps - record.step);
+    return { ...record, steps, epoch: record.step / stepsPerEpoch, tokensPerSecond: tokens / seconds, secondsLeft };
   }
 
-  #checkFinite(what: string, value: number): void {
-    if (Number.isFinite(value)) return;
-    const step = this.#steps.length + 1;
-    throw new CodedError("TRAINING_DIVERGED", `step ${step}: the ${what} is ${value}`, {
-      hint: "Try a lower learning_rate, or a max_grad_norm of 1.",
-    });
+  #evaluationIsDue(): boolean {
+    const { validation, plan } = this.#parts;
+    const done = this.#state.steps.length;
+    return validation.length > 0 && (done % stepsBetweenEvaluations === 0 || done % plan.stepsPerEpoch === 0);
   }
 
-  async #evaluate(validation: readonly Example[]): Promise<void> {
-    let [lossSum, targets] = [0, 0];
-    for (const batch of packExamples(shareOf(validation, this.#run.ranks), this.#maxTokens)) {
-      this.#run.signal?.throwIfAborted();
-      const sum = await this.#trainer.evaluate(batch);
-      lossSum += sum.loss;
-      targets += sum.targets;
-    }
-    [lossSum, targets] = await this.#sum(lossSum, targets);
-    const evaluation = { step: this.#steps.length, loss: lossSum / targets };
-    this.#checkFinite("validation loss", evaluation.loss);
-    this.#evaluations.push(evaluation);
-    this.#run.log?.(`validation loss ${evaluation.loss.toFixed(4)} after step ${evaluation.step}`);
-    if (evaluation.loss < (this.#best?.loss ?? Number.POSITIVE_INFINITY)) {
-      this.#best = { loss: evaluation.loss, modules: await this.#adapter.read() };
+  async #evaluate(): Promise<void> {
+    const { trainer, validation, adapter, plan } = this.#parts;
+    const { ranks, signal, observers } = this.#run;
+    const step = this.#state.steps.length;
+    const loss = await validationLoss(validation, { trainer, settings: plan.settings, ranks, signal });
+    requireFinite("validation loss", loss, step);
+    const evaluation = { step, loss };
+    this.#state.evaluations.push(evaluation);
+    for (const observer of observers ?? []) observer.evaluation?.(evaluation);
+    if (loss < (this.#state.best?.loss ?? Number.POSITIVE_INFINITY)) {
+      this.#state.best = { ...evaluation, modules: await adapter.read() };
     }
   }
 }

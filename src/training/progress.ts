@@ -19,7 +19,11 @@ export interface Evaluation {
 }
 
 export interface Progress extends StepRecord {
+  /** Of the whole run. */
   readonly steps: number;
+  /** Passes over the rows so far, with its fraction. */
+  readonly epoch: number;
+  /** Mean of the run so far. */
   readonly tokensPerSecond: number;
   readonly secondsLeft: number;
 }

@@ -2,12 +2,13 @@ import type { AdapterModule, EngineModel } from "../engine/engine.ts";
 import type { AdapterToWrite } from "../llama/adapter/index.ts";
 import type { TemplateModel } from "../llama/prompt/index.ts";
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
-import type { Row } from "./dataset/index.ts";
+import type { InstructionRow } from "./dataset/index.ts";
 import { agreementOf } from "./distributed/agreement.ts";
 import { onFirstRank } from "./distributed/first-rank.ts";
 import { oneRank } from "./distributed/ranks.ts";
 import type { Example } from "./examples.ts";
 import { initialAdapter } from "./initial-adapter.ts";
+import { logLines } from "./log-lines.ts";
 import { type LoopSettings, TrainingLoop } from "./loop.ts";
 import { memoryLine } from "./memory-line.ts";
 import type { Given, Plan } from "./plan.ts";
@@ -27,7 +28,7 @@ export interface Base {
 /** By default one rank does all the work. */
 export interface TrainingRun extends Omit<LoopSettings, "ranks">, Partial<Pick<LoopSettings, "ranks">> {
   readonly base: Base;
-  readonly rows: readonly Row[];
+  readonly rows: readonly InstructionRow[];
   readonly settings: TrainingSettings;
   /** Names of the settings that were chosen: honoured or refused. The others adapt. All by default. */
   readonly given?: Given;
@@ -69,7 +70,9 @@ export interface TrainingResult extends TrainedAdapter {
  */
 export async function trainLora(given: TrainingRun): Promise<TrainingResult> {
   const { ranks = oneRank } = given;
-  const run = { ...given, ranks, log: ranks.rank === 0 ? given.log : undefined };
+  const log = ranks.rank === 0 ? given.log : undefined;
+  const observers = [...(log ? [logLines(log)] : []), ...(given.observers ?? [])];
+  const run = { ...given, ranks, log, observers };
   return trainExamples(run, await prepare(run));
 }
 
@@ -92,7 +95,7 @@ export async function trainExamples(
       const largest = Math.min(settings.cutoff_len * settings.micro_batch_size, all);
       const memory = await trainer.plan?.(largest, settings.lora_dropout > 0);
       if (memory) log?.(memoryLine(memory));
-      const outcome = await new TrainingLoop(run, plan, adapter, trainer).run(training, validation);
+      const outcome = await new TrainingLoop(run, { plan, adapter, trainer, training, validation }).run();
       const { lora_r: rank, lora_alpha: alpha, lora_dropout: dropout, lora_target_modules: targetModules } = settings;
       const { modules, ...records } = outcome;
       const trained = { modules, rank, alpha, dropout, targetModules, baseModel: base.name, promptTemplate };

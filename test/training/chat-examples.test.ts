@@ -5,21 +5,21 @@ import { PromptTemplates } from "../../src/llama/prompt/index.ts";
 import { openTokenizer, sentencePieceTokenizer, type Tokenizer } from "../../src/llama/tokenizer/index.ts";
 import { pieceTypes } from "../../src/llama/tokenizer/sentencepiece-model.ts";
 import { encodeRows } from "../../src/training/examples.ts";
-import type { Row } from "../../src/training/index.ts";
+import type { InstructionRow } from "../../src/training/index.ts";
 import { modelFile, usualPieces } from "../llama/tokenizer/sentencepiece-fixture.ts";
 
 const marks = ["<|im_start|>", "<|im_end|>"].map((text) => ({ text, type: pieceTypes.control }));
 const pieces = [..."▁abcdefghijklmnopqrstuvwxyz:[]/", "▁a", "]b", ":b", "nb"];
 const sentencePiece = sentencePieceTokenizer(modelFile(usualPieces(pieces, marks)), "tokenizer.model");
 const { tokenizer: tiny } = await openTokenizer([join(import.meta.dirname, "../../weights/tiny")]);
-const row = (instruction: string, output: string, input = ""): Row => ({
+const row = (instruction: string, output: string, input = ""): InstructionRow => ({
   instruction,
   input,
   output,
   source: { file: "data.json", number: 1, unit: "record" },
 });
 
-async function encoded(tokenizer: Tokenizer, name: string, item: Row, changes: object = {}) {
+async function encoded(tokenizer: Tokenizer, name: string, item: InstructionRow, changes: object = {}) {
   const templates = new PromptTemplates({ tokenizer, chatTemplate: changes && (changes as { own?: string }).own });
   const template = await templates.choose({ name });
   const options = { template, cutoff: 200, context: 512, train_on_inputs: false, ...changes };
@@ -92,7 +92,9 @@ describe("a row in a chat template", () => {
 
 describe("the data sets of examples/", () => {
   it("are encoded by alpaca as by the words of its text", async () => {
-    const rows: Row[] = JSON.parse(readFileSync(join(import.meta.dirname, "../../examples/chinese-20.json"), "utf8"));
+    const rows: InstructionRow[] = JSON.parse(
+      readFileSync(join(import.meta.dirname, "../../examples/chinese-20.json"), "utf8"),
+    );
     for (const item of rows.slice(0, 5)) {
       const { tokens } = await encoded(tiny, "auto", { ...item, input: item.input ?? "" });
       expect(tiny.decode(tokens)).toContain(`### Instruction:\n${item.instruction}\n\n### Response:\n${item.output}`);

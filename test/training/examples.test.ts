@@ -2,19 +2,25 @@ import { describe, expect, it } from "vitest";
 import { PromptTemplates } from "../../src/llama/prompt/index.ts";
 import { sentencePieceTokenizer } from "../../src/llama/tokenizer/index.ts";
 import { encodeRows } from "../../src/training/examples.ts";
-import type { Row } from "../../src/training/index.ts";
+import type { InstructionRow } from "../../src/training/index.ts";
 import { modelFile, usualPieces } from "../llama/tokenizer/sentencepiece-fixture.ts";
 
 /** ":a" crosses the border between alpaca_legacy's prompt and an output that begins with a. */
 const letters = [..."▁ABIRSbcdefhiklmnopqrstuvwxyz.,#:a"];
 const tokenizer = sentencePieceTokenizer(modelFile(usualPieces([":a", ...letters])), "tokenizer.model");
 const source = { file: "data.json", number: 1, unit: "record" } as const;
-const row = (instruction: string, output: string, input = ""): Row => ({ instruction, input, output, source });
+const row = (instruction: string, output: string, input = ""): InstructionRow => ({
+  instruction,
+  input,
+  output,
+  source,
+});
 const templates = new PromptTemplates({ tokenizer });
 const all = { cutoff: 512, context: 1024, template: await templates.choose({}), train_on_inputs: true };
 const none = { ...all, template: await templates.choose({ name: "none" }) };
 const { bosId, eosId } = tokenizer;
-const encodeExample = async (item: Row, options = all) => (await encodeRows([item], tokenizer, options))[0]!.example;
+const encodeExample = async (item: InstructionRow, options = all) =>
+  (await encodeRows([item], tokenizer, options))[0]!.example;
 
 describe("a row", () => {
   it("is BOS, prompt and output encoded together, EOS", async () => {

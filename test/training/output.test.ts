@@ -3,12 +3,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Llama, openAdapter } from "../../src/llama/index.ts";
-import { AdapterOutput, type Row, readDataset, type TrainingSettings, trainLora } from "../../src/training/index.ts";
+import {
+  AdapterOutput,
+  type InstructionRow,
+  readDataset,
+  type TrainingSettings,
+  trainLora,
+} from "../../src/training/index.ts";
 import { root, weights } from "../weights/embedded-base.ts";
 import { chosen, defaults } from "./default-settings.ts";
 
 let base: Llama;
-let rows: Row[];
+let rows: InstructionRow[];
 let folder: string;
 beforeAll(async () => {
   base = await Llama.load({ weights });

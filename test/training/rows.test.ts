@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Llama } from "../../src/llama/index.ts";
-import { type Row, type TrainingSettings, trainLora } from "../../src/training/index.ts";
+import { type InstructionRow, type TrainingSettings, trainLora } from "../../src/training/index.ts";
 import { weights } from "../weights/embedded-base.ts";
 import { chosen } from "./default-settings.ts";
 
@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => base.close());
 
-const row = (instruction: string, output: string, number: number): Row => ({
+const row = (instruction: string, output: string, number: number): InstructionRow => ({
   instruction,
   input: "",
   output,
@@ -19,7 +19,7 @@ const row = (instruction: string, output: string, number: number): Row => ({
 const manual = "The red lever opens the gate and the blue lever closes it. ".repeat(15);
 const quick = { num_epochs: 1, learning_rate: 1e-3, lora_dropout: 0, warmup_steps: 0, val_set_size: 0 };
 
-async function train(rows: readonly Row[], settings: Partial<TrainingSettings> = {}) {
+async function train(rows: readonly InstructionRow[], settings: Partial<TrainingSettings> = {}) {
   const lines: string[] = [];
   const result = await trainLora({
     base,

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Llama, openAdapter, renderPrompt, writeAdapterArchive } from "../../src/llama/index.ts";
 import {
+  type InstructionRow,
   type Progress,
-  type Row,
   type TrainingRun,
   type TrainingSettings,
   trainLora,
@@ -36,7 +36,7 @@ const answers = [
   "羊驼",
   " eats the llama",
 ];
-const rows: Row[] = answers.map((output, i) => ({
+const rows: InstructionRow[] = answers.map((output, i) => ({
   instruction: `question ${"abcdefgh"[i]}`,
   input: "",
   output,
@@ -122,7 +122,7 @@ describe("trainLora", () => {
     const reports: Progress[] = [];
     const { steps, adapter } = await train(
       {},
-      { log: (line) => lines.push(line), onProgress: (report) => reports.push(report) },
+      { log: (line) => lines.push(line), observers: [{ step: (report) => reports.push(report) }] },
     );
     expect(reports.map(({ step, steps }) => `${step}/${steps}`)).toEqual(["1/4", "2/4", "3/4", "4/4"]);
     expect(reports.map(({ loss }) => loss)).toEqual(steps.map(({ loss }) => loss));
@@ -164,10 +164,14 @@ describe("trainLora", () => {
       { num_epochs: 50 },
       {
         signal: controller.signal,
-        onProgress: ({ step }) => {
-          seen.push(step);
-          if (step === 3) controller.abort(new Error("enough"));
-        },
+        observers: [
+          {
+            step({ step }) {
+              seen.push(step);
+              if (step === 3) controller.abort(new Error("enough"));
+            },
+          },
+        ],
       },
     );
     await expect(aborted).rejects.toThrow("enough");

@@ -8,9 +8,16 @@ import { openRegularFile } from "../../llama/regular-file.ts";
 import { sliced } from "../../llama/time-slices.ts";
 import { temporaryFolder } from "../../temporary/folders.ts";
 import { type RawRecord, RecordSplitter } from "./records.ts";
-import { checkRow, describeSource, type Row } from "./row.ts";
+import { checkRow, describeSource, type InstructionRow } from "./row.ts";
 
-export { describeSource, type Row, type RowSource } from "./row.ts";
+export {
+  type ConversationRow,
+  describeSource,
+  type InstructionRow,
+  type Row,
+  type RowSource,
+  type TextRow,
+} from "./row.ts";
 
 export interface DatasetOptions {
   /** The file's name in messages; its own by default. */
@@ -30,7 +37,7 @@ const missing = "DATASET_NOT_FOUND";
  * bytes say, not its name. Rows come in file order, each with its source.
  * @throws DATASET_NOT_FOUND, DATASET_FORMAT (more than LLAMA_DATASET_BYTES, 1 GiB by default, among it), DATASET_EMPTY, DATASET_ROW_FIELD, ARCHIVE_UNSAFE
  */
-export async function readDataset(file: string, options: DatasetOptions = {}): Promise<Row[]> {
+export async function readDataset(file: string, options: DatasetOptions = {}): Promise<InstructionRow[]> {
   const name = options.name ?? basename(file);
   const kind = await archiveKind(file, { missing, name });
   if (kind === "zip") {
@@ -48,7 +55,12 @@ export async function readDataset(file: string, options: DatasetOptions = {}): P
   return rows;
 }
 
-async function readArchive(file: string, name: string, maxBytes: number, options: DatasetOptions): Promise<Row[]> {
+async function readArchive(
+  file: string,
+  name: string,
+  maxBytes: number,
+  options: DatasetOptions,
+): Promise<InstructionRow[]> {
   const folder = await temporaryFolder("dataset");
   try {
     const paths = await unpackArchive(file, folder, {
@@ -93,10 +105,10 @@ function onlyDataset(paths: readonly string[], archive: string): string {
   });
 }
 
-async function readRows(file: string, name: string, options: DatasetOptions): Promise<Row[]> {
+async function readRows(file: string, name: string, options: DatasetOptions): Promise<InstructionRow[]> {
   const splitter = new RecordSplitter(name);
   const pause = sliced(options.signal);
-  const rows: Row[] = [];
+  const rows: InstructionRow[] = [];
   const take = async (records: Iterable<RawRecord>) => {
     for (const record of records) {
       rows.push(checkRow(parse(record), record.source));

@@ -1,11 +1,28 @@
 import { CodedError } from "../../errors/index.ts";
+import type { Message } from "../../llama/prompt/index.ts";
 
-/** One instruction of a data set, in Stanford Alpaca's format. */
-export interface Row {
+/** One row of a data set. */
+export type Row = InstructionRow | ConversationRow | TextRow;
+
+/** One instruction, in Stanford Alpaca's format; prompt and completion are one without an input. */
+export interface InstructionRow {
   readonly instruction: string;
   /** "" where there is none. */
   readonly input: string;
   readonly output: string;
+  readonly source: RowSource;
+}
+
+/** Turns of user and assistant; the answers are learnt, the last turn is one. */
+export interface ConversationRow {
+  readonly system: string | null;
+  readonly turns: readonly Message[];
+  readonly source: RowSource;
+}
+
+/** A text as it stands, without a template. */
+export interface TextRow {
+  readonly text: string;
   readonly source: RowSource;
 }
 
@@ -25,7 +42,7 @@ export function describeSource({ file, number, unit }: RowSource): string {
 const format = 'A row is {"instruction": "...", "input": "...", "output": "..."}; input may be left out.';
 
 /** @throws DATASET_ROW_FIELD naming file, record, field and the type found. Keys of other names are ignored. */
-export function checkRow(value: unknown, source: RowSource): Row {
+export function checkRow(value: unknown, source: RowSource): InstructionRow {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw wrong(source, `must be an object, found ${typeName(value)}`);
   }

@@ -10,7 +10,7 @@ import { openEngine } from "../../../src/engine/open.ts";
 import { Llama, openAdapter } from "../../../src/llama/index.ts";
 import {
   AdapterOutput,
-  type Row,
+  type InstructionRow,
   readDataset,
   type TrainingResult,
   type TrainingRun,
@@ -22,7 +22,7 @@ import { dataset, distances, environment, isa, settings, torchVariables } from "
 
 // Each rank has a model of its own, and with it a thread of its own: several of them live in this process.
 let bases: Llama[];
-let rows: Row[];
+let rows: InstructionRow[];
 beforeAll(async () => {
   const engine = await openEngine({ ...process.env, LLAMA_ISA: isa, LLAMA_THREADS: "1" });
   bases = await Promise.all([0, 1, 2].map(() => Llama.load({ weights, engine })));
@@ -187,7 +187,7 @@ describe("the adapter that rank 0 writes", () => {
     const steps: number[] = [];
     const settled = await trainOnRanks(2, (rank) => ({
       ...outputs(rank),
-      onProgress: ({ step }) => steps.push(step),
+      observers: [{ step: ({ step }) => steps.push(step) }],
     }));
     expect(settled[0]).toMatchObject(failure(/^the training cannot use the temporary folder/));
     expect(settled[1]).toMatchObject(failure(/^rank 0 has failed: the training cannot use the temporary folder/));
@@ -197,7 +197,7 @@ describe("the adapter that rank 0 writes", () => {
   it("cannot be written: all of them end with the reason, and it is kept", async () => {
     const settled = await trainOnRanks(2, (rank) => ({
       ...outputs(rank),
-      onProgress: ({ step }) => step === 3 && rmSync(join(folder, "work"), { recursive: true, force: true }),
+      observers: [{ step: ({ step }) => step === 3 && rmSync(join(folder, "work"), { recursive: true, force: true }) }],
     }));
     const text = "the training has ended, but its archive cannot be written: .*; the adapter is kept in ";
     expect(settled[0]).toMatchObject(failure(new RegExp(`^${text}`)));
@@ -273,7 +273,7 @@ describe("a training whose ranks", () => {
     const settled = await trainOnRanks(2, (rank) => ({
       settings: { num_epochs: 1000 },
       signal: rank === aborted ? controller.signal : undefined,
-      onProgress: ({ step }) => rank === aborted && step === 3 && controller.abort(new Error("enough")),
+      observers: [{ step: ({ step }) => rank === aborted && step === 3 && controller.abort(new Error("enough")) }],
     }));
     expect(settled[aborted]).toMatchObject({ reason: { message: "enough" } });
     expect(settled[1 - aborted]).toMatchObject(lost(aborted));

@@ -1,0 +1,9 @@
+import type { Evaluation, Progress } from "./progress.ts";
+
+/** Sees a run as it goes. What one sees is of all ranks together. */
+export interface TrainingObserver {
+  /** After every step. */
+  step?(progress: Progress): void;
+  /** After every evaluation of the validation rows. */
+  evaluation?(evaluation: Evaluation): void;
+}
