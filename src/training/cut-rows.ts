@@ -1,6 +1,6 @@
 import { CodedError } from "../errors/index.ts";
 import { describeSource, type RowSource } from "./dataset/index.ts";
-import type { EncodedRow, Example } from "./examples.ts";
+import type { EncodedRow } from "./encoding/encode-row.ts";
 
 /** Rows named in a message. */
 const mostNamed = 5;
@@ -20,7 +20,7 @@ export function withAnswers(
   encoded: readonly EncodedRow[],
   lengths: Lengths,
   log: ((line: string) => void) | undefined,
-): Example[] {
+): EncodedRow[] {
   const kept = encoded.filter(({ lost }) => lost !== "answer");
   const left = encoded.filter(({ lost }) => lost === "answer");
   if (kept.length === 0) throw nothingLeft(encoded, lengths);
@@ -32,14 +32,14 @@ export function withAnswers(
         `${left.length} lose their whole answer and are left out, ${ends} lose its end; ${remedy(cut, lengths)}`,
     );
   }
-  if (left.length > 0) log?.(`Left out: ${named(left.map(({ example }) => example.source))}`);
-  return kept.map(({ example }) => example);
+  if (left.length > 0) log?.(`Left out: ${named(left.map(({ source }) => source))}`);
+  return kept;
 }
 
 function nothingLeft(encoded: readonly EncodedRow[], lengths: Lengths): CodedError {
   const { cutoff } = lengths;
   const rows = encoded.length === 1 ? "the only row has no token" : `none of the ${encoded.length} rows has a token`;
-  const where = named(encoded.map(({ example }) => example.source));
+  const where = named(encoded.map(({ source }) => source));
   const message = `${rows} of its answer within cutoff_len ${cutoff}: ${where}`;
   const hint = `The prompts alone are longer: ${remedy(encoded, lengths)}.`;
   return new CodedError("DATASET_EMPTY", message, { hint });

@@ -1,5 +1,5 @@
 import type { PackedBatch } from "../engine/engine.ts";
-import type { Example } from "./examples.ts";
+import { type Example, rangesOf } from "./examples.ts";
 
 /** What the engine takes for "nothing to predict here". */
 const noTarget = -100;
@@ -30,8 +30,10 @@ function concatenate(examples: readonly Example[], length: number): PackedBatch 
   for (const [row, example] of examples.entries()) {
     const start = offsets[row]!;
     tokens.set(example.tokens, start);
-    const firstTarget = Math.max(1, example.masked);
-    targets.set(example.tokens.subarray(firstTarget), start + firstTarget - 1);
+    // What is predicted stands one place before where it is read.
+    for (const [first, end] of rangesOf(example)) {
+      targets.set(example.tokens.subarray(first, end), start + first - 1);
+    }
     offsets[row + 1] = start + example.tokens.length;
   }
   return { tokens, targets, offsets };

@@ -1,7 +1,10 @@
 import { PromptTemplates, type TemplateRecord } from "../llama/prompt/index.ts";
 import { withAnswers } from "./cut-rows.ts";
+import type { Row } from "./dataset/row.ts";
+import type { EncodedRow } from "./encoding/encode-row.ts";
+import { encodeRows } from "./encoding/encode-rows.ts";
 import { withoutEndMarks } from "./end-marks.ts";
-import { type Example, encodeRows } from "./examples.ts";
+import type { Example } from "./examples.ts";
 import { cutoffFor, type Plan, planRun } from "./plan.ts";
 import { permutation, RandomStream } from "./random.ts";
 import { checkSettings } from "./settings.ts";
@@ -40,21 +43,34 @@ export async function prepare(run: TrainingRun): Promise<PreparedExamples> {
   const ended = withoutEndMarks(rows, tokenizer, checkpoint?.eosTokenIds ?? []);
   const of = `of ${rows.length} rows`;
   if (ended.marked > 0)
-    log?.(`${ended.marked} ${of} spell the end of their output (${ended.marks.join(", ")}): taken as it`);
-  const empty = ended.rows.filter(({ output }) => output === "").length;
-  if (empty > 0) log?.(`${empty} ${of} have an empty output: they teach to answer nothing`);
+    log?.(`${ended.marked} ${of} spell the end of their answer (${ended.marks.join(", ")}): taken as it`);
+  const empty = ended.rows.filter(hasEmptyAnswer).length;
+  if (empty > 0) log?.(`${empty} ${of} have an empty answer: they teach to answer nothing`);
   const encoded = await encodeRows(ended.rows, tokenizer, { ...settings, template, cutoff, context, signal });
-  const examples = withAnswers(encoded, { cutoff, context }, log);
-  const plan = planRun(examples.length, config, { ...settings, cutoff_len: cutoff }, chosen);
+  const kept = withAnswers(encoded, { cutoff, context }, log);
+  const split = kept.filter(({ examples }) => examples.length > 1).length;
+  if (split > 0) {
+    log?.(
+      `${split} ${of} are one example for each answer: the template words the turns before an answer otherwise once it ` +
+        "goes on, and the model learns what it is asked with",
+    );
+  }
+  const examples = kept.reduce((sum, row) => sum + row.examples.length, 0);
+  const plan = planRun(examples, config, { ...settings, cutoff_len: cutoff }, chosen);
   for (const note of plan.notes) log?.(note);
-  return { plan, promptTemplate: template.record, ...split(examples, plan, order) };
+  return { plan, promptTemplate: template.record, ...divided(kept, plan, order) };
 }
 
-function split(examples: readonly Example[], { settings }: Plan, order: TrainingRun["order"]) {
+function hasEmptyAnswer(row: Row): boolean {
+  if ("text" in row) return row.text === "";
+  if ("instruction" in row) return row.output === "";
+  return row.turns.some(({ role, content }) => role === "assistant" && content === "");
+}
+
+/** Of the examples of one row at most those of the last validation row are on both sides. */
+function divided(rows: readonly EncodedRow[], { settings }: Plan, order: TrainingRun["order"]) {
   const { seed, val_set_size } = settings;
-  const all = Array.from(
-    order === "file" ? examples.keys() : permutation(examples.length, new RandomStream(seed, "validation split")),
-    (i) => examples[i]!,
-  );
+  const places = order === "file" ? rows.keys() : permutation(rows.length, new RandomStream(seed, "validation split"));
+  const all = Array.from(places, (i) => rows[i]!.examples).flat();
   return { validation: all.slice(0, val_set_size), training: all.slice(val_set_size) };
 }

@@ -1,6 +1,6 @@
 import type { EngineAdapter, EngineModel } from "../engine/engine.ts";
 import { sliced } from "../llama/time-slices.ts";
-import type { Example } from "./examples.ts";
+import { type Example, rangesOf, tailOf } from "./examples.ts";
 
 const mostRows = 8;
 /** Of a row its end: scores of a whole context would take gigabytes. */
@@ -9,13 +9,10 @@ const mostTokens = 256;
 /** Some rows, evenly many apart, that are cheap to score. */
 export function probeOf(examples: readonly Example[]): Example[] {
   const count = Math.min(mostRows, examples.length);
-  return Array.from({ length: count }, (_, i) => tail(examples[Math.floor((i * examples.length) / count)]!));
-}
-
-function tail({ tokens, masked, source }: Example): Example {
-  const skipped = Math.max(0, tokens.length - mostTokens);
-  const end = { tokens: tokens.slice(skipped), masked: Math.max(0, masked - skipped), source };
-  return { ...end, targets: end.tokens.length - Math.max(1, end.masked) };
+  return Array.from({ length: count }, (_, i) => {
+    const example = examples[Math.floor((i * examples.length) / count)]!;
+    return tailOf(example, example.tokens.length - mostTokens);
+  });
 }
 
 /** Mean over the rows' learnt tokens, nats, as served: through the model's scores. NaN where one is not finite. */
@@ -30,17 +27,25 @@ export async function lossOf(
   let [loss, targets] = [0, 0];
   for (const row of rows) {
     const logits = await model.logits(row.tokens, adapter);
+    const learnt = learntOf(row);
     for (let position = 0; position < row.tokens.length; position++) {
       const scores = logits.subarray(position * vocabSize, (position + 1) * vocabSize);
       const spread = logSumExp(scores);
       if (!Number.isFinite(spread)) return Number.NaN;
       const next = position + 1;
-      if (next >= Math.max(1, row.masked) && next < row.tokens.length) loss += spread - scores[row.tokens[next]!]!;
+      if (learnt[next]) loss += spread - scores[row.tokens[next]!]!;
       await pause();
     }
     targets += row.targets;
   }
   return loss / targets;
+}
+
+/** Whether each token is learnt. */
+function learntOf(row: Example): Uint8Array {
+  const learnt = new Uint8Array(row.tokens.length);
+  for (const [start, end] of rangesOf(row)) learnt.fill(1, start, end);
+  return learnt;
 }
 
 /** NaN or infinite where one of the scores is. */

@@ -2,7 +2,7 @@ import type { AdapterModule, EngineModel } from "../engine/engine.ts";
 import type { AdapterToWrite } from "../llama/adapter/index.ts";
 import type { TemplateModel } from "../llama/prompt/index.ts";
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
-import type { InstructionRow } from "./dataset/index.ts";
+import type { Row } from "./dataset/row.ts";
 import { agreementOf } from "./distributed/agreement.ts";
 import { onFirstRank } from "./distributed/first-rank.ts";
 import { oneRank } from "./distributed/ranks.ts";
@@ -28,7 +28,7 @@ export interface Base {
 /** By default one rank does all the work. */
 export interface TrainingRun extends Omit<LoopSettings, "ranks">, Partial<Pick<LoopSettings, "ranks">> {
   readonly base: Base;
-  readonly rows: readonly InstructionRow[];
+  readonly rows: readonly Row[];
   readonly settings: TrainingSettings;
   /** Names of the settings that were chosen: honoured or refused. The others adapt. All by default. */
   readonly given?: Given;

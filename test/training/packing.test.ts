@@ -1,14 +1,10 @@
 import { describe, expect, it } from "vitest";
-import type { Example } from "../../src/training/examples.ts";
+import { exampleOf } from "../../src/training/examples.ts";
 import { packExamples } from "../../src/training/packing.ts";
 
 const source = { file: "data.json", number: 1, unit: "record" } as const;
-const example = (tokens: number[], masked = 0): Example => ({
-  tokens: Int32Array.from(tokens),
-  masked,
-  targets: tokens.length - Math.max(1, masked),
-  source,
-});
+/** The first `masked` tokens are not learnt. */
+const example = (tokens: number[], masked = 0) => exampleOf(Int32Array.from(tokens), [[masked, tokens.length]], source);
 const plain = (batch: { tokens: Int32Array; targets: Int32Array; offsets: Int32Array }) => ({
   tokens: [...batch.tokens],
   targets: [...batch.targets],
@@ -24,6 +20,16 @@ describe("packExamples", () => {
       targets: [5, 6, 2, -100, -100, -100, 9, 2, -100],
       offsets: [0, 4, 9],
     });
+  });
+
+  it("predicts what is learnt of each answer of a conversation", () => {
+    const tokens = Int32Array.of(1, 10, 11, 12, 2, 20, 21, 22, 2, 30);
+    const learnt = [
+      [3, 5],
+      [8, 9],
+    ] as const;
+    const [batch] = packExamples([exampleOf(tokens, learnt, source)], 100);
+    expect([...batch!.targets]).toEqual([-100, -100, 12, 2, -100, -100, -100, 2, -100, -100]);
   });
 
   it("fills the first micro-batch that has room, in the order of the rows", () => {

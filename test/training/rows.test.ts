@@ -96,7 +96,7 @@ describe("an output that spells its end", () => {
     const [expected, found] = [await train(plain), await train(marked)];
     expect(found.adapter.modules).toEqual(expected.adapter.modules);
     expect(found.lines).toContain(
-      "5 of 5 rows spell the end of their output (</s>, <|end_of_text|>, <|eot_id|>, <|im_end|>): taken as it",
+      "5 of 5 rows spell the end of their answer (</s>, <|end_of_text|>, <|eot_id|>, <|im_end|>): taken as it",
     );
     expect(expected.lines.join("\n")).not.toContain("spell");
   });

@@ -20,8 +20,8 @@ export function agreementOf({ training, validation, settings, config, initial }:
   // A template file lies elsewhere on each machine; the examples show what was in it.
   const { prompt_template: _, ...compared } = settings;
   const hash = createHash("sha256").update(JSON.stringify([compared, config, training.length]));
-  for (const { tokens, masked } of [...training, ...validation])
-    hash.update(`${tokens.length} ${masked} `).update(tokens);
+  for (const { tokens, learnt } of [...training, ...validation])
+    hash.update(`${tokens.length} ${learnt.length} `).update(tokens).update(learnt);
   for (const { layer, linear, scale, a, b } of initial) hash.update(`${layer} ${linear} ${scale} `).update(a).update(b);
   return hash.digest("hex");
 }

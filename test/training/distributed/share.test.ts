@@ -1,15 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { shareOf } from "../../../src/training/distributed/share.ts";
-import type { Example } from "../../../src/training/examples.ts";
+import { exampleOf } from "../../../src/training/examples.ts";
 import { permutation, RandomStream } from "../../../src/training/random.ts";
 
 const source = { file: "data.json", number: 1, unit: "record" } as const;
-const example = (length: number): Example => ({
-  tokens: new Int32Array(length),
-  masked: 0,
-  targets: length - 1,
-  source,
-});
+const example = (length: number) => exampleOf(new Int32Array(length), [[0, length]], source);
 const lengths = (count: number) => Array.from(permutation(count, new RandomStream(1, "shuffle")), (i) => 2 + i);
 
 describe("shareOf", () => {
