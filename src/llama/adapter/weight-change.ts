@@ -1,6 +1,6 @@
 import type { AdapterModule, TensorSource } from "../../engine/engine.ts";
 import { CodedError } from "../../errors/index.ts";
-import { tensorParts } from "../checkpoint/tensor-parts.ts";
+import { type TensorPart, tensorParts } from "../checkpoint/tensor-parts.ts";
 import type { TokenRows } from "./whole-changes.ts";
 
 /** scale * B A, A [rank, in] and B [out, rank]. */
@@ -30,7 +30,7 @@ export async function* changedParts(
   source: TensorSource,
   change: WeightChange | undefined,
   together = 1,
-): AsyncGenerator<{ readonly first: number; readonly values: Float32Array }> {
+): AsyncGenerator<TensorPart> {
   const columns = source.shape.at(-1)!;
   for await (const part of tensorParts(source, together)) {
     if (change !== undefined) {
@@ -50,7 +50,7 @@ export async function* changedParts(
  * @param rows [count, input], changed in place
  * @param first number of the first of these rows in the weight
  */
-export function changeRows(rows: Float32Array, first: number, input: number, change: WeightChange): void {
+function changeRows(rows: Float32Array, first: number, input: number, change: WeightChange): void {
   const { terms, magnitude, addition, tokens } = change;
   if (addition !== null) for (let i = 0; i < rows.length; i++) rows[i]! += addition[i]!;
   if (terms.length === 0 && magnitude === null && tokens === null) return;

@@ -72,6 +72,19 @@ describe("llama-lora export", () => {
     }
   });
 
+  it.each([
+    ["merge", "x"],
+    ["export", "x.gguf"],
+    ["export", "x", "--meta"],
+  ])("refuses adapters that overflow the weights and writes nothing: %s -o %s", async (command, output, ...words) => {
+    await folder.adapter("a", ["k_proj"], 2, 1e38);
+    const before = folder.files();
+    const { exit, stderr } = await folder.run(command, tiny, "a", "-o", output, "--scale", "1e5", ...words);
+    expect(stderr).toContain('makes "model.layers.0.self_attn.k_proj.weight" hold a number that is not finite');
+    expect(exit).toBe(1);
+    expect(folder.files()).toEqual(before);
+  });
+
   it("writes an adapter alone, rows of B in the base's order", async () => {
     const modules = await folder.adapter("a", ["q_proj", "down_proj"], 3, 6);
     const { exit } = await folder.run("export", "a", "--base", tiny, "-o", "lora.gguf");

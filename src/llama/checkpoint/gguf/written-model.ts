@@ -3,7 +3,7 @@ import type { TensorSource } from "../../../engine/engine.ts";
 import { isBlockType } from "../../../engine/tensors/stored-types.ts";
 import { CodedError } from "../../../errors/index.ts";
 import { narrow } from "../narrow.ts";
-import { tensorParts } from "../tensor-parts.ts";
+import type { TensorPart } from "../tensor-parts.ts";
 import { ggufName, interleavedHeads } from "./names.ts";
 import { quantizeBlocks } from "./quantize.ts";
 import type { GgufTensorToWrite } from "./write.ts";
@@ -12,8 +12,8 @@ import type { GgufTensorToWrite } from "./write.ts";
 export const ggufTypes = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"] as const;
 export type GgufType = (typeof ggufTypes)[number];
 
-/** Changes some rows of a tensor in place; `first` is the number of the first. */
-type ChangeRows = (rows: Float32Array, first: number, columns: number) => void;
+/** The tensor from its first row to its last; each part holds a multiple of so many rows. */
+type PartsOf = (together: number) => AsyncIterable<TensorPart>;
 
 /** llama.cpp's architecture for the shape: the only ones that have biases, or norms of heads. */
 export function architectureOf({ attentionBias, queryKeyNorm }: LlamaConfig): "llama" | "qwen2" | "qwen3" {
@@ -24,6 +24,8 @@ export function architectureOf({ attentionBias, queryKeyNorm }: LlamaConfig): "l
 /**
  * A model's tensor as GGUF has it: under GGUF's name, q and k in Meta's order, in `type` where it is a matrix whose rows are
  * whole blocks, else in F16.
+ * @param source as the base has it
+ * @param partsOf its values as they are to be written
  * @throws CHECKPOINT_UNSUPPORTED for a tensor that GGUF has no name for
  */
 export function ggufTensor(
@@ -31,7 +33,7 @@ export function ggufTensor(
   source: TensorSource,
   config: LlamaConfig,
   type: GgufType,
-  change: ChangeRows,
+  partsOf: PartsOf,
 ): GgufTensorToWrite {
   const written = ggufName(name);
   if (written === null) {
@@ -46,8 +48,7 @@ export function ggufTensor(
     dtype,
     shape,
     async *parts() {
-      for await (const { first, values } of tensorParts(source, heads === undefined ? 1 : shape[0]! / heads)) {
-        change(values, first, columns);
+      for await (const { values } of partsOf(heads === undefined ? 1 : shape[0]! / heads)) {
         yield encoded(heads === undefined ? values : pairsFromHalves(values, columns, shape[0]! / heads), dtype);
       }
     },

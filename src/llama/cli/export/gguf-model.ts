@@ -1,4 +1,4 @@
-import { changeRows, type WeightChanges } from "../../adapter/weight-change.ts";
+import { changedParts, type WeightChanges } from "../../adapter/weight-change.ts";
 import { modelMetadata } from "../../checkpoint/gguf/model-metadata.ts";
 import { tokenizerMetadata } from "../../checkpoint/gguf/tokenizer-metadata.ts";
 import { ggufBytes, writeGguf } from "../../checkpoint/gguf/write.ts";
@@ -17,10 +17,11 @@ export async function exportGguf(
   const shape = modelMetadata(model.config, configJson, { name: model.name, type });
   const metadata = new Map([...shape.metadata, ...tokenizerMetadata(model)]);
   const tensors = [...model.weights.tensors].map(([name, source]) =>
-    ggufTensor(name, source, model.config, type, (rows, first, columns) => {
-      signal.throwIfAborted();
-      const change = changes.get(name);
-      if (change !== undefined) changeRows(rows, first, columns, change);
+    ggufTensor(name, source, model.config, type, async function* (together) {
+      for await (const part of changedParts(source, changes.get(name), together)) {
+        signal.throwIfAborted();
+        yield part;
+      }
     }),
   );
   const all = [...tensors, ...shape.tensors];
