@@ -1,5 +1,6 @@
 import { CodedError } from "../../errors/index.ts";
 import { sliced } from "../time-slices.ts";
+import { TokenTrie } from "../tokenizer/token-trie.ts";
 import type { TokenizerInput } from "../tokenizer/tokenizer-input.ts";
 
 /** Text, or the id of a special token. */
@@ -12,12 +13,9 @@ export interface Sentinels {
   readonly standIns: ReadonlyMap<string, string>;
 }
 
-/** Characters of a long text that are searched at once, in about a millisecond. */
-const windowLength = 2 ** 17;
-
 /** The names of a tokenizer's special tokens, found in texts and kept out of them. */
 export class SpecialNames {
-  readonly #ids: ReadonlyMap<string, number>;
+  readonly #trie: TokenTrie<number>;
   readonly #names: readonly string[];
   readonly #pattern: RegExp | null;
   readonly #longest: number;
@@ -28,7 +26,7 @@ export class SpecialNames {
   readonly #endings: ReadonlySet<string>;
 
   constructor(ids: ReadonlyMap<string, number>) {
-    this.#ids = ids;
+    this.#trie = new TokenTrie(ids);
     this.#names = [...ids.keys()].filter((name) => name !== "").sort((a, b) => b.length - a.length);
     const escaped = this.#names.map((name) => name.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
     this.#pattern = escaped.length === 0 ? null : new RegExp(escaped.join("|"), "gu");
@@ -43,33 +41,36 @@ export class SpecialNames {
 
   /** `text` with its names as ids, the longest name at a place first. */
   split(text: string): Part[] {
-    const parts: Part[] = [];
-    let from = 0;
-    for (const { 0: name, index } of this.#pattern === null ? [] : text.matchAll(this.#pattern)) {
-      if (index > from) parts.push(text.slice(from, index));
-      parts.push(this.#ids.get(name)!);
-      from = index + name.length;
+    const split = this.#splits(text);
+    for (;;) {
+      const { done, value } = split.next();
+      if (done) return value;
     }
-    if (from < text.length) parts.push(text.slice(from));
-    return parts;
   }
 
   /** split(), between turns of the event loop where the text is long. Throws the signal's reason. */
   async splitting(text: string, signal?: AbortSignal): Promise<Part[]> {
-    if (text.length <= windowLength || this.#pattern === null) return this.split(text);
     const pause = sliced(signal);
+    const split = this.#splits(text);
+    for (;;) {
+      const { done, value } = split.next();
+      if (done) return value;
+      await pause();
+    }
+  }
+
+  /** Stops where a pause may be made; returns the parts. */
+  *#splits(text: string): Generator<void, Part[]> {
     const parts: Part[] = [];
     let from = 0;
-    for (let start = 0; start < text.length; start += windowLength) {
-      const window = text.slice(start, start + windowLength + this.#longest);
-      for (const { 0: name, index } of window.matchAll(this.#pattern)) {
-        const place = start + index;
-        if (index >= windowLength || place < from) continue;
-        if (place > from) parts.push(text.slice(from, place));
-        parts.push(this.#ids.get(name)!);
-        from = place + name.length;
+    for (const match of this.#trie.matches(text)) {
+      if (match === null) {
+        yield;
+        continue;
       }
-      await pause();
+      if (match.start > from) parts.push(text.slice(from, match.start));
+      parts.push(match.value);
+      from = match.end;
     }
     if (from < text.length) parts.push(text.slice(from));
     return parts;

@@ -10,12 +10,16 @@ interface Node<T> {
 export class TokenTrie<T> {
   readonly #root: Node<T> = { next: new Map(), value: undefined };
   readonly #same: ReadonlyMap<number, number>;
+  /** By UTF-16 unit, 1 where a text can begin with it. */
+  readonly #first = new Uint8Array(2 ** 16);
   #size = 0;
 
   /** @param same UTF-16 units that are read as others, in texts and tokens */
   constructor(tokens: Iterable<readonly [string, T]>, same: ReadonlyMap<number, number> = new Map()) {
     this.#same = same;
     for (const [text, value] of tokens) this.#add(text, value);
+    for (const unit of this.#root.next.keys()) this.#first[unit] = 1;
+    for (const [unit, other] of same) this.#first[unit] = this.#first[other]!;
   }
 
   get size(): number {
@@ -25,10 +29,14 @@ export class TokenTrie<T> {
   /** Leftmost matches that do not overlap, in order; null is a pause. */
   *matches(text: string): Generator<{ start: number; end: number; value: T } | null, void> {
     if (this.#size === 0) return;
-    for (let start = 0, pause = unitsPerStep; start < text.length; ) {
+    for (let start = 0, pause = unitsPerStep; ; ) {
+      const last = Math.min(pause, text.length);
+      while (start < last && this.#first[text.charCodeAt(start)] === 0) start++;
+      if (start >= text.length) return;
       if (start >= pause) {
         yield null;
         pause = start + unitsPerStep;
+        continue;
       }
       const match = this.#longestAt(text, start);
       if (match !== null) yield match;

@@ -85,4 +85,14 @@ describe("text whose special tokens are taken", () => {
     const edge = `${"a".repeat(2 ** 17 - 3)}<|im_end|>b`;
     expect(await split.splitting(edge)).toEqual(split.split(edge));
   });
+
+  it("finds names that overlap wherever they lie in a long text", async () => {
+    const split = new SpecialNames(new Map([...specialTokens, ["x<", 7]]));
+    // "|>x" begins inside the first name and ends inside the second.
+    const overlapping = "<|im_end|>x<";
+    for (let before = 2 ** 17 - overlapping.length; before <= 2 ** 17; before++) {
+      const [text, ...ids] = await split.splitting("a".repeat(before) + overlapping);
+      expect([(text as string).length, ...ids]).toEqual([before, 2, 7]);
+    }
+  });
 });
