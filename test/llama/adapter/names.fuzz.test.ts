@@ -7,6 +7,7 @@ import { isCodedError } from "../../../src/errors/index.ts";
 import { openAdapter } from "../../../src/llama/adapter/index.ts";
 import { parseTensorName } from "../../../src/llama/adapter/tensor-name.ts";
 import { type GgufWritten, writeGguf } from "../../../src/llama/checkpoint/gguf/write.ts";
+import { writeSafetensors } from "../../../src/llama/checkpoint/safetensors-writer.ts";
 import { bounded, damaged, expectLinear, soup, valueOrCode } from "../../fuzzing.ts";
 import { dictCode, pickle, pytorchFile, zip } from "../checkpoint/pytorch/pytorch-fixture.ts";
 import { zipball } from "../zipball.ts";
@@ -96,6 +97,40 @@ describe("whatever a file of an adapter holds, it", () => {
     await fc.assert(
       fc.asyncProperty(damaged(readFileSync(whole)), (bytes) => check("x.gguf", bytes)),
       bounded,
+    );
+  });
+
+  it("is an adapter of finite numbers, or refused with a code: safetensors of kohya's kind", async () => {
+    const module = "lora_te_model_layers_0_self_attn_q_proj";
+    const whole = join(folder, "whole.safetensors");
+    await writeSafetensors(whole, [
+      { name: `${module}.lora_down.weight`, shape: [2, 12], data: new Float32Array(24).fill(1) },
+      { name: `${module}.lora_up.weight`, shape: [16, 2], data: new Float32Array(32).fill(1) },
+      { name: `${module}.alpha`, shape: [], data: Float32Array.of(1) },
+    ]);
+    expect((await openAdapter(whole, smallModel)).modules).toHaveLength(1);
+    await fc.assert(
+      fc.asyncProperty(damaged(readFileSync(whole)), (bytes) => check("x.safetensors", bytes)),
+      { ...bounded, numRuns: 150 },
+    );
+  });
+
+  it("is an adapter of finite numbers, or refused with a code: the JSON of Cog's own client", async () => {
+    const archive = zipball([
+      { path: "adapter_config.json", body: JSON.stringify(config) },
+      { path: "adapter_model.bin", body: pytorchFile(tensors), isStored: true },
+    ]);
+    const text = Buffer.from(`{"status":"ok","weights":"data:application/zip;base64,${archive.toString("base64")}"}`);
+    writeFileSync(join(folder, "whole.json"), text);
+    expect((await openAdapter(join(folder, "whole.json"), smallModel)).modules).toHaveLength(1);
+    const beginning = soup(['{"weights":"', "data:", ";base64,", "AAAA", "=", '"', "}", "\u0000", " "], 12).map(
+      Buffer.from,
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(damaged(text), damaged(text.subarray(0, 90)), beginning), (bytes) =>
+        check("x.json", bytes),
+      ),
+      { ...bounded, numRuns: 150 },
     );
   });
 

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { isCodedError } from "../../../src/errors/index.ts";
 import { runNow } from "../../../src/llama/time-slices.ts";
+import { ggufTokenizer } from "../../../src/llama/tokenizer/gguf.ts";
 import { openTokenizer } from "../../../src/llama/tokenizer/open.ts";
 import { readSentencePieceModel } from "../../../src/llama/tokenizer/sentencepiece-model.ts";
 import { bounded, damaged, expectLinear, soup, valueOrCode } from "../../fuzzing.ts";
@@ -147,6 +148,53 @@ describe("whatever a tokenizer's file holds, it", () => {
       (bytes) => open("tokenizer.model", bytes),
     );
     await fc.assert(property, bounded);
+  });
+
+  it("encodes and decodes, or is refused with a code: LLaMA 3's list of ranks", async () => {
+    const line = (bytes: Uint8Array, rank: number | string) => `${Buffer.from(bytes).toString("base64")} ${rank}\n`;
+    const bytes = Array.from({ length: 256 }, (_, byte) => line(Buffer.of(byte), byte)).join("");
+    const more = fc.array(
+      fc.tuple(fc.uint8Array({ maxLength: 4 }), fc.oneof(fc.constantFrom(-1, "x", 257), fc.nat(2))),
+      {
+        maxLength: 4,
+      },
+    );
+    // Ranks go on where the bytes end, in most of them.
+    const list = more.map((lines) =>
+      lines.map(([token, step], i) => line(token, typeof step === "number" ? 256 + i : step)).join(""),
+    );
+    const text = fc.oneof(
+      list.map((lines) => Buffer.from(bytes + lines)),
+      damaged(Buffer.from(bytes)),
+      soup(["YQ==", " ", "0", "\n", "\r\n", "="]).map((rest) => Buffer.from(`YQ== 0\n${rest}`)),
+    );
+    const property = fc.asyncProperty(text, (content) => open("tokenizer.model", content));
+    await fc.assert(property, { ...bounded, numRuns: 150 });
+  });
+
+  it("encodes and decodes, or is refused with a code: GGUF's lists", async () => {
+    const token = fc.constantFrom("<unk>", "<s>", "</s>", "▁", "a", "l", "al", "<0x41>", "Ġ", "", "é");
+    const list = <T>(item: fc.Arbitrary<T>) => fc.option(fc.array(item, { minLength: 6, maxLength: 8 }));
+    const metadata = fc.record({
+      model: fc.constantFrom("llama", "gpt2", "bert"),
+      pre: fc.constantFrom(null, "llama-bpe", "qwen2", "smollm", "x"),
+      tokens: fc.array(token, { minLength: 6, maxLength: 8 }),
+      tokenTypes: list(fc.oneof({ weight: 8, arbitrary: fc.constantFrom(1, 2, 3, 4, 6) }, fc.constantFrom(0, 1.5, 7))),
+      scores: list(fc.oneof(fc.double(), fc.constantFrom(0, -1))),
+      merges: fc.option(fc.array(fc.constantFrom("a l", "l a", "a", "", " ", "x y", "▁ a"), { maxLength: 4 })),
+      bosId: fc.constantFrom(null, 0, 1, 8, -1, 0.5),
+      eosId: fc.constantFrom(null, 2, 5, 2 ** 53),
+      addBos: fc.option(fc.boolean()),
+      addSpacePrefix: fc.option(fc.boolean()),
+    });
+    const property = fc.asyncProperty(metadata, async (said) => {
+      const read = await valueOrCode(() => ggufTokenizer(said, "GGUF"), "TOKENIZER_CORRUPT", "TOKENIZER_UNSUPPORTED");
+      if (isCodedError(read)) return;
+      const ids = read.encode("A tiny alpaca é.");
+      for (const id of ids) expect(Number.isSafeInteger(id) && id >= 0 && id < said.tokens.length).toBe(true);
+      expect(typeof read.decode(ids)).toBe("string");
+    });
+    await fc.assert(property, { ...bounded, numRuns: 1000 });
   });
 
   it("encodes and decodes, or is refused with a code: tokenizer.json", async () => {

@@ -32,8 +32,8 @@ export async function compareChecklist(folder: string, options: ChecklistOptions
   return entries.length;
 }
 
-/** The weights in the list: params.json is edited by hand, and the tokenizer lies elsewhere. */
-function parseChecklist(text: string, file: string): [name: string, md5: string][] {
+/** The weights in the list: params.json is edited by hand, and the tokenizer lies elsewhere. Throws CHECKPOINT_CORRUPT. */
+export function parseChecklist(text: string, file: string): [name: string, md5: string][] {
   return text.split(/\r?\n/).flatMap((line, i): [string, string][] => {
     if (line.trim() === "") return [];
     const [, md5, name] = /^([0-9a-fA-F]{32}) [ *]([\w.-]{1,255})$/.exec(line.trim()) ?? [];

@@ -75,7 +75,10 @@ function feedForward(fields: Fields, dim: number): number | null {
   const size = fields.has("ffn_dim_multiplier")
     ? Math.floor(fields.positive("ffn_dim_multiplier") * twoThirds)
     : twoThirds;
-  return multiple * Math.ceil(size / multiple);
+  const rounded = multiple * Math.ceil(size / multiple);
+  const name = fields.has("ffn_dim_multiplier") ? "ffn_dim_multiplier" : "multiple_of";
+  if (rounded < 1 || rounded > limits.width) fields.refuse(name, `a feed-forward size from 1 to ${limits.width}`);
+  return rounded;
 }
 
 /** Files before the factor was written are of 3.1, or of 3.2 whose models are the small ones. */
