@@ -75,6 +75,31 @@ describe("the metrics", () => {
   });
 });
 
+describe("the metrics of a training", () => {
+  it("are shown while it runs, where they are numbers, and then no more", async () => {
+    const headers = { ...json, prefer: "respond-async" };
+    const body = JSON.stringify({ input: { steps: 4, end: "measure" } });
+    await fetch(`${server.url}/trainings/measured`, { method: "PUT", headers, body });
+    const recorded = { note: "text is no number", step: 4, eval: { loss: 0.25 } };
+    const view = async () => (await (await fetch(`${server.url}/trainings/measured`)).json()) as { metrics: object };
+    await expect.poll(async () => (await view()).metrics).toMatchObject(recorded);
+    const series = async () =>
+      (await (await fetch(`${server.url}/metrics`)).text())
+        .split("\n")
+        .filter((line) => line.startsWith("cog_training_metric{"));
+    expect(await series()).toEqual([
+      'cog_training_metric{name="step"} 4',
+      'cog_training_metric{name="eval.loss"} 0.25',
+    ]);
+    await fetch(`${server.url}/trainings/measured/cancel`, { method: "POST" });
+    await expect.poll(series).toEqual([]);
+    expect((await view()).metrics).toMatchObject({
+      ...recorded,
+      curve: [1, 2, 3, 4].map((step) => ({ step, loss: 1 / step })),
+    });
+  });
+});
+
 describe("the log", () => {
   it("has a JSON object per line, with the run's id and the request's trace, which its webhook gets too", async () => {
     const sink = await Receiver.start();

@@ -2,6 +2,9 @@ import { Counter, Gauge, type Metric, Registry } from "prom-client";
 import type { Predictions } from "../prediction/predictions.ts";
 import { type RunStatistics, timeLimits } from "../prediction/statistics.ts";
 
+/** Series of a training's own metrics: a model may record as many names as it likes. */
+const mostTrainingMetrics = 50;
+
 const families = ["predictions", "trainings"] as const;
 
 /** The text of GET /metrics, in Prometheus' exposition format. The numbers are read when they are asked for. */
@@ -56,6 +59,16 @@ export class Exposition {
     counter("cog_refused_total", "Requests without a run, by reason", ["reason"], () =>
       Object.entries(statistics.refusals).map(([reason, count]) => [{ reason }, count]),
     );
+    new Gauge({
+      name: "cog_training_metric",
+      help: "What the training under way has recorded last, where it is a number",
+      labelNames: ["name"],
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        for (const [name, value] of predictions.trainingMetrics(mostTrainingMetrics)) this.set({ name }, value);
+      },
+    });
     this.#registry.registerMetric(runTimes(statistics));
     gauge("process_resident_memory_bytes", "Memory of the server's process", () => process.memoryUsage.rss());
     gauge("process_start_time_seconds", "When the server's process began", () => Date.now() / 1000 - process.uptime());

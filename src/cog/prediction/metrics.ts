@@ -19,11 +19,32 @@ export class Metrics {
     else parent[leaf] = after;
   }
 
-  /** A copy; plus `predict_time` in seconds once the run is over. */
+  /** As it is now, whatever is recorded later; plus `predict_time` in seconds once the run is over. */
   snapshot(predictTime: number | null): Tree {
-    const copy: Tree = Object.keys(this.#tree).length === 0 ? {} : structuredClone(this.#tree);
+    const copy = copied(this.#tree);
     if (predictTime !== null) copy.predict_time = predictTime;
     return copy;
+  }
+
+  /** Dotted names and values of the metrics that are numbers, at most `most` of them. */
+  numbers(most: number): [name: string, value: number][] {
+    const found: [string, number][] = [];
+    collect(this.#tree, "", found, most);
+    return found;
+  }
+}
+
+/** Of what can still change: objects, which dotted names reach into, and lists, which grow. Items of lists stay as they came. */
+function copied(tree: Tree): Tree {
+  const copy = (value: unknown) => (Array.isArray(value) ? value.slice() : isTree(value) ? copied(value) : value);
+  return Object.fromEntries(Object.entries(tree).map(([name, value]) => [name, copy(value)]));
+}
+
+function collect(tree: Tree, before: string, found: [string, number][], most: number): void {
+  for (const [name, value] of Object.entries(tree)) {
+    if (found.length === most) return;
+    if (typeof value === "number") found.push([before + name, value]);
+    else if (isTree(value)) collect(value, `${before}${name}.`, found, most);
   }
 }
 
@@ -34,7 +55,10 @@ function merged(before: unknown, value: unknown, mode: MetricMode): unknown {
   }
   if (mode === "append") {
     if (before === undefined) return [value];
-    return [...(Array.isArray(before) ? before : [before]), value];
+    if (!Array.isArray(before)) return [before, value];
+    // In place: copying it for every item would cost the square of its length.
+    before.push(value);
+    return before;
   }
   return value;
 }

@@ -85,6 +85,13 @@ export class Predictions {
     return this.#finished.find(id);
   }
 
+  /** Metrics of the training under way that are numbers, at most `most` of them: a server runs one training at a time. */
+  trainingMetrics(most: number): [name: string, value: number][] {
+    const runs = [...this.#runs.values()].flatMap((set) => [...set]);
+    const training = runs.find(({ family, record }) => family === "trainings" && record.status === "processing");
+    return training?.record.numericMetrics(most) ?? [];
+  }
+
   /** Cancels every run of this id. False where there is none. */
   cancel(id: string): boolean {
     const runs = this.#runs.get(id);

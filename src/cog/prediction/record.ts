@@ -51,6 +51,11 @@ export class RunRecord {
     this.#metrics.record(name, value, mode);
   }
 
+  /** Dotted names and values of the metrics that are numbers, at most `most` of them. */
+  numericMetrics(most: number): [name: string, value: number][] {
+    return this.#metrics.numbers(most);
+  }
+
   /** The chunks are the output, as of a generator. */
   outputIsChunks(): void {
     this.#output = [...this.#chunks];
