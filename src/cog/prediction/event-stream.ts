@@ -12,16 +12,31 @@ const mostSubscribers = 1024;
 /** Of all events kept of one run, in UTF-16 units: a model may log megabytes a line. */
 const mostKept = 64 * 1024 * 1024;
 
-/** The server-sent events of one run, numbered from 1: the latest are kept for those who come late. */
+interface Kept {
+  readonly number: number;
+  /** "" once it was dropped or superseded. */
+  text: string;
+  readonly replaces: string | undefined;
+}
+
+/**
+ * The server-sent events of one run, numbered from 1: the latest are kept for those who come late. Of events that replace
+ * each other (a metric's values) the last one is enough for them: a run that measures often keeps its history.
+ */
 export class EventStream {
   /** The run was created by a stream request: it is canceled when nobody listens any more. */
   isTiedToClients = false;
   readonly #capacity: number;
   /** And whether they want numbers. */
   readonly #subscribers = new Map<Subscriber, boolean>();
-  #kept: string[] = [];
-  /** Events that are in #kept before this index are dropped ones, not yet cut off. */
+  #kept: Kept[] = [];
+  /** Of those with a text, the first one is not before this index. */
   #first = 0;
+  /** Of those with a text. */
+  #length = 0;
+  /** By what they replace. */
+  readonly #latest = new Map<string, Kept>();
+  #lastDropped = 0;
   #size = 0;
   #count = 0;
   #isOver = false;
@@ -39,40 +54,30 @@ export class EventStream {
     return this.#size;
   }
 
-  publish(name: string, data: object): void {
+  /** Those who come late get the last event of all that have the same `replaces`. */
+  publish(name: string, data: object, replaces?: string): void {
     // Most runs are not listened to, and have no history.
-    if (this.#capacity > 0 || this.#subscribers.size > 0) this.publishText(name, JSON.stringify(data));
+    if (this.#capacity > 0 || this.#subscribers.size > 0) this.#publish(textOf(name, JSON.stringify(data)), replaces);
     else this.#count += 1;
   }
 
-  /** The same with the data as JSON. `last` ends the stream. */
+  /** The same with the data as JSON, of an event that stays. `last` ends the stream. */
   publishText(name: string, json: string, last = false): void {
-    this.#count += 1;
     this.#isOver ||= last;
-    // Where no history is wanted the end alone is kept, for those who ask after it.
-    const isKept = this.#capacity > 0 || last;
-    if (!isKept && this.#subscribers.size === 0) return;
-    const text = textOf(name, json);
-    if (isKept) this.#keep(text);
-    for (const [subscriber, isNumbered] of this.#subscribers) {
-      subscriber(isNumbered ? numbered(text, this.#count) : text, last);
-    }
+    this.#publish(textOf(name, json), undefined, last);
   }
 
   /** Replays what has been kept, then goes on live. False when there are too many already. */
   subscribe(subscriber: Subscriber, { isNumbered = false, after = 0 }: Subscription = {}): boolean {
     if (this.#subscribers.size >= mostSubscribers) return false;
-    const dropped = this.#count - (this.#kept.length - this.#first);
-    const skipped = this.#capacity === 0 ? 0 : dropped - after;
+    const skipped = this.#lastDropped - after;
     if (skipped > 0) {
       subscriber(eventText("error", { error: "replay truncated", skipped }), true);
       return true;
     }
-    const from = this.#first + Math.max(0, after - dropped);
-    const texts = this.#kept.slice(from);
-    const replay = isNumbered
-      ? texts.map((text, index) => numbered(text, dropped + from - this.#first + index + 1))
-      : texts;
+    const replay = this.#kept
+      .filter(({ number, text }) => number > after && text !== "")
+      .map(({ number, text }) => (isNumbered ? numbered(text, number) : text));
     if (replay.length > 0 || this.#isOver) subscriber(replay.join(""), this.#isOver);
     if (!this.#isOver) this.#subscribers.set(subscriber, isNumbered);
     return true;
@@ -82,21 +87,44 @@ export class EventStream {
     this.#subscribers.delete(subscriber);
   }
 
-  #keep(text: string): void {
-    this.#kept.push(text);
-    this.#size += text.length;
-    while (this.#kept.length - this.#first > Math.max(1, this.#capacity)) this.#drop();
-    while (this.#size > mostKept && this.#kept.length - this.#first > 1) this.#drop();
+  #publish(text: string, replaces?: string, last = false): void {
+    this.#count += 1;
+    // Where no history is wanted the end alone is kept, for those who ask after it.
+    if (this.#capacity > 0 || last) this.#keep({ number: this.#count, text, replaces });
+    for (const [subscriber, isNumbered] of this.#subscribers) {
+      subscriber(isNumbered ? numbered(text, this.#count) : text, last);
+    }
+  }
+
+  #keep(event: Kept): void {
+    this.#kept.push(event);
+    this.#length += 1;
+    this.#size += event.text.length;
+    if (event.replaces !== undefined) {
+      const before = this.#latest.get(event.replaces);
+      if (before !== undefined) this.#forget(before);
+      this.#latest.set(event.replaces, event);
+    }
+    while (this.#length > Math.max(1, this.#capacity)) this.#drop();
+    while (this.#size > mostKept && this.#length > 1) this.#drop();
     // Cut off in large steps: moving the rest at every event would cost more than the event.
-    if (this.#first < this.#capacity) return;
-    this.#kept = this.#kept.slice(this.#first);
+    if (this.#kept.length < 2 * this.#length + 64) return;
+    this.#kept = this.#kept.filter(({ text }) => text !== "");
     this.#first = 0;
   }
 
   #drop(): void {
-    this.#size -= this.#kept[this.#first]!.length;
-    this.#kept[this.#first] = "";
-    this.#first += 1;
+    while (this.#kept[this.#first]!.text === "") this.#first += 1;
+    const event = this.#kept[this.#first]!;
+    this.#lastDropped = event.number;
+    this.#forget(event);
+  }
+
+  #forget(event: Kept): void {
+    this.#size -= event.text.length;
+    this.#length -= 1;
+    event.text = "";
+    if (event.replaces !== undefined) this.#latest.delete(event.replaces);
   }
 }
 

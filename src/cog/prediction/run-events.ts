@@ -64,7 +64,7 @@ export class RunEvents {
 
   measured({ name, value, mode }: Extract<FromWorker, { type: "metric" }>): void {
     this.record.recordMetric(name, value, mode);
-    this.#audience.stream?.publish("metric", { name, value, mode });
+    this.#audience.stream?.publish("metric", { name, value, mode }, mode === "replace" ? name : undefined);
   }
 
   yielded(value: unknown): void {
