@@ -1,7 +1,7 @@
 // Fine-tunes a LoRA adapter on an instruction data set: cog train -i dataset=@data.json
 import { defineTrainer, Input, Output, Path } from "llama-lora-cog/cog";
 import { Llama, templateNames } from "./src/llama/index.ts";
-import { AdapterOutput, linearNames, readDataset, readRanks, trainLora } from "./src/training/index.ts";
+import { AdapterOutput, linearNames, readDataset, readRanks, runMetrics, trainLora } from "./src/training/index.ts";
 
 export default defineTrainer({
   // alpaca-lora's names and defaults. What a request gives is honoured or refused; defaults meant for 50,000 rows adapt to
@@ -88,7 +88,7 @@ export default defineTrainer({
       if (ranks.size > 1) log(`${ranks.size} ranks share every step`);
       const options = { model: base.model, settings, destination: process.env.COG_OUTPUT_DIR, signal };
       const output = () => AdapterOutput.open(tempDir, options);
-      const { steps, tokensPerSecond, file } = await trainLora({
+      const { file } = await trainLora({
         base,
         rows,
         settings,
@@ -96,10 +96,11 @@ export default defineTrainer({
         ranks,
         signal,
         log,
+        // Where the command draws the metrics on a terminal, its log need not say them again.
+        logSteps: process.env.COG_LIVE_METRICS !== "1",
+        observers: [runMetrics(recordMetric)],
         output,
       });
-      recordMetric("loss", steps.at(-1)!.loss);
-      recordMetric("tokens_per_second", tokensPerSecond);
       return file === null ? null : { weights: new Path(file) };
     } finally {
       await base.close();

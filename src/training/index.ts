@@ -5,6 +5,7 @@ export type { TrainingObserver } from "./observer.ts";
 export { AdapterOutput } from "./output.ts";
 export type { Given, Plan } from "./plan.ts";
 export type { Evaluation, Progress, StepRecord } from "./progress.ts";
+export { type RecordMetric, runMetrics } from "./record/run-metrics.ts";
 export type { TrainingSettings } from "./settings.ts";
 export {
   type Base,

@@ -1,14 +1,30 @@
 import type { TrainingObserver } from "./observer.ts";
-import { isWorthPrinting, progressLine } from "./progress.ts";
+import { type Progress, perplexity, progressLine } from "./progress.ts";
 
-/** A run as lines of its log. */
-export function logLines(log: (line: string) => void): TrainingObserver {
+const secondsBetweenLines = 10;
+/** A run of so few steps shows all of them. */
+const fewSteps = 20;
+
+/**
+ * A run as lines of its log: its first and last step, and one at least every ten seconds where steps are not longer.
+ * @param clock seconds
+ */
+export function logLines(
+  log: (line: string) => void,
+  { steps: showsSteps = true, clock = () => performance.now() / 1000 } = {},
+): TrainingObserver {
+  let lastLine = Number.NEGATIVE_INFINITY;
+  /** A line for the next step would come too late. */
+  const isDue = ({ seconds }: Progress) => clock() + seconds - lastLine > secondsBetweenLines;
   return {
     step(progress) {
-      if (isWorthPrinting(progress)) log(progressLine(progress));
+      const { step, steps } = progress;
+      if (!showsSteps || !(steps <= fewSteps || step === steps || isDue(progress))) return;
+      log(progressLine(progress));
+      lastLine = clock();
     },
     evaluation({ step, loss }) {
-      log(`validation loss ${loss.toFixed(4)} after step ${step}`);
+      log(`validation loss ${loss.toFixed(4)} (perplexity ${perplexity(loss)}) after step ${step}`);
     },
   };
 }

@@ -62,6 +62,7 @@ export class TrainingLoop {
       await this.#step();
       if (this.#evaluationIsDue()) await this.#evaluate();
     }
+    for (const observer of this.#run.observers ?? []) observer.end?.();
     const modules = this.#state.best?.modules ?? (await adapter.read());
     return { modules, steps, evaluations, tokensPerSecond: this.#state.tokens / this.#state.seconds };
   }
@@ -73,8 +74,9 @@ export class TrainingLoop {
     const record = await optimizerStep(this.#examples(), this.#state, { plan, trainer, ranks, signal });
     this.#state.steps.push(record);
     this.#state.tokens += record.tokens;
-    this.#state.seconds += (performance.now() - started) / 1000;
-    const progress = this.#progress(record);
+    const seconds = (performance.now() - started) / 1000;
+    this.#state.seconds += seconds;
+    const progress = this.#progress(record, seconds);
     for (const observer of observers ?? []) observer.step?.(progress);
   }
 
@@ -95,11 +97,12 @@ export class TrainingLoop {
     return Array.from(order, (i) => training[i]!);
   }
 
-  #progress(record: StepRecord): Progress {
+  #progress(record: StepRecord, seconds: number): Progress {
     const { steps, stepsPerEpoch } = this.#parts.plan;
-    const { tokens, seconds } = this.#state;
-    const secondsLeft = (seconds / record.step) * (steps - record.step);
-    return { ...record, steps, epoch: record.step / stepsPerEpoch, tokensPerSecond: tokens / seconds, secondsLeft };
+    const { tokens, seconds: all } = this.#state;
+    const secondsLeft = (all / record.step) * (steps - record.step);
+    const epoch = record.step / stepsPerEpoch;
+    return { ...record, seconds, steps, epoch, tokensPerSecond: tokens / all, secondsLeft };
   }
 
   #evaluationIsDue(): boolean {

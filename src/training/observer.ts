@@ -6,4 +6,6 @@ export interface TrainingObserver {
   step?(progress: Progress): void;
   /** After every evaluation of the validation rows. */
   evaluation?(evaluation: Evaluation): void;
+  /** After the last step and its evaluation; not where the run fails or is aborted. */
+  end?(): void;
 }

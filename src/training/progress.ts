@@ -19,6 +19,8 @@ export interface Evaluation {
 }
 
 export interface Progress extends StepRecord {
+  /** This step took. */
+  readonly seconds: number;
   /** Of the whole run. */
   readonly steps: number;
   /** Passes over the rows so far, with its fraction. */
@@ -28,19 +30,17 @@ export interface Progress extends StepRecord {
   readonly secondsLeft: number;
 }
 
-/** At most this many lines for a run, besides its first and last step. */
-const linesPerRun = 40;
-
-/** Whether this step is one to print: evenly many, the first and the last always. */
-export function isWorthPrinting({ step, steps }: Progress): boolean {
-  return step === 1 || step === steps || step % Math.ceil(steps / linesPerRun) === 0;
-}
-
 /** "step 12/60  loss 1.2345  812 tokens/s  0:35 left" */
 export function progressLine({ step, steps, loss, tokensPerSecond, secondsLeft }: Progress): string {
   const number = String(step).padStart(String(steps).length);
   const speed = tokensPerSecond.toFixed(0);
   return `step ${number}/${steps}  loss ${loss.toFixed(4)}  ${speed} tokens/s  ${duration(secondsLeft)} left`;
+}
+
+/** Of a mean loss in nats: "3.44", "1,234". */
+export function perplexity(loss: number): string {
+  const value = Math.exp(loss);
+  return value < 1000 ? value.toPrecision(3) : Math.round(value).toLocaleString("en-US");
 }
 
 /** "0:35", "12:05", "3:00:20" */

@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import type { AdapterModule, EngineModel } from "../engine/engine.ts";
 import type { AdapterToWrite } from "../llama/adapter/index.ts";
 import type { TemplateModel } from "../llama/prompt/index.ts";
@@ -15,6 +16,7 @@ import type { Given, Plan } from "./plan.ts";
 import { type PreparedExamples, prepare } from "./prepare.ts";
 import { probeOf } from "./probe.ts";
 import type { Evaluation, StepRecord } from "./progress.ts";
+import { summaryLines } from "./record/summary.ts";
 import type { TrainingSettings } from "./settings.ts";
 
 /** A frozen model, as Llama has it. */
@@ -34,6 +36,8 @@ export interface TrainingRun extends Omit<LoopSettings, "ranks">, Partial<Pick<L
   readonly given?: Given;
   /** Where to start; a new adapter by default. Its modules agree with the settings. */
   readonly initial?: readonly AdapterModule[];
+  /** Whether the log hears of steps; someone who is shown the run's metrics need not read them. True by default. */
+  readonly logSteps?: boolean;
   /** Opens the place of the adapter before the first step; of several ranks, rank 0 alone writes. */
   readonly output?: () => Promise<TrainingOutput>;
 }
@@ -71,7 +75,7 @@ export interface TrainingResult extends TrainedAdapter {
 export async function trainLora(given: TrainingRun): Promise<TrainingResult> {
   const { ranks = oneRank } = given;
   const log = ranks.rank === 0 ? given.log : undefined;
-  const observers = [...(log ? [logLines(log)] : []), ...(given.observers ?? [])];
+  const observers = [...(log ? [logLines(log, { steps: given.logSteps })] : []), ...(given.observers ?? [])];
   const run = { ...given, ranks, log, observers };
   return trainExamples(run, await prepare(run));
 }
@@ -107,6 +111,7 @@ export async function trainExamples(
         // A rank that has gone now takes nothing away from a file that is whole.
         if (file === null) throw error;
       });
+      for (const line of summaryLines(result, file === null ? undefined : (await stat(file)).size)) log?.(line);
       return { ...result, file };
     } finally {
       await trainer.close();

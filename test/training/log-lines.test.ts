@@ -1,0 +1,41 @@
+import { describe, expect, it } from "vitest";
+import { logLines } from "../../src/training/log-lines.ts";
+
+/** The steps of a run that its log shows, with the second at which it does. */
+function shown(steps: number, secondsOf: (step: number) => number, options: { steps?: boolean } = {}) {
+  let now = 0;
+  const lines: [step: number, second: number][] = [];
+  const observer = logLines((line) => lines.push([Number(/step +(\d+)/.exec(line)![1]), now]), {
+    ...options,
+    clock: () => now,
+  });
+  for (let step = 1; step <= steps; step++) {
+    const seconds = secondsOf(step);
+    now += seconds;
+    const record = { step, loss: 1, gradNorm: 1, learningRate: 1e-3, tokens: 10 };
+    observer.step!({ ...record, seconds, steps, epoch: 1, tokensPerSecond: 10, secondsLeft: 0 });
+  }
+  return lines;
+}
+
+describe("the lines of a run", () => {
+  it("come every ten seconds and no later, the first and the last step among them", () => {
+    const lines = shown(1000, () => 0.3);
+    expect([lines[0]![0], lines.at(-1)![0]]).toEqual([1, 1000]);
+    const gaps = lines.slice(1, -1).map(([, second], i) => second - lines[i]![1]);
+    expect(Math.max(...gaps)).toBeLessThanOrEqual(10);
+    expect(Math.min(...gaps)).toBeGreaterThan(9.5);
+  });
+
+  it("are one a step where a step takes longer", () => {
+    expect(shown(30, () => 25)).toHaveLength(30);
+  });
+
+  it("show all of few steps", () => {
+    expect(shown(12, () => 0.01)).toHaveLength(12);
+  });
+
+  it("leave the steps out where somebody is shown the metrics", () => {
+    expect(shown(12, () => 0.01, { steps: false })).toEqual([]);
+  });
+});
