@@ -12,7 +12,7 @@ import { checkSize, mostAdapterBytes } from "./size.ts";
 import type { Targets } from "./targets.ts";
 import { adapterErrors } from "./tensor-file.ts";
 import { indexTensors, layerLinears, type ModuleTensors, type TensorIndex } from "./tensor-index.ts";
-import { head } from "./tensor-name.ts";
+import { embedding, head } from "./tensor-name.ts";
 
 export type LooseKind = "safetensors" | "gguf";
 
@@ -42,14 +42,15 @@ export async function readLooseAdapter(
 ): Promise<FullAdapter> {
   const { name = file, mostBytes = mostAdapterBytes(model), signal } = options;
   return namedAs(name, file, async () => {
-    const { index, alphaOf } = kind === "gguf" ? await readGgufIndex(file, model) : await safetensorsIndex(file, model);
+    const { index, alphaOf, warnings } =
+      kind === "gguf" ? await readGgufIndex(file, model) : await safetensorsIndex(file, model);
     const targets = await targetsIn(index, model, alphaOf);
     checkSize(targets, model, mostBytes, name);
-    const config = configOf(targets);
+    const config = configOf(targets, index);
     const { modules, whole } = await loadAdapter({ index, targets, config, model, said: name, signal });
-    const isEmpty = modules.every(changesNothing) && whole.outer.length === 0;
-    const warnings = isEmpty ? [`${name}: every A or B is zero, so that the adapter changes nothing`] : [];
-    return { config, modules, whole, folder: null, promptTemplate: null, warnings };
+    const isEmpty = modules.every(changesNothing) && whole.outer.length + whole.replaced.size === 0;
+    const empty = isEmpty ? [`${name}: every A or B is zero, so that the adapter changes nothing`] : [];
+    return { config, modules, whole, folder: null, promptTemplate: null, warnings: [...warnings, ...empty] };
   });
 }
 
@@ -68,7 +69,7 @@ async function safetensorsIndex(file: string, model: LlamaConfig) {
     const alpha = parts.get("alpha");
     return alpha === undefined ? rank : alphaValue(alpha, file);
   };
-  return { index, alphaOf };
+  return { index, alphaOf, warnings: [] };
 }
 
 /** Every module that has a pair, with its rank by the pair's shape. */
@@ -85,11 +86,15 @@ async function targetsIn(index: TensorIndex, model: LlamaConfig, alphaOf: AlphaO
     const found = await scales(linear.path);
     if (found !== null) linears.push({ ...linear, ...found });
   }
-  const onHead = await scales(head);
-  return { linears, outer: onHead === null ? [] : [{ path: head, ...onHead }] };
+  const outer = [];
+  for (const path of [embedding, head] as const) {
+    const found = await scales(path);
+    if (found !== null) outer.push({ path, ...found });
+  }
+  return { linears, outer };
 }
 
-function configOf({ linears, outer }: Targets): PeftConfig {
+function configOf({ linears, outer }: Targets, { modules }: TensorIndex): PeftConfig {
   const [first] = [...linears, ...outer];
   return {
     rank: first?.rank ?? 1,
@@ -104,7 +109,7 @@ function configOf({ linears, outer }: Targets): PeftConfig {
     baseModel: null,
     dora: false,
     loraBias: false,
-    modulesToSave: [],
+    modulesToSave: [...modules].flatMap(([path, parts]) => (parts.has("weight") ? [path] : [])),
     trainedTokens: new Map(),
     tiesWeights: false,
     warnings: [],

@@ -1,10 +1,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type { TensorSource } from "../../engine/engine.ts";
 import { isStoredType } from "../../engine/tensors/stored-types.ts";
-import { tensorValues } from "../../engine/tensors/values.ts";
 import { CodedError, isCodedError } from "../../errors/index.ts";
 import { readPytorchHeader } from "../checkpoint/pytorch/read.ts";
-import { readPytorchTensor } from "../checkpoint/pytorch/read-data.ts";
 import { readTensor } from "../checkpoint/read-tensor.ts";
 import { readSafetensorsHeader } from "../checkpoint/safetensors.ts";
 import type { TensorEntry } from "../checkpoint/tensors.ts";
@@ -77,19 +76,31 @@ export async function adapterValues(tensor: AdapterTensor, what: string): Promis
     });
   }
   const source = { ...tensor, dtype };
-  const values = strides === null ? await readTensor(source, adapterErrors) : await gathered(tensor, source, strides);
+  const values = strides === null ? await readTensor(source, adapterErrors) : await gathered(source, strides);
   if (!values.every(Number.isFinite)) {
     throw new CodedError("ADAPTER_CORRUPT", `${what} holds a value that is not a finite number`);
   }
   return values;
 }
 
-async function gathered(
-  tensor: AdapterTensor,
-  source: Parameters<typeof tensorValues>[0],
-  strides: readonly number[],
-): Promise<Float32Array<ArrayBuffer>> {
-  const count = tensor.shape.reduce((product, size) => product * size, 1);
-  const bytes = count * (source.dtype === "F32" ? 4 : 2);
-  return tensorValues(source, await readPytorchTensor({ ...tensor, bytes, strides }, adapterErrors));
+/** A view's elements, row by row. Memory: the part of its storage that it spans, as float32. */
+async function gathered(source: TensorSource, strides: readonly number[]): Promise<Float32Array<ArrayBuffer>> {
+  const { shape } = source;
+  const result = new Float32Array(shape.reduce((product, size) => product * size, 1));
+  if (result.length === 0) return result;
+  const span = shape.reduce((sum, size, i) => sum + (size - 1) * strides[i]!, 1);
+  const stored = await readTensor({ ...source, shape: [span] }, adapterErrors);
+  const index = shape.map(() => 0);
+  for (let to = 0, from = 0; to < result.length; to++) {
+    result[to] = stored[from]!;
+    // Counts up the last dimension, and carries over into those before it.
+    for (let i = shape.length - 1; i >= 0; i--) {
+      index[i]!++;
+      from += strides[i]!;
+      if (index[i]! < shape[i]!) break;
+      from -= index[i]! * strides[i]!;
+      index[i] = 0;
+    }
+  }
+  return result;
 }

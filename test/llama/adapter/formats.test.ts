@@ -5,10 +5,14 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { linearShape } from "../../../src/engine/config.ts";
 import type { AdapterModule } from "../../../src/engine/engine.ts";
 import { openEngine } from "../../../src/engine/open.ts";
-import { openAdapter, writeAdapterFolder } from "../../../src/llama/adapter/index.ts";
+import { tensorValues } from "../../../src/engine/tensors/values.ts";
+import { openAdapter, withAdapter, writeAdapterFolder } from "../../../src/llama/adapter/index.ts";
 import { tensorName } from "../../../src/llama/adapter/tensor-name.ts";
+import { quantizeBlocks } from "../../../src/llama/checkpoint/gguf/quantize.ts";
 import { type GgufTensorToWrite, type GgufWritten, writeGguf } from "../../../src/llama/checkpoint/gguf/write.ts";
 import { writtenAdapter } from "../../../src/llama/checkpoint/gguf/written-adapter.ts";
+import { readTensor } from "../../../src/llama/checkpoint/index.ts";
+import { narrow } from "../../../src/llama/checkpoint/narrow.ts";
 import { readSafetensorsHeader } from "../../../src/llama/checkpoint/safetensors.ts";
 import { type TensorToWrite, writeSafetensors } from "../../../src/llama/checkpoint/safetensors-writer.ts";
 import { dictCode, pickle, pytorchFile, tensorCode, zip } from "../checkpoint/pytorch/pytorch-fixture.ts";
@@ -245,6 +249,73 @@ describe("an adapter of one file", () => {
       expect(await read("lora.gguf")).toEqual(modules);
     });
 
+    it("may hold what llama.cpp's converter writes: blocks, pairs on embedding and head, norms", async () => {
+      const rank = 32;
+      const { vocabSize, hiddenSize } = smallModel;
+      const sines = (length: number) => Float32Array.from({ length }, (_, i) => Math.sin(i));
+      // Rows that are no whole blocks are written as F16.
+      const list = new Map<string, readonly [number, number]>([
+        ["blk.1.ffn_down.weight.lora_a", [rank, smallModel.intermediateSize]],
+        ["blk.1.ffn_down.weight.lora_b", [hiddenSize, rank]],
+        ["token_embd.weight.lora_a", [vocabSize, rank]],
+        ["token_embd.weight.lora_b", [hiddenSize, rank]],
+        ["output.weight.lora_a", [rank, hiddenSize]],
+        ["output.weight.lora_b", [vocabSize, rank]],
+      ]);
+      const values = new Map<string, Float32Array>();
+      const written = [...list].map(([name, shape]): GgufTensorToWrite => {
+        const dtype = shape[1] % 32 === 0 ? "Q8_0" : "F16";
+        const data = sines(shape[0] * shape[1]);
+        const bytes = dtype === "Q8_0" ? quantizeBlocks(dtype, data) : narrow(data, dtype);
+        values.set(name, tensorValues({ dtype, shape }, Uint8Array.from(bytes)));
+        return {
+          ...tensor(name, [...shape], data),
+          dtype,
+          parts: async function* () {
+            yield bytes;
+          },
+        };
+      });
+      const norm = tensor("blk.0.attn_norm.weight", [hiddenSize], sines(hiddenSize));
+      const metadata = new Map<string, GgufWritten>([
+        ["general.architecture", { text: "llama" }],
+        ["general.type", { text: "adapter" }],
+        ["adapter.type", { text: "lora" }],
+        ["general.name", { text: "Adapter" }],
+        ["general.base_model.count", { u32: 1 }],
+        ["general.base_model.0.name", { text: "Small" }],
+        ["general.base_model.0.repo_url", { text: "https://huggingface.co/small" }],
+        ["general.tags", { texts: ["lora"] }],
+        ["adapter.lora.alpha", { f32: 16 }],
+        ["general.file_type", { u32: 7 }],
+        ["general.quantization_version", { u32: 2 }],
+      ]);
+      await writeGguf(join(folder, "lora.gguf"), metadata, [...written, norm]);
+      await withAdapter(join(folder, "lora.gguf"), smallModel, {}, async ({ modules: found, whole, warnings }) => {
+        const [down] = found;
+        expect([found.length, down?.layer, down?.linear, down?.scale, warnings]).toEqual([1, 1, "down_proj", 0.5, []]);
+        expect(down?.a).toEqual(values.get("blk.1.ffn_down.weight.lora_a"));
+        expect(down?.b).toEqual(values.get("blk.1.ffn_down.weight.lora_b"));
+        const onEmbedding = whole.outer.find(({ path }) => path === "model.embed_tokens")!;
+        expect(onEmbedding.b).toEqual(values.get("token_embd.weight.lora_a"));
+        const b = values.get("token_embd.weight.lora_b")!;
+        expect(onEmbedding.a).toEqual(
+          Float32Array.from(b, (_, i) => b[(i % hiddenSize) * rank + Math.floor(i / hiddenSize)]!),
+        );
+        expect(whole.outer.find(({ path }) => path === "lm_head")?.b).toEqual(values.get("output.weight.lora_b"));
+        expect(await readTensor(whole.replaced.get("model.layers.0.input_layernorm.weight")!)).toEqual(
+          sines(hiddenSize),
+        );
+      });
+    });
+
+    it("says which of its texts is not followed", async () => {
+      await writeFile({ "adapter.lora.prompt_prefix": "Translate:" });
+      const file = join(folder, "lora.gguf");
+      const { warnings } = await openAdapter(file, smallModel);
+      expect(warnings).toEqual([`${file}: "adapter.lora.prompt_prefix" "Translate:" is not followed`]);
+    });
+
     it("that llama-lora export wrote is the adapter it was written from", async () => {
       const { metadata, tensors } = writtenAdapter(modules, smallModel, { name: "x", dtype: "F32", factor: 1 });
       await writeGguf(join(folder, "lora.gguf"), metadata, tensors);
@@ -255,6 +326,7 @@ describe("an adapter of one file", () => {
       [{ "general.type": "model" }, "ADAPTER_UNSUPPORTED", "is a GGUF model, no adapter"],
       [{ "adapter.type": "control_vector" }, "ADAPTER_UNSUPPORTED", '"control_vector" is not "lora"'],
       [{ "general.architecture": "gpt2" }, "ADAPTER_UNSUPPORTED", '"gpt2" is not LLaMA'],
+      [{ "adapter.alora.invocation_tokens": "" }, "ADAPTER_UNSUPPORTED", "an activated LoRA (aLoRA) is not supported"],
     ])("is refused by name for %j", async (metadata, code, message) => {
       await writeFile(metadata);
       await expect(read("lora.gguf")).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
