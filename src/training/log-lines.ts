@@ -1,7 +1,8 @@
 import type { TrainingObserver } from "./observer.ts";
-import { type Progress, perplexity, progressLine } from "./progress.ts";
+import { duration, type Progress, perplexity, progressLine } from "./progress.ts";
 
 const secondsBetweenLines = 10;
+const secondsBetweenEncodingLines = 5;
 /** A run of so few steps shows all of them. */
 const fewSteps = 20;
 
@@ -14,9 +15,17 @@ export function logLines(
   { steps: showsSteps = true, clock = () => performance.now() / 1000 } = {},
 ): TrainingObserver {
   let lastLine = Number.NEGATIVE_INFINITY;
+  let encodingSince: number | null = null;
   /** A line for the next step would come too late. */
   const isDue = ({ seconds }: Progress) => clock() + seconds - lastLine > secondsBetweenLines;
   return {
+    encoding({ done, rows, secondsLeft }) {
+      encodingSince ??= clock();
+      if (done === rows || clock() - encodingSince < secondsBetweenEncodingLines) return;
+      encodingSince = clock();
+      const [some, all] = [done, rows].map((count) => count.toLocaleString("en-US"));
+      log(`encoded ${some} of ${all} rows  ${duration(secondsLeft)} left`);
+    },
     step(progress) {
       const { step, steps } = progress;
       if (!showsSteps || !(steps <= fewSteps || step === steps || isDue(progress))) return;

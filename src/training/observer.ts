@@ -1,7 +1,10 @@
+import type { EncodingProgress } from "./encoding/encode-rows.ts";
 import type { Evaluation, Progress } from "./progress.ts";
 
 /** Sees a run as it goes. What one sees is of all ranks together. */
 export interface TrainingObserver {
+  /** Every second or so while rows are encoded before the first step, and when all are. */
+  encoding?(progress: EncodingProgress): void;
   /** After every step. */
   step?(progress: Progress): void;
   /** After every evaluation of the validation rows. */

@@ -46,7 +46,17 @@ export async function prepare(run: TrainingRun): Promise<PreparedExamples> {
     log?.(`${ended.marked} ${of} spell the end of their answer (${ended.marks.join(", ")}): taken as it`);
   const empty = ended.rows.filter(hasEmptyAnswer).length;
   if (empty > 0) log?.(`${empty} ${of} have an empty answer: they teach to answer nothing`);
-  const encoded = await encodeRows(ended.rows, tokenizer, { ...settings, template, cutoff, context, signal });
+  const encoded = await encodeRows(ended.rows, tokenizer, {
+    train_on_inputs: settings.train_on_inputs,
+    template,
+    cutoff,
+    context,
+    signal,
+    place: checkpoint?.file ?? checkpoint?.folder,
+    progress: (progress) => {
+      for (const observer of run.observers ?? []) observer.encoding?.(progress);
+    },
+  });
   const kept = withAnswers(encoded, { cutoff, context }, log);
   const split = kept.filter(({ examples }) => examples.length > 1).length;
   if (split > 0) {

@@ -24,7 +24,16 @@ export interface Base {
   readonly model: EngineModel;
   readonly tokenizer: Tokenizer;
   readonly name: string;
-  readonly checkpoint?: { readonly eosTokenIds: readonly number[] } & Omit<TemplateModel, "tokenizer">;
+  readonly checkpoint?: BaseFiles;
+}
+
+/** What is known of a model that lies in files. */
+export interface BaseFiles extends Omit<TemplateModel, "tokenizer"> {
+  readonly eosTokenIds: readonly number[];
+  /** Where they lie: rows are encoded by threads that open the tokenizer there. */
+  readonly folder?: string | undefined;
+  /** Where the model is one file. */
+  readonly file?: string | null | undefined;
 }
 
 /** By default one rank does all the work. */

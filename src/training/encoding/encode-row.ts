@@ -96,7 +96,7 @@ function examplesOf(
   source: RowSource,
   { cutoff, train_on_inputs }: RowEncodingOptions,
 ): Example[] {
-  if (answers.every(({ tokens }) => sharedLength(whole, 0, tokens) === tokens.length)) {
+  if (answers.every(({ tokens }) => tokens === whole || sharedLength(whole, 0, tokens) === tokens.length)) {
     const ranges = answers.map(({ tokens, start }): Range => [start(), tokens.length]);
     // What follows the last answer teaches nothing where only answers do.
     const end = train_on_inputs ? cutoff : Math.min(cutoff, ranges.at(-1)![1]);
