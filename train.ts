@@ -1,7 +1,16 @@
 // Fine-tunes a LoRA adapter on an instruction data set: cog train -i dataset=@data.json
 import { defineTrainer, Input, Output, Path } from "llama-lora-cog/cog";
 import { Llama, templateNames } from "./src/llama/index.ts";
-import { AdapterOutput, linearNames, readDataset, readRanks, runMetrics, trainLora } from "./src/training/index.ts";
+import {
+  type AdapterModule,
+  AdapterOutput,
+  readDataset,
+  readRanks,
+  runMetrics,
+  schedules,
+  targetModules,
+  trainLora,
+} from "./src/training/index.ts";
 
 export default defineTrainer({
   // alpaca-lora's names and defaults. What a request gives is honoured or refused; defaults meant for 50,000 rows adapt to
@@ -16,7 +25,7 @@ export default defineTrainer({
       ge: 1,
     }),
     learning_rate: Input.number({
-      description: "Highest rate; it falls linearly to zero. Unless given, more for few rows and a narrow model",
+      description: "Highest rate. Unless given, more for few rows and a narrow model",
       default: 3e-4,
       ge: 0,
       le: 1e6,
@@ -38,17 +47,23 @@ export default defineTrainer({
       ge: 0,
     }),
     lora_r: Input.integer({ description: "Rank of the adapter", default: 8, ge: 1, le: 4096 }),
-    lora_alpha: Input.integer({ description: "The adapter is scaled by lora_alpha / lora_r", default: 16, ge: 1 }),
+    lora_alpha: Input.number({ description: "The adapter is scaled by lora_alpha / lora_r", default: 16, ge: 0 }),
+    use_rslora: Input.boolean({ description: "Scale by lora_alpha / sqrt(lora_r), for high ranks", default: false }),
     lora_dropout: Input.number({
       description: "Share of the adapter's inputs that is dropped",
       default: 0.05,
       ge: 0,
       le: 0.99,
     }),
-    lora_target_modules: Input.list(Input.string({ choices: linearNames }), {
-      description: "Linear layers that get an adapter",
+    lora_target_modules: Input.list(Input.string({ choices: targetModules }), {
+      description: "Linear layers that get an adapter; all-linear is all of them",
       default: ["q_proj", "v_proj"],
+      acceptsOne: true,
     }),
+    rank_pattern: Input.object({
+      description: 'Ranks of some modules, as PEFT has it: {"o_proj": 4, "layers.0.self_attn.q_proj": 16}',
+    }).optional(),
+    alpha_pattern: Input.object({ description: "The same for lora_alpha" }).optional(),
     train_on_inputs: Input.boolean({ description: "Learn the prompts too, not the outputs alone", default: true }),
     add_eos_token: Input.boolean({
       description: "Changes nothing, as in alpaca-lora: a row that is not cut always learns to stop",
@@ -66,13 +81,29 @@ export default defineTrainer({
       ge: 0,
       le: Number.MAX_SAFE_INTEGER,
     }),
+    lr_scheduler_type: Input.string({
+      description: "How the learning rate falls after the warm-up; constant warms up only where that is asked for",
+      default: "linear",
+      choices: schedules,
+    }),
     warmup_steps: Input.integer({
       description: "Steps in which the learning rate rises from zero; unless given, at most a tenth",
       default: 100,
       ge: 0,
     }),
+    warmup_ratio: Input.number({ description: "The same as a share of the steps", ge: 0, le: 1 }).optional(),
     weight_decay: Input.number({ description: "Of AdamW", default: 0, ge: 0 }),
     max_grad_norm: Input.number({ description: "Longer gradients are shortened to this; 0 is off", default: 1, ge: 0 }),
+    eval_steps: Input.integer({
+      description: "Steps from one evaluation to the next; unless given, every epoch's end is evaluated too",
+      default: 200,
+      ge: 1,
+    }),
+    early_stopping_patience: Input.integer({
+      description: "The run ends after this many evaluations without a better validation loss; 0 is off",
+      default: 0,
+      ge: 0,
+    }),
   },
   // Of several ranks only the first one answers.
   output: Output.object({ weights: Output.path() }).optional(),
@@ -86,8 +117,8 @@ export default defineTrainer({
     try {
       log(`Training on ${rows.length} rows of ${dataset.name}, base ${base.name}, ${base.engine.description}`);
       if (ranks.size > 1) log(`${ranks.size} ranks share every step`);
-      const options = { model: base.model, settings, destination: process.env.COG_OUTPUT_DIR, signal };
-      const output = () => AdapterOutput.open(tempDir, options);
+      const options = { model: base.model, destination: process.env.COG_OUTPUT_DIR, signal };
+      const output = (modules: readonly AdapterModule[]) => AdapterOutput.open(tempDir, { ...options, modules });
       const { file } = await trainLora({
         base,
         rows,

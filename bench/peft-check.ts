@@ -37,6 +37,7 @@ const settings: TrainingSettings = {
   cutoff_len: 128,
   val_set_size: 0,
   lora_r: 8,
+  use_rslora: false,
   lora_alpha: 16,
   lora_dropout: 0.05,
   lora_target_modules: ["q_proj", "v_proj"],
@@ -45,6 +46,9 @@ const settings: TrainingSettings = {
   seed: 1,
   warmup_steps: 0,
   weight_decay: 0,
+  lr_scheduler_type: "linear",
+  eval_steps: 200,
+  early_stopping_patience: 0,
   max_grad_norm: 1,
 };
 const rows = ["red", "blue", "green", "white"].map(

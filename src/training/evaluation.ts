@@ -1,7 +1,9 @@
 import type { EngineTrainer, Ranks } from "../engine/engine.ts";
+import { CodedError } from "../errors/index.ts";
 import { shareOf } from "./distributed/share.ts";
 import type { Example } from "./examples.ts";
 import { packExamples } from "./packing.ts";
+import type { Given, Plan } from "./plan.ts";
 import type { TrainingSettings } from "./settings.ts";
 
 export interface EvaluationOptions {
@@ -25,4 +27,22 @@ export async function validationLoss(
   }
   const [loss, count] = await trainer.sum(Float64Array.of(lossSum, targets));
   return loss! / count!;
+}
+
+/** Whether a run is evaluated after so many steps: every eval_steps, at its end, and by default at every epoch's. */
+export function isEvaluated(step: number, { steps, stepsPerEpoch, evaluatesEpochs, settings }: Plan): boolean {
+  if (step % settings.eval_steps === 0 || step === steps) return true;
+  return evaluatesEpochs && step % stepsPerEpoch === 0;
+}
+
+/** @throws TRAINING_SETTINGS for a given setting of evaluations where there is nothing to evaluate */
+export function requireEvaluations({ settings }: Plan, given: Given, validationRows: number): void {
+  if (validationRows > 0) return;
+  const refuse = (found: string): never => {
+    const hint = "Give a val_set_size above 0.";
+    throw new CodedError("TRAINING_SETTINGS", `${found} needs validation rows, and there are none`, { hint });
+  };
+  const { early_stopping_patience: patience, eval_steps } = settings;
+  if (patience > 0) refuse(`early_stopping_patience ${patience}`);
+  if (given.has("eval_steps")) refuse(`eval_steps ${eval_steps}`);
 }

@@ -1,4 +1,5 @@
 export { type LinearName, linearNames } from "../engine/config.ts";
+export type { AdapterModule } from "../engine/engine.ts";
 export { type DatasetOptions, type InstructionRow, type Row, type RowSource, readDataset } from "./dataset/index.ts";
 export { readRanks } from "./distributed/ranks.ts";
 export type { TrainingObserver } from "./observer.ts";
@@ -6,7 +7,8 @@ export { AdapterOutput } from "./output.ts";
 export type { Given, Plan } from "./plan.ts";
 export type { Evaluation, Progress, StepRecord } from "./progress.ts";
 export { type RecordMetric, runMetrics } from "./record/run-metrics.ts";
-export type { TrainingSettings } from "./settings.ts";
+export { schedules } from "./schedule.ts";
+export { type TrainingSettings, targetModules } from "./settings.ts";
 export {
   type Base,
   type TrainedAdapter,

@@ -1,5 +1,6 @@
 import type { AdapterModule, EngineAdapter, EngineTrainer, Ranks } from "../engine/engine.ts";
-import { validationLoss } from "./evaluation.ts";
+import { type EarlyStop, earlyStop, stopLine } from "./early-stopping.ts";
+import { isEvaluated, validationLoss } from "./evaluation.ts";
 import type { Example } from "./examples.ts";
 import { requireFinite } from "./finite.ts";
 import type { TrainingObserver } from "./observer.ts";
@@ -9,15 +10,14 @@ import type { Evaluation, Progress, StepRecord } from "./progress.ts";
 import { permutation, RandomStream } from "./random.ts";
 import { newRunState, type RunState } from "./run-state.ts";
 
-/** alpaca-lora's eval_steps; an epoch's end is always evaluated. */
-const stepsBetweenEvaluations = 200;
-
 export interface TrainingOutcome {
   /** With a validation set the best by its loss, else the last. */
   readonly modules: readonly AdapterModule[];
   readonly steps: StepRecord[];
   readonly evaluations: Evaluation[];
   readonly tokensPerSecond: number;
+  /** Why the run ended before its last step; null where it did not. */
+  readonly stopped: EarlyStop | null;
 }
 
 /** What the steps need to know of a run. */
@@ -58,13 +58,17 @@ export class TrainingLoop {
   async run(): Promise<TrainingOutcome> {
     const { plan, adapter } = this.#parts;
     const { steps, evaluations } = this.#state;
-    while (steps.length < plan.steps) {
+    // A run may go on from the evaluation that ended it.
+    let stopped = this.#stop();
+    while (steps.length < plan.steps && stopped === null) {
       await this.#step();
       if (this.#evaluationIsDue()) await this.#evaluate();
+      stopped = this.#stop();
     }
+    if (stopped !== null) this.#run.log?.(stopLine(stopped));
     for (const observer of this.#run.observers ?? []) observer.end?.();
     const modules = this.#state.best?.modules ?? (await adapter.read());
-    return { modules, steps, evaluations, tokensPerSecond: this.#state.tokens / this.#state.seconds };
+    return { modules, steps, evaluations, tokensPerSecond: this.#state.tokens / this.#state.seconds, stopped };
   }
 
   async #step(): Promise<void> {
@@ -107,8 +111,11 @@ export class TrainingLoop {
 
   #evaluationIsDue(): boolean {
     const { validation, plan } = this.#parts;
-    const done = this.#state.steps.length;
-    return validation.length > 0 && (done % stepsBetweenEvaluations === 0 || done % plan.stepsPerEpoch === 0);
+    return validation.length > 0 && isEvaluated(this.#state.steps.length, plan);
+  }
+
+  #stop(): EarlyStop | null {
+    return earlyStop(this.#state, this.#parts.plan);
   }
 
   async #evaluate(): Promise<void> {

@@ -3,9 +3,10 @@ import { shareOf } from "./distributed/share.ts";
 import type { Example } from "./examples.ts";
 import { requireFinite } from "./finite.ts";
 import { packExamples } from "./packing.ts";
-import { learningRate, type Plan } from "./plan.ts";
+import type { Plan } from "./plan.ts";
 import type { StepRecord } from "./progress.ts";
 import type { RunState } from "./run-state.ts";
+import { learningRate } from "./schedule.ts";
 
 const adamW = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 } as const;
 

@@ -1,17 +1,16 @@
 import { mkdtemp, open, rm, stat, statfs } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
-import { linearShape } from "../engine/config.ts";
-import type { EngineModel } from "../engine/engine.ts";
+import type { AdapterModule, EngineModel } from "../engine/engine.ts";
 import { CodedError } from "../errors/index.ts";
 import { writeAdapterArchive, writeAdapterFolder } from "../llama/adapter/index.ts";
-import type { TrainingSettings } from "./settings.ts";
 import type { TrainedAdapter, TrainingOutput } from "./train-lora.ts";
 import { faultOf } from "./verify.ts";
 
 export interface OutputOptions {
   readonly model: EngineModel;
-  readonly settings: TrainingSettings;
+  /** The adapter as it starts: the one that is written will be of its size. */
+  readonly modules: readonly AdapterModule[];
   /** Where the archive goes once it is returned, where that is known. */
   readonly destination?: string | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -87,12 +86,8 @@ export class AdapterOutput implements TrainingOutput {
 }
 
 /** Bytes of an adapter's float32 tensors. */
-function adapterBytes({ model: { config }, settings }: OutputOptions): number {
-  const numbers = settings.lora_target_modules.reduce((sum, linear) => {
-    const [out, input] = linearShape(config, linear);
-    return sum + settings.lora_r * (out + input);
-  }, 0);
-  return 4 * config.layers * numbers;
+function adapterBytes({ modules }: OutputOptions): number {
+  return modules.reduce((sum, { a, b }) => sum + a.byteLength + b.byteLength, 0);
 }
 
 /** Each of `places` will hold an adapter more; those on one file system share its room. */

@@ -12,6 +12,8 @@ export interface Plan {
   readonly trainingRows: number;
   readonly stepsPerEpoch: number;
   readonly steps: number;
+  /** Whether every epoch ends with an evaluation, beside those after every eval_steps. */
+  readonly evaluatesEpochs: boolean;
   /** What became of the settings, a line each. */
   readonly notes: readonly string[];
 }
@@ -49,9 +51,11 @@ export function planRun(rows: number, { hiddenSize }: LlamaConfig, settings: Tra
   const num_epochs = adapt("num_epochs", moreEpochs(trainingRows, { ...settings, batch_size }));
   const stepsPerEpoch = Math.ceil(trainingRows / batch_size);
   const steps = stepsPerEpoch * num_epochs;
-  const warmup_steps = adapt("warmup_steps", Math.min(settings.warmup_steps, Math.floor(steps / 10)));
+  const warmup_steps = warmUp(steps, settings, given) ?? adapt("warmup_steps", defaultWarmUp(steps, settings));
   if (warmup_steps >= steps) {
-    const found = `warmup_steps ${warmup_steps} of ${steps} ${steps === 1 ? "step" : "steps"}`;
+    const ratio = settings.warmup_ratio ?? null;
+    const name = ratio === null || settings.warmup_steps === warmup_steps ? "" : `warmup_ratio ${ratio}, `;
+    const found = `${name}warmup_steps ${warmup_steps} of ${steps} ${steps === 1 ? "step" : "steps"}`;
     throw new CodedError("TRAINING_SETTINGS", `${found} leaves none at the full learning rate`);
   }
   const learning_rate = adapt("learning_rate", rateFor(trainingRows, hiddenSize, settings.learning_rate));
@@ -60,7 +64,10 @@ export function planRun(rows: number, { hiddenSize }: LlamaConfig, settings: Tra
     notes.push(`batch_size ${batch_size} holds all ${trainingRows} rows: a step is an epoch`);
   }
   const chosen = { val_set_size, batch_size, num_epochs, warmup_steps, learning_rate };
-  return { settings: { ...settings, ...chosen }, trainingRows, stepsPerEpoch, steps, notes };
+  if (settings.warmup_ratio) notes.push(`warmup_ratio ${settings.warmup_ratio}: ${warmup_steps} of ${steps} steps`);
+  // transformers evaluates every eval_steps alone; alpaca-lora's 200 of a short run would come too late.
+  const evaluatesEpochs = !given.has("eval_steps");
+  return { settings: { ...settings, ...chosen }, trainingRows, stepsPerEpoch, steps, evaluatesEpochs, notes };
 }
 
 type AdaptedSetting = "val_set_size" | "batch_size" | "num_epochs" | "warmup_steps" | "learning_rate";
@@ -73,6 +80,24 @@ export function cutoffFor(context: number, { cutoff_len }: TrainingSettings, giv
   if (cutoff_len <= context) return cutoff_len;
   if (!given.has("cutoff_len")) return context;
   throw new CodedError("TRAINING_SETTINGS", `cutoff_len ${cutoff_len} is more than the model's context of ${context}`);
+}
+
+/**
+ * Steps of warmup_ratio, rounded up as transformers does; null where there is none.
+ * @throws TRAINING_SETTINGS beside a warmup_steps
+ */
+function warmUp(steps: number, { warmup_ratio, warmup_steps }: TrainingSettings, given: Given): number | null {
+  if (warmup_ratio === undefined || warmup_ratio === null) return null;
+  if (given.has("warmup_steps") && warmup_steps > 0) {
+    const message = `both warmup_steps ${warmup_steps} and warmup_ratio ${warmup_ratio} are given`;
+    throw new CodedError("TRAINING_SETTINGS", message, { hint: "Give one of them." });
+  }
+  return Math.ceil(steps * warmup_ratio);
+}
+
+/** transformers' `constant` does not warm up. */
+function defaultWarmUp(steps: number, { warmup_steps, lr_scheduler_type }: TrainingSettings): number {
+  return lr_scheduler_type === "constant" ? 0 : Math.min(warmup_steps, Math.floor(steps / 10));
 }
 
 function validationRows(rows: number): number {
@@ -98,14 +123,4 @@ function moreEpochs(rows: number, { batch_size, num_epochs }: TrainingSettings):
 function rateFor(rows: number, width: number, rate: number): number {
   if (rows >= fewRows || width >= widthOf7B) return rate;
   return Number((rate * (widthOf7B / width) ** 0.78).toPrecision(2));
-}
-
-/**
- * Linear warm-up, then linear decay to zero (transformers' get_linear_schedule_with_warmup).
- * @param step optimiser steps already taken; with a warm-up the first one has rate 0
- */
-export function learningRate(step: number, { steps, settings }: Pick<Plan, "steps" | "settings">): number {
-  const { warmup_steps: warmup, learning_rate: peak } = settings;
-  if (step < warmup) return (peak * step) / warmup;
-  return (peak * Math.max(0, steps - step)) / Math.max(1, steps - warmup);
 }

@@ -4,6 +4,7 @@ import type { Row } from "./dataset/row.ts";
 import type { EncodedRow } from "./encoding/encode-row.ts";
 import { encodeRows } from "./encoding/encode-rows.ts";
 import { withoutEndMarks } from "./end-marks.ts";
+import { requireEvaluations } from "./evaluation.ts";
 import type { Example } from "./examples.ts";
 import { cutoffFor, type Plan, planRun } from "./plan.ts";
 import { permutation, RandomStream } from "./random.ts";
@@ -68,7 +69,9 @@ export async function prepare(run: TrainingRun): Promise<PreparedExamples> {
   const examples = kept.reduce((sum, row) => sum + row.examples.length, 0);
   const plan = planRun(examples, config, { ...settings, cutoff_len: cutoff }, chosen);
   for (const note of plan.notes) log?.(note);
-  return { plan, promptTemplate: template.record, ...divided(kept, plan, order) };
+  const parts = divided(kept, plan, order);
+  requireEvaluations(plan, given ?? new Set(), parts.validation.length);
+  return { plan, promptTemplate: template.record, ...parts };
 }
 
 function hasEmptyAnswer(row: Row): boolean {

@@ -1,6 +1,11 @@
-import { type LinearName, linearNames } from "../engine/config.ts";
+import { linearNames } from "../engine/config.ts";
 import { CodedError } from "../errors/index.ts";
 import { checkTemplateName } from "../llama/prompt/index.ts";
+import { type ScheduleName, schedules } from "./schedule.ts";
+
+/** PEFT's word for every linear of the layers. */
+export const allLinear = "all-linear";
+export const targetModules = [...linearNames, allLinear] as const;
 
 /** The knobs of a training, under alpaca-lora's names. train.ts holds the defaults and says what each one does. */
 export interface TrainingSettings {
@@ -17,16 +22,29 @@ export interface TrainingSettings {
   readonly lora_r: number;
   readonly lora_alpha: number;
   readonly lora_dropout: number;
-  readonly lora_target_modules: readonly LinearName[];
+  /** ["all-linear"] is all of them. */
+  readonly lora_target_modules: readonly (typeof targetModules)[number][];
+  /** Scale lora_alpha / sqrt(lora_r) instead of lora_alpha / lora_r. */
+  readonly use_rslora: boolean;
+  /** Ranks of modules that have another than lora_r: PEFT's keys, the first one that matches counts. */
+  readonly rank_pattern?: Readonly<Record<string, unknown>> | null;
+  readonly alpha_pattern?: Readonly<Record<string, unknown>> | null;
   readonly train_on_inputs: boolean;
   readonly prompt_template_name: string;
   /** A file with a template, instead of a name. */
   readonly prompt_template?: { readonly path: string; readonly name?: string } | null;
   readonly seed: number;
+  readonly lr_scheduler_type: ScheduleName;
   readonly warmup_steps: number;
+  /** A share of the steps instead. */
+  readonly warmup_ratio?: number | null;
   readonly weight_decay: number;
   /** 0 is off. */
   readonly max_grad_norm: number;
+  /** Steps from one evaluation to the next. */
+  readonly eval_steps: number;
+  /** Evaluations without a better loss after which the run ends; 0 is off. */
+  readonly early_stopping_patience: number;
 }
 
 const atLeastOne = (n: number): boolean => Number.isSafeInteger(n) && n >= 1;
@@ -47,6 +65,8 @@ const limits = {
   warmup_steps: [count, "an integer from 0"],
   weight_decay: [amount, "a number from 0"],
   max_grad_norm: [amount, "a number from 0"],
+  eval_steps: [atLeastOne, "an integer from 1"],
+  early_stopping_patience: [count, "an integer from 0"],
 } satisfies Partial<Record<keyof TrainingSettings, [(n: number) => boolean, string]>>;
 
 /** @throws TRAINING_SETTINGS naming the setting and its value, PROMPT_TEMPLATE_UNKNOWN */
@@ -58,9 +78,26 @@ export function checkSettings(settings: TrainingSettings): void {
     const [valid, what] = limits[name];
     if (!valid(settings[name])) fail(name, what);
   }
+  const { warmup_ratio: ratio } = settings;
+  if (typeof ratio === "number" && !(ratio >= 0 && ratio < 1)) fail("warmup_ratio", "a number from 0 to below 1");
+  if (!schedules.includes(settings.lr_scheduler_type)) fail("lr_scheduler_type", `one of ${schedules.join(", ")}`);
   const targets = settings.lora_target_modules;
-  const known = targets.every((name) => linearNames.includes(name)) && new Set(targets).size === targets.length;
-  if (targets.length === 0 || !known)
-    fail("lora_target_modules", `a list of some of ${linearNames.join(", ")}, each once`);
+  const isAll = targets.length === 1 && targets[0] === allLinear;
+  const known = targets.every((name) => name !== allLinear && linearNames.includes(name));
+  if (!isAll && (targets.length === 0 || !known || new Set(targets).size !== targets.length))
+    fail("lora_target_modules", `"${allLinear}", or a list of some of ${linearNames.join(", ")}, each once`);
+  checkPattern("rank_pattern", settings.rank_pattern, limits.lora_r);
+  checkPattern("alpha_pattern", settings.alpha_pattern, limits.lora_alpha);
   checkTemplateName(settings.prompt_template_name);
+}
+
+function checkPattern(name: string, pattern: unknown, [valid, what]: readonly [(n: number) => boolean, string]): void {
+  if (pattern === undefined || pattern === null) return;
+  const fail = (found: string): never => {
+    throw new CodedError("TRAINING_SETTINGS", `${name} must be an object of names, each with ${what}; found ${found}`);
+  };
+  if (typeof pattern !== "object" || Array.isArray(pattern)) fail(JSON.stringify(pattern).slice(0, 200));
+  for (const [key, value] of Object.entries(pattern)) {
+    if (typeof value !== "number" || !valid(value)) fail(JSON.stringify({ [key]: value }).slice(0, 200));
+  }
 }

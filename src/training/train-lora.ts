@@ -3,10 +3,12 @@ import type { AdapterModule, EngineModel } from "../engine/engine.ts";
 import type { AdapterToWrite } from "../llama/adapter/index.ts";
 import type { TemplateModel } from "../llama/prompt/index.ts";
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
+import { type AdapterLayout, layoutOf, peftLayout } from "./adapter-layout.ts";
 import type { Row } from "./dataset/row.ts";
 import { agreementOf } from "./distributed/agreement.ts";
 import { onFirstRank } from "./distributed/first-rank.ts";
 import { oneRank } from "./distributed/ranks.ts";
+import type { EarlyStop } from "./early-stopping.ts";
 import type { Example } from "./examples.ts";
 import { initialAdapter } from "./initial-adapter.ts";
 import { logLines } from "./log-lines.ts";
@@ -43,12 +45,14 @@ export interface TrainingRun extends Omit<LoopSettings, "ranks">, Partial<Pick<L
   readonly settings: TrainingSettings;
   /** Names of the settings that were chosen: honoured or refused. The others adapt. All by default. */
   readonly given?: Given;
-  /** Where to start; a new adapter by default. Its modules agree with the settings. */
+  /** Where to start; a new adapter by default. Its modules agree with the layout. */
   readonly initial?: readonly AdapterModule[];
   /** Whether the log hears of steps; someone who is shown the run's metrics need not read them. True by default. */
   readonly logSteps?: boolean;
+  /** What the adapter sits on; what the settings say by default. */
+  readonly layout?: AdapterLayout;
   /** Opens the place of the adapter before the first step; of several ranks, rank 0 alone writes. */
-  readonly output?: () => Promise<TrainingOutput>;
+  readonly output?: (initial: readonly AdapterModule[]) => Promise<TrainingOutput>;
 }
 
 export interface TrainingOutput {
@@ -63,6 +67,8 @@ export interface TrainedAdapter {
   readonly steps: readonly StepRecord[];
   readonly evaluations: readonly Evaluation[];
   readonly tokensPerSecond: number;
+  /** Why the run ended before its last step; null where it did not. */
+  readonly stopped: EarlyStop | null;
   /** Training rows to compare the adapter with its start on. */
   readonly probe: readonly Example[];
   /** Where it started. */
@@ -91,27 +97,28 @@ export async function trainLora(given: TrainingRun): Promise<TrainingResult> {
 
 /** The part of trainLora behind its rows and settings: from the first step to the adapter. */
 export async function trainExamples(
-  run: LoopSettings & Pick<TrainingRun, "base" | "initial" | "output">,
+  run: LoopSettings & Pick<TrainingRun, "base" | "initial" | "layout" | "output">,
   { plan, training, validation, promptTemplate }: PreparedExamples,
 ): Promise<TrainingResult> {
   const { base, ranks, signal, log } = run;
   const { settings } = plan;
   const config = base.model.config;
-  const initial = run.initial ?? (await initialAdapter(config, settings, signal));
+  const layout = run.layout ?? layoutOf(config, settings);
+  const initial = run.initial ?? (await initialAdapter(config, layout, settings.seed, signal));
   const agreement = ranks.size > 1 ? agreementOf({ training, validation, settings, config, initial }) : "";
   const adapter = await base.model.createAdapter(initial);
   try {
     const trainer = await base.model.createTrainer(adapter, { ranks, agreement, signal });
     try {
-      const output = await onFirstRank(trainer, ranks, async () => run.output?.());
+      const output = await onFirstRank(trainer, ranks, async () => run.output?.(initial));
       const all = training.reduce((sum, { tokens }) => sum + tokens.length, 0);
       const largest = Math.min(settings.cutoff_len * settings.micro_batch_size, all);
       const memory = await trainer.plan?.(largest, settings.lora_dropout > 0);
       if (memory) log?.(memoryLine(memory));
       const outcome = await new TrainingLoop(run, { plan, adapter, trainer, training, validation }).run();
-      const { lora_r: rank, lora_alpha: alpha, lora_dropout: dropout, lora_target_modules: targetModules } = settings;
       const { modules, ...records } = outcome;
-      const trained = { modules, rank, alpha, dropout, targetModules, baseModel: base.name, promptTemplate };
+      const about = { dropout: settings.lora_dropout, baseModel: base.name, promptTemplate };
+      const trained = { modules, ...peftLayout(layout, config), ...about };
       const result = { adapter: trained, plan, ...records, probe: probeOf(training), initial };
       // What was written is scored, which takes memory too.
       await trainer.releaseActivations();

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { layoutOf } from "../../src/training/adapter-layout.ts";
 import { initialAdapter } from "../../src/training/initial-adapter.ts";
 import { permutation, RandomStream } from "../../src/training/random.ts";
 import { smallModel } from "../llama/adapter/small-model.ts";
@@ -6,9 +7,10 @@ import { defaults } from "./default-settings.ts";
 
 describe("initialAdapter", () => {
   const settings = { ...defaults, lora_r: 64, lora_target_modules: ["down_proj", "q_proj"] as const };
+  const layout = layoutOf(smallModel, settings);
 
   it("is uniform in 1/sqrt(in) for A and zero for B, so that the model is unchanged", async () => {
-    const modules = await initialAdapter(smallModel, settings);
+    const modules = await initialAdapter(smallModel, layout, settings.seed);
     expect(modules.map(({ layer, linear }) => `${layer} ${linear}`)).toEqual([
       "0 q_proj",
       "0 down_proj",
@@ -30,9 +32,9 @@ describe("initialAdapter", () => {
   });
 
   it("depends on the seed, and is another for every module", async () => {
-    const [first, ...others] = await initialAdapter(smallModel, settings);
-    expect((await initialAdapter(smallModel, settings))[0]!.a).toEqual(first!.a);
-    expect((await initialAdapter(smallModel, { ...settings, seed: 7 }))[0]!.a).not.toEqual(first!.a);
+    const [first, ...others] = await initialAdapter(smallModel, layout, settings.seed);
+    expect((await initialAdapter(smallModel, layout, settings.seed))[0]!.a).toEqual(first!.a);
+    expect((await initialAdapter(smallModel, layout, 7))[0]!.a).not.toEqual(first!.a);
     for (const { a } of others) expect(a.subarray(0, 8)).not.toEqual(first!.a.subarray(0, 8));
   });
 });

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Llama, openAdapter } from "../../src/llama/index.ts";
+import { layoutOf } from "../../src/training/adapter-layout.ts";
 import {
   AdapterOutput,
   type InstructionRow,
@@ -10,6 +11,7 @@ import {
   type TrainingSettings,
   trainLora,
 } from "../../src/training/index.ts";
+import { initialAdapter } from "../../src/training/initial-adapter.ts";
 import { root, weights } from "../weights/embedded-base.ts";
 import { chosen, defaults } from "./default-settings.ts";
 
@@ -36,8 +38,17 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-const open = (options: { destination?: string; settings?: TrainingSettings } = {}) =>
-  AdapterOutput.open(join(folder, "work"), { model: base.model, settings: defaults, ...options });
+const open = async ({
+  settings = defaults,
+  ...options
+}: {
+  destination?: string;
+  settings?: TrainingSettings;
+} = {}) => {
+  const { model } = base;
+  const modules = await initialAdapter(model.config, layoutOf(model.config, settings), settings.seed);
+  return AdapterOutput.open(join(folder, "work"), { model, modules, ...options });
+};
 const train = (choice: Partial<TrainingSettings>, some = rows) =>
   trainLora({ base, rows: some, ...chosen({ lora_dropout: 0, num_epochs: 4, ...choice }) });
 const keptFolder = (message: string) => /the adapter is kept in (.+)$/.exec(message)![1]!;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { LlamaConfig } from "../../src/engine/config.ts";
-import { cutoffFor, learningRate, planRun } from "../../src/training/plan.ts";
+import { isEvaluated } from "../../src/training/evaluation.ts";
+import { cutoffFor, planRun } from "../../src/training/plan.ts";
 import type { TrainingSettings } from "../../src/training/settings.ts";
 import { smallModel } from "../llama/adapter/small-model.ts";
 import { chosen, defaults } from "./default-settings.ts";
@@ -14,7 +15,14 @@ const planOf = (rows: number, choice: Partial<TrainingSettings> = {}, model = wi
 describe("defaults", () => {
   it("stay as they are on alpaca-lora's data set", () => {
     // 51,760 rows - 2,000: 388 full batches of 128 and a last one with 96 rows, per epoch.
-    const plan = { settings: defaults, trainingRows: 49_760, stepsPerEpoch: 389, steps: 1167, notes: [] };
+    const plan = {
+      settings: defaults,
+      trainingRows: 49_760,
+      stepsPerEpoch: 389,
+      steps: 1167,
+      evaluatesEpochs: true,
+      notes: [],
+    };
     expect(planOf(51_760)).toEqual(plan);
     expect(planOf(51_760, {}, { ...wide, hiddenSize: 192 })).toEqual(plan);
   });
@@ -89,20 +97,49 @@ describe("settings that were chosen", () => {
   });
 });
 
-describe("learningRate", () => {
-  it("starts at zero, rises to the peak, and falls so that the step after the last would have zero", () => {
-    const choice = { num_epochs: 1, batch_size: 4, val_set_size: 0, warmup_steps: 10, learning_rate: 1 };
-    const plan = planOf(400, choice);
-    const rates = Array.from({ length: plan.steps + 1 }, (_, step) => learningRate(step, plan));
-    expect(plan.steps).toBe(100);
-    expect(rates.slice(0, 12)).toEqual([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 89 / 90]);
-    expect(rates.at(-2)).toBe(1 / 90);
-    expect(rates.at(-1)).toBe(0);
+describe("warmup_ratio", () => {
+  const choice = { num_epochs: 1, batch_size: 4, val_set_size: 0 };
+
+  it("is a share of the steps, rounded up, and a line says so", () => {
+    const plan = planOf(400, { ...choice, warmup_ratio: 0.034 });
+    expect([plan.steps, plan.settings.warmup_steps]).toEqual([100, 4]);
+    expect(plan.notes).toContain("warmup_ratio 0.034: 4 of 100 steps");
+    // transformers takes the ratio where warmup_steps is 0.
+    expect(planOf(400, { ...choice, warmup_ratio: 0.1, warmup_steps: 0 }).settings.warmup_steps).toBe(10);
   });
 
-  it("starts at the peak without warm-up", () => {
-    const choice = { num_epochs: 2, batch_size: 4, val_set_size: 0, warmup_steps: 0, learning_rate: 3e-3 };
-    const plan = planOf(8, choice);
-    expect([0, 1, 2, 3].map((step) => learningRate(step, plan))).toEqual([3e-3, 3e-3 * 0.75, 1.5e-3, 3e-3 * 0.25]);
+  it("is refused beside warmup_steps, and where no step is left", () => {
+    expect(() => planOf(400, { ...choice, warmup_ratio: 0.1, warmup_steps: 5 })).toThrow(
+      expect.objectContaining({
+        code: "TRAINING_SETTINGS",
+        message: "both warmup_steps 5 and warmup_ratio 0.1 are given",
+      }),
+    );
+    expect(() => planOf(4, { ...choice, warmup_ratio: 0.1 })).toThrow(
+      "warmup_ratio 0.1, warmup_steps 1 of 1 step leaves none at the full learning rate",
+    );
+  });
+
+  it("is not needed for a constant schedule: it warms up only where that was asked for", () => {
+    const warmUp = (more: Partial<TrainingSettings>) => planOf(400, { ...choice, ...more }).settings.warmup_steps;
+    expect(warmUp({ lr_scheduler_type: "constant" })).toBe(0);
+    expect(warmUp({ lr_scheduler_type: "constant", warmup_steps: 7 })).toBe(7);
+    expect(warmUp({ lr_scheduler_type: "constant_with_warmup" })).toBe(10);
+  });
+});
+
+describe("evaluations", () => {
+  const stepsOf = (choice: Partial<TrainingSettings>) => {
+    const plan = planOf(40, { num_epochs: 5, batch_size: 10, val_set_size: 10, ...choice });
+    return Array.from({ length: plan.steps }, (_, i) => i + 1).filter((step) => isEvaluated(step, plan));
+  };
+
+  it("are at the end of every epoch by default", () => {
+    expect(stepsOf({})).toEqual([3, 6, 9, 12, 15]);
+  });
+
+  it("are every eval_steps and at the end where that is given", () => {
+    expect(stepsOf({ eval_steps: 4 })).toEqual([4, 8, 12, 15]);
+    expect(stepsOf({ eval_steps: 200 })).toEqual([15]);
   });
 });

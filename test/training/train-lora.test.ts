@@ -151,6 +151,33 @@ describe("trainLora", () => {
     expect(again.evaluations[0]!.loss).toBeCloseTo(best, 5);
   });
 
+  it("ends once the validation loss has not improved for long enough, and says so", async () => {
+    const lines: string[] = [];
+    const kept = new Set(permutation(60, new RandomStream(defaults.seed, "validation split")).subarray(0, 6));
+    const opposed = manyRows.map((row, i) => ({ ...row, output: kept.has(i) ? " grass" : " sleeps" }));
+    const settings = { num_epochs: 20, batch_size: 9, train_on_inputs: false, eval_steps: 2 };
+    const more = { rows: opposed, log: (line: string) => lines.push(line) };
+    const result = await train({ ...settings, early_stopping_patience: 2 }, more);
+    const best = result.evaluations.reduce((lowest, next) => (next.loss < lowest.loss ? next : lowest));
+    const last = best.step + 4;
+    expect(result.stopped).toEqual({ step: last, steps: 120, evaluations: 2, best });
+    expect([result.steps.length, result.evaluations.at(-1)!.step]).toEqual([last, last]);
+    expect(lines).toContainEqual(expect.stringMatching(`^stopped early after step ${last} of 120: no better`));
+    // The schedule stays that of the planned steps.
+    const whole = await train(settings, { rows: opposed });
+    expect(whole.stopped).toBeNull();
+    expect(whole.steps.slice(0, last)).toEqual(result.steps);
+    expect(whole.evaluations.map(({ step }) => step).slice(0, 3)).toEqual([2, 4, 6]);
+  });
+
+  it.each([{ early_stopping_patience: 3 }, { eval_steps: 5 }])("refuses %j without validation rows", async (choice) => {
+    const [[name, value]] = Object.entries(choice) as [[string, number]];
+    await expect(train(choice)).rejects.toMatchObject({
+      code: "TRAINING_SETTINGS",
+      message: `${name} ${value} needs validation rows, and there are none`,
+    });
+  });
+
   it("reports rows with an empty output", async () => {
     const lines: string[] = [];
     await train({ num_epochs: 1 }, { rows: [...rows, { ...rows[0]!, output: "" }], log: (line) => lines.push(line) });

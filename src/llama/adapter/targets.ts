@@ -29,9 +29,10 @@ export interface Targets {
 
 /** Rank and scale of the module of a path ("model.layers.0.self_attn.q_proj"). */
 export type Scales = (path: string) => Pick<Target, "rank" | "alpha" | "scale">;
+type ScaleFields = Pick<PeftConfig, "rank" | "alpha" | "rsLora" | "rankPattern" | "alphaPattern">;
 
 /** @throws ADAPTER_CONFIG for a regular expression that cannot be used */
-export function scalesOf(peft: PeftConfig, file: string, patterns = new ModulePatterns(file)): Scales {
+export function scalesOf(peft: ScaleFields, file: string, patterns = new ModulePatterns(file)): Scales {
   const rankOf = lookUp("rank_pattern", peft.rankPattern, peft.rank, patterns);
   const alphaOf = lookUp("alpha_pattern", peft.alphaPattern, peft.alpha, patterns);
   return (path) => {

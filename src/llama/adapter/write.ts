@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
-import { type LinearName, type LlamaConfig, linearNames, linearShape } from "../../engine/config.ts";
+import { type LlamaConfig, linearNames, linearShape } from "../../engine/config.ts";
 import type { AdapterModule } from "../../engine/engine.ts";
 import { pathBeside } from "../../temporary/beside.ts";
 import { writeSafetensors } from "../checkpoint/safetensors-writer.ts";
@@ -14,13 +14,19 @@ import { configName } from "./read.ts";
 import { tensorsName } from "./tensor-file.ts";
 import { tensorName } from "./tensor-name.ts";
 
-/** What a trained adapter is written from. All modules have the same rank and scale (alpha / rank). */
+/** What a trained adapter is written from: the modules, and what PEFT's configuration says of their ranks and scales. */
 export interface AdapterToWrite {
   readonly modules: readonly AdapterModule[];
   readonly rank: number;
   readonly alpha: number;
+  /** Scale alpha / sqrt(rank); false by default. */
+  readonly rsLora?: boolean;
+  /** Ranks of modules that have another, by their full paths; {} by default. */
+  readonly rankPattern?: Readonly<Record<string, number>>;
+  readonly alphaPattern?: Readonly<Record<string, number>>;
   readonly dropout: number;
-  readonly targetModules: readonly LinearName[];
+  /** Linears of every layer, or full paths. */
+  readonly targetModules: readonly string[];
   /** A model's name, never a path of this machine. */
   readonly baseModel: string;
   /** What prompts are worded with: kept beside the tensors, so that a server words them the same. */
@@ -71,15 +77,19 @@ export async function writeAdapterArchive(file: string, adapter: AdapterToWrite,
 }
 
 /** What adapter_config.json says of plain LoRA. */
-export interface PeftFieldValues extends Pick<AdapterToWrite, "rank" | "alpha" | "dropout"> {
-  readonly targetModules: readonly string[];
+export interface PeftFieldValues
+  extends Pick<
+    AdapterToWrite,
+    "rank" | "alpha" | "rsLora" | "rankPattern" | "alphaPattern" | "dropout" | "targetModules"
+  > {
   readonly baseModel: string | null;
 }
 
 /** PEFT's fields for plain LoRA, in its order: sorted by name. */
-export function peftFields({ rank, alpha, dropout, targetModules, baseModel }: PeftFieldValues) {
+export function peftFields({ rank, alpha, dropout, targetModules, baseModel, ...more }: PeftFieldValues) {
+  const { rsLora = false, rankPattern = {}, alphaPattern = {} } = more;
   return {
-    alpha_pattern: {},
+    alpha_pattern: alphaPattern,
     auto_mapping: null,
     base_model_name_or_path: baseModel,
     bias: "none",
@@ -93,17 +103,18 @@ export function peftFields({ rank, alpha, dropout, targetModules, baseModel }: P
     modules_to_save: null,
     peft_type: "LORA",
     r: rank,
-    rank_pattern: {},
+    rank_pattern: rankPattern,
     revision: null,
     target_modules: targetModules,
     task_type: "CAUSAL_LM",
     use_dora: false,
-    use_rslora: false,
+    use_rslora: rsLora,
   };
 }
 
-function inOrder(names: readonly LinearName[]): LinearName[] {
-  return linearNames.filter((name) => names.includes(name));
+function inOrder(names: readonly string[]): readonly string[] {
+  const linears = linearNames.filter((name) => names.includes(name));
+  return linears.length === names.length ? linears : names;
 }
 
 function compare(written: readonly AdapterModule[], found: readonly AdapterModule[]): void {

@@ -9,6 +9,7 @@ import type { Dropout, EngineModel, Ranks } from "../../../src/engine/engine.ts"
 import { openEngine } from "../../../src/engine/open.ts";
 import { Llama, openAdapter } from "../../../src/llama/index.ts";
 import {
+  type AdapterModule,
   AdapterOutput,
   type InstructionRow,
   readDataset,
@@ -165,9 +166,9 @@ describe("the adapter that rank 0 writes", () => {
   const opened: number[] = [];
   const outputs = (rank: number) => ({
     settings: { num_epochs: 1 },
-    output: () => {
+    output: (modules: readonly AdapterModule[]) => {
       opened.push(rank);
-      return AdapterOutput.open(join(folder, "work"), { model: bases[rank]!.model, settings });
+      return AdapterOutput.open(join(folder, "work"), { model: bases[rank]!.model, modules });
     },
   });
   const failure = (message: RegExp) => ({
