@@ -46,6 +46,9 @@ export default defineTrainer({
       default: 2000,
       ge: 0,
     }),
+    adapter: Input.path({
+      description: "An adapter to start from, with its rank, alpha and target modules: an archive or a PEFT file",
+    }).optional(),
     lora_r: Input.integer({ description: "Rank of the adapter", default: 8, ge: 1, le: 4096 }),
     lora_alpha: Input.number({ description: "The adapter is scaled by lora_alpha / lora_r", default: 16, ge: 0 }),
     use_rslora: Input.boolean({ description: "Scale by lora_alpha / sqrt(lora_r), for high ranks", default: false }),
@@ -108,7 +111,7 @@ export default defineTrainer({
   // Of several ranks only the first one answers.
   output: Output.object({ weights: Output.path() }).optional(),
 
-  async train({ dataset, add_eos_token, ...settings }, { given, signal, tempDir, recordMetric }) {
+  async train({ dataset, adapter, add_eos_token, ...settings }, { given, signal, tempDir, recordMetric }) {
     const ranks = readRanks();
     const log = ranks.rank === 0 ? console.log : () => {};
     const rows = await readDataset(dataset.path, { name: dataset.name, signal });
@@ -122,6 +125,7 @@ export default defineTrainer({
       const { file } = await trainLora({
         base,
         rows,
+        adapter,
         settings,
         given,
         ranks,

@@ -38,6 +38,7 @@ export async function prepare(run: TrainingRun): Promise<PreparedExamples> {
   const template = await new PromptTemplates({ ...checkpoint, tokenizer }).choose({
     name: settings.prompt_template_name,
     file: settings.prompt_template,
+    recorded: run.recorded,
   });
   log?.(`prompt template: ${template.title}`);
   if (template.note !== null) log?.(template.note);

@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import type { AdapterModule, EngineModel } from "../engine/engine.ts";
 import type { AdapterToWrite } from "../llama/adapter/index.ts";
-import type { TemplateModel } from "../llama/prompt/index.ts";
+import type { TemplateModel, TemplateRecord } from "../llama/prompt/index.ts";
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
 import { type AdapterLayout, layoutOf, peftLayout } from "./adapter-layout.ts";
 import type { Row } from "./dataset/row.ts";
@@ -19,7 +19,8 @@ import { type PreparedExamples, prepare } from "./prepare.ts";
 import { probeOf } from "./probe.ts";
 import type { Evaluation, StepRecord } from "./progress.ts";
 import { summaryLines } from "./record/summary.ts";
-import type { TrainingSettings } from "./settings.ts";
+import { checkSettings, type TrainingSettings } from "./settings.ts";
+import { startingAdapter } from "./starting-adapter.ts";
 
 /** A frozen model, as Llama has it. */
 export interface Base {
@@ -34,6 +35,8 @@ export interface BaseFiles extends Omit<TemplateModel, "tokenizer"> {
   readonly eosTokenIds: readonly number[];
   /** Where they lie: rows are encoded by threads that open the tokenizer there. */
   readonly folder?: string | undefined;
+  /** Adapters that name another base get a warning. */
+  readonly publishedName?: string | null;
   /** Where the model is one file. */
   readonly file?: string | null | undefined;
 }
@@ -45,6 +48,10 @@ export interface TrainingRun extends Omit<LoopSettings, "ranks">, Partial<Pick<L
   readonly settings: TrainingSettings;
   /** Names of the settings that were chosen: honoured or refused. The others adapt. All by default. */
   readonly given?: Given;
+  /** A file or folder with an adapter to start from: what openAdapter takes. */
+  readonly adapter?: { readonly path: string; readonly name?: string } | null;
+  /** What that adapter was trained with, for the template `auto`. */
+  readonly recorded?: TemplateRecord | null;
   /** Where to start; a new adapter by default. Its modules agree with the layout. */
   readonly initial?: readonly AdapterModule[];
   /** Whether the log hears of steps; someone who is shown the run's metrics need not read them. True by default. */
@@ -84,15 +91,28 @@ export interface TrainingResult extends TrainedAdapter {
  * Fine-tunes a LoRA adapter as alpaca-lora does: AdamW, linear warm-up and decay, the loss as the mean over the learnt
  * tokens of the whole optimiser step. The same rows, settings, engine and number of ranks give the same adapter, bit for
  * bit; another number of ranks changes the order of float32 sums and, where there is dropout, its masks.
- * @throws TRAINING_SETTINGS, TRAINING_DIVERGED, DATASET_EMPTY, PROMPT_*, DISTRIBUTED_*, the signal's reason,
+ * @throws TRAINING_SETTINGS, TRAINING_DIVERGED, DATASET_EMPTY, PROMPT_*, ADAPTER_*, DISTRIBUTED_*, the signal's reason,
  * and what the output throws, on all ranks
  */
 export async function trainLora(given: TrainingRun): Promise<TrainingResult> {
   const { ranks = oneRank } = given;
   const log = ranks.rank === 0 ? given.log : undefined;
   const observers = [...(log ? [logLines(log, { steps: given.logSteps })] : []), ...(given.observers ?? [])];
-  const run = { ...given, ranks, log, observers };
+  checkSettings(given.settings);
+  const run = { ...given, ranks, log, observers, ...(await startOf(given, log)) };
   return trainExamples(run, await prepare(run));
+}
+
+/** From the adapter to start from, where there is one; its log lines are written. */
+async function startOf(
+  { adapter, base, settings, given, signal }: TrainingRun,
+  log: LoopSettings["log"],
+): Promise<Pick<TrainingRun, "settings" | "initial" | "layout" | "recorded"> | null> {
+  if (!adapter) return null;
+  const chosen = given ?? new Set(Object.keys(settings));
+  const { notes, ...start } = await startingAdapter(adapter, { base, settings, given: chosen, signal });
+  for (const note of notes) log?.(note);
+  return start;
 }
 
 /** The part of trainLora behind its rows and settings: from the first step to the adapter. */

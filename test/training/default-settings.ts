@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { TrainingSettings } from "../../src/training/index.ts";
 import train from "../../train.ts";
 
-const { dataset: _, add_eos_token: __, ...inputs } = train.inputs;
+const { dataset: _, add_eos_token: __, adapter: ___, ...inputs } = train.inputs;
 
 /** The defaults of train.ts. */
 export const defaults = Object.fromEntries(
