@@ -44,7 +44,7 @@ export class CreateHandler {
       sendText(res, 415, "the content type must be application/json");
       return;
     }
-    const fileFields = this.#predictions.schema(family)?.fileFields ?? null;
+    const fileFields = this.#predictions.schema(family)?.fileNames ?? null;
     const body = kind === "none" ? nothing : await this.#bodies.read(req, fileFields);
     if ("status" in body) {
       // What is still to come is not waited for.
@@ -94,7 +94,7 @@ export class CreateHandler {
       id: pathId ?? envelope.id,
       input: checked.input,
       size,
-      files,
+      files: files && { ...files, uploads: this.#predictions.schema(family)?.ownPlaces(files.uploads) ?? {} },
       context: envelope.context,
       webhook: envelope.webhook,
       webhookEvents: envelope.webhookEvents,

@@ -1,4 +1,5 @@
 import { mostFiles } from "../files/uploads.ts";
+import { InputNames, refusedMark } from "../schema/input-names.ts";
 import { acceptsOne, type JsonSchema } from "../schema/json-schema.ts";
 import type { OpenApiDocument } from "../schema/openapi.ts";
 import { type Breach, type Check, compileSchema } from "../schema/validation.ts";
@@ -26,9 +27,12 @@ const mostSecretLines = 256;
 export class InputSchema {
   /** Fields that hold files, alone or in a list. */
   readonly fileFields: readonly string[];
+  /** The same under every name that a request may give them. */
+  readonly fileNames: readonly string[];
   /** Fields whose values must not show. */
   readonly secretFields: readonly string[];
   readonly #properties: Readonly<Record<string, JsonSchema>>;
+  readonly #names: InputNames;
   readonly #order: readonly string[];
   readonly #nulls: readonly string[];
   readonly #check: Check;
@@ -42,8 +46,10 @@ export class InputSchema {
         .filter(([name, schema]) => test(schema, name))
         .map(([name]) => name);
     this.#properties = properties;
+    this.#names = new InputNames(Object.entries(properties), schemas[component]![refusedMark]);
     this.#order = Object.keys(properties);
     this.fileFields = names((schema) => isFile(schema) || isFile(schema.items as JsonSchema | undefined));
+    this.fileNames = this.fileFields.flatMap((name) => [name, ...this.#names.othersOf(name)]);
     this.secretFields = names((schema) => schema["x-cog-secret"] === true);
     this.#nulls = names(
       (schema, name) => schema.nullable === true && !Object.hasOwn(schema, "default") && !required.has(name),
@@ -53,7 +59,7 @@ export class InputSchema {
     );
   }
 
-  /** Drops unknown fields, checks the rest, adds null where an optional field without default is absent. */
+  /** Gives fields their own names, drops unknown ones, checks the rest, adds null where an optional field without default is absent. */
   check(given: unknown): CheckedInput {
     if (typeof given !== "object" || given === null || Array.isArray(given)) {
       const problem = { path: "__root__", missing: null, message: `${typeName(given)} is not of type "object"` };
@@ -63,7 +69,9 @@ export class InputSchema {
     const unknown: string[] = [];
     const tooLong: Breach[] = [];
     let hasLongList = false;
-    for (const [name, raw] of Object.entries(given)) {
+    const wrong = this.#wrongNames(given);
+    if (wrong.length > 0) return { problems: wrong.map(asProblem) };
+    for (const [name, raw] of this.#renamed(given)) {
       const value = this.#ofOne(name, raw);
       if (Object.hasOwn(this.#properties, name)) input[name] = value;
       else unknown.push(name);
@@ -77,6 +85,23 @@ export class InputSchema {
     if (breaches.length > 0) return { problems: this.#ordered(breaches) };
     for (const name of this.#nulls) if (!Object.hasOwn(input, name)) input[name] = null;
     return { input, unknown };
+  }
+
+  /** `places` of a request ("train_data", "files/3") by the fields' own names. */
+  ownPlaces<T>(places: Readonly<Record<string, T>>): Record<string, T> {
+    const rename = (place: string) => place.replace(/^[^/]*/, (name) => this.#names.inputOf(name));
+    return Object.fromEntries(Object.entries(places).map(([place, value]) => [rename(place), value]));
+  }
+
+  #renamed(given: object): (readonly [string, unknown])[] {
+    return Object.entries(given).map(([name, value]) => [this.#names.inputOf(name), value]);
+  }
+
+  #wrongNames(given: object): Breach[] {
+    return Object.keys(given).flatMap((path) => {
+      const message = this.#names.problemWith(path, (name) => Object.hasOwn(given, name));
+      return message === undefined ? [] : [{ path, message, missing: null }];
+    });
   }
 
   /** One value for a list that takes it so. */

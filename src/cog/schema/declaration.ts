@@ -1,10 +1,10 @@
 import { CodedError } from "../../errors/index.ts";
-import { Field, type FieldKind, type FieldSpec } from "./field.ts";
+import { Field, type FieldKind, type FieldSpec, type Inputs } from "./field.ts";
 import { typeSchema } from "./json-schema.ts";
 import { OutputType } from "./output.ts";
 import { compileSchema } from "./validation.ts";
 
-const commonOptions = ["description", "default", "deprecated"];
+const commonOptions = ["description", "default", "deprecated", "aliases"];
 const optionsOf: Record<FieldKind, readonly string[]> = {
   string: [...commonOptions, "minLength", "maxLength", "regex", "choices"],
   integer: [...commonOptions, "ge", "le", "choices"],
@@ -23,6 +23,7 @@ const definitionKeys = new Set([
   "setup",
   "predict",
   "train",
+  "refused",
   "streaming",
   "concurrency",
   "healthcheck",
@@ -64,6 +65,28 @@ export function checkDeclaration(definition: object, runKey: "predict" | "train"
   }
   if (typeof given.inputs !== "object" || given.inputs === null) throw invalid("the declaration's inputs are missing");
   for (const [name, field] of Object.entries(given.inputs)) checkInput(name, field);
+  checkOtherNames(given.inputs as Inputs, given.refused ?? {});
+}
+
+/** Every name means one thing. */
+function checkOtherNames(inputs: Inputs, refused: unknown): void {
+  if (typeof refused !== "object" || refused === null) throw invalid("refused must be an object of names");
+  const seen = new Set(Object.keys(inputs));
+  const take = (name: unknown, of: string): void => {
+    const problem = typeof name === "string" ? problemWithName(name) : "a name must be a text";
+    const found = seen.has(name as string) ? "this name is taken" : problem;
+    if (found !== null) throw invalid(`${of} ${JSON.stringify(name)}: ${found}`);
+    seen.add(name as string);
+  };
+  for (const [name, { spec }] of Object.entries(inputs)) {
+    const { aliases = [] } = spec.options;
+    if (!Array.isArray(aliases)) throw invalid(`input ${JSON.stringify(name)}: aliases must be a list`);
+    for (const alias of aliases) take(alias, `input ${JSON.stringify(name)}: alias`);
+  }
+  for (const [name, instead] of Object.entries(refused)) {
+    take(name, "refused name");
+    if (typeof instead !== "string") throw invalid(`refused name ${JSON.stringify(name)}: what to use is no text`);
+  }
 }
 
 function checkInput(name: string, field: unknown): void {

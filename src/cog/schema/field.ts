@@ -48,6 +48,8 @@ export class Field<out T, out Complete extends boolean = true> {
 export interface CommonOptions {
   description?: string;
   deprecated?: boolean;
+  /** Other names under which a request may give it, such as those of another trainer. */
+  aliases?: readonly string[];
 }
 
 export interface StringOptions<C, D> extends CommonOptions {

@@ -1,4 +1,5 @@
 import type { FieldSpec } from "./field.ts";
+import { aliasesMark } from "./input-names.ts";
 import type { OutputSpec } from "./output.ts";
 
 /** A JSON Schema as the OpenAPI document carries it, with Cog's extensions. */
@@ -54,6 +55,7 @@ export function inputProperty(name: string, field: FieldSpec, order: number, com
     description: options.description,
     default: options.default,
     deprecated: options.deprecated === true ? true : undefined,
+    [aliasesMark]: options.aliases,
     [acceptsOne]: options.acceptsOne === true ? true : undefined,
     nullable: field.optional ? true : undefined,
     "x-order": order,

@@ -1,4 +1,5 @@
 import type { OpenAPIV3 } from "openapi-types";
+import { refusedMark } from "./input-names.ts";
 import {
   choicesComponent,
   hasChoices,
@@ -115,7 +116,14 @@ function inputSchema(predictor: Predictor, title: string, schemas: Record<string
     properties[name] = inputProperty(name, spec, order, component);
   }
   const required = fields.filter(([, { spec }]) => isRequired(spec)).map(([name]) => name);
-  return { properties, ...(required.length > 0 ? { required } : {}), title, type: "object" };
+  const { refused } = predictor;
+  return {
+    properties,
+    ...(required.length > 0 ? { required } : {}),
+    title,
+    type: "object",
+    ...(refused === undefined ? {} : { [refusedMark]: refused }),
+  };
 }
 
 /** The component's name: the parameter's, unless the predictor has other choices under the same name. */

@@ -6,6 +6,8 @@ import { type AnyOutput, isIterator, type OutputSpec, type ResultOf } from "./ou
 interface Definition<I extends Inputs, O extends AnyOutput, M> {
   inputs: I;
   output: O;
+  /** Names that are no inputs here but were elsewhere, each with what to use instead: a request that gives one is refused. */
+  refused?: Readonly<Record<string, string>>;
   /** Runs once, before the first prediction; what it returns (or resolves to) is `context.model`. */
   setup?(options: { weights: string | undefined }): M | Promise<M>;
   /** May a client ask for an event stream. Default: true for iterator outputs. */
@@ -33,6 +35,7 @@ export interface TrainerDefinition<I extends Inputs, O extends AnyOutput, M>
 export interface Predictor {
   readonly role: "predictor" | "trainer";
   readonly inputs: Inputs;
+  readonly refused?: Readonly<Record<string, string>> | undefined;
   readonly output: OutputSpec;
   readonly streaming: boolean;
   readonly concurrency: number;
@@ -79,6 +82,7 @@ function declared<I extends Inputs, O extends AnyOutput, M>(
   const predictor: Predictor = {
     role,
     inputs: definition.inputs,
+    refused: definition.refused,
     output,
     streaming: definition.streaming ?? isIterator(output),
     concurrency: definition.concurrency ?? 1,

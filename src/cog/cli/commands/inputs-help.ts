@@ -11,9 +11,12 @@ export async function inputsHelp(mode: "predict" | "train"): Promise<string> {
     const rows = [...schema.properties]
       .sort(([, a], [, b]) => (a["x-order"] ?? 0) - (b["x-order"] ?? 0))
       .map(([name, property]) => [name, property, schema.required.has(name)] as const);
-    const width = Math.max(...rows.map(([name]) => name.length));
-    const lines = rows.map(([name, property, required]) => `  ${name.padEnd(width)}  ${about(property, required)}`);
-    return ["", "Inputs of this model:", ...lines, ""].join("\n");
+    const listed = rows.filter(([, { deprecated }]) => !deprecated);
+    const width = Math.max(...listed.map(([name]) => name.length));
+    const lines = listed.map(([name, property, required]) => `  ${name.padEnd(width)}  ${about(property, required)}`);
+    const others = rows.filter(([, { deprecated }]) => deprecated).map(([name]) => name);
+    const also = others.length > 0 ? ["", `Taken too, for models that call for it: ${others.join(", ")}`] : [];
+    return ["", "Inputs of this model:", ...lines, ...also, ""].join("\n");
   } catch {
     // Help must come even where the project is broken; every other command tells what is wrong with it.
     return "";
@@ -34,6 +37,7 @@ function about(schema: Schema, required: boolean): string {
       : schema.default === undefined || schema.default === null
         ? ""
         : `default ${JSON.stringify(schema.default)}`,
+    schema["x-aliases"]?.length ? `also ${schema["x-aliases"].join(", ")}` : "",
   ];
   return `${description ? `${description} ` : ""}(${facts.filter(Boolean).join(", ")})`;
 }

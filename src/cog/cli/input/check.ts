@@ -1,9 +1,14 @@
 import { Failure } from "../../../terminal/failure.ts";
 import type { InputSchema, Schema } from "./schema.ts";
 
-/** Fails on names that the model does not have. They end the check alone, before any file is read. */
-export function checkNames(names: Iterable<string>, schema: InputSchema): void {
-  const unknown = [...names].filter((name) => !schema.properties.has(name)).sort();
+/** Fails on names that the model does not have or that say the same. They end the check alone, before any file is read. */
+export function checkNames(names: readonly string[], schema: InputSchema): void {
+  const problems = names.flatMap((name) => {
+    const problem = schema.names.problemWith(name, (other) => names.includes(other));
+    return problem === undefined ? [] : [`invalid input "${name}": ${problem}`];
+  });
+  failIfAny(problems);
+  const unknown = names.filter((name) => !schema.properties.has(schema.names.inputOf(name))).sort();
   if (unknown.length === 0) return;
   const valid = [...schema.properties.keys()].sort().join(", ");
   const quoted = unknown.map((name) => `"${name}"`).join(", ");

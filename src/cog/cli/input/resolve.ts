@@ -14,9 +14,10 @@ export async function resolveInputs(
   schema: InputSchema | undefined,
   files: InputFiles,
 ): Promise<Record<string, unknown>> {
-  if (schema) checkNames(supplied.values.keys(), schema);
+  if (schema) checkNames([...supplied.values.keys()], schema);
   const values = new Map<string, unknown>();
-  for (const [name, given] of supplied.values) {
+  for (const [word, given] of supplied.values) {
+    const name = schema?.names.inputOf(word) ?? word;
     const property = schema?.properties.get(name);
     if (supplied.kind === "text") values.set(name, await coerced(name, given as string[], property, files));
     else if (typeof given === "string" && given.startsWith("@"))

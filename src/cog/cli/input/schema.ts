@@ -1,3 +1,4 @@
+import { InputNames, refusedMark } from "../../schema/input-names.ts";
 import { isFileName } from "../../schema/train-output.ts";
 
 /** The parts of a JSON Schema that the published documents of models use. */
@@ -21,6 +22,9 @@ export interface Schema {
   maxItems?: number;
   pattern?: string;
   "x-order"?: number;
+  "x-aliases"?: string[];
+  "x-refused"?: Record<string, string>;
+  deprecated?: boolean;
   "x-cog-array-display"?: string;
 }
 
@@ -41,6 +45,7 @@ export type Route = "/predictions" | "/trainings";
 export interface InputSchema {
   properties: Map<string, Schema>;
   required: ReadonlySet<string>;
+  names: InputNames;
 }
 
 /** The declared inputs of a route, references resolved; undefined where the document has none. */
@@ -50,7 +55,8 @@ export function inputSchema(document: ModelDocument, route: Route): InputSchema 
   const properties = Object.entries(schema.properties ?? {}).map(
     ([name, property]) => [name, withItems(document, resolved(document, property))] as const,
   );
-  return { properties: new Map(properties), required: new Set(schema.required ?? []) };
+  const names = new InputNames(properties, schema[refusedMark]);
+  return { properties: new Map(properties), required: new Set(schema.required ?? []), names };
 }
 
 /** The schema of a route's output, or undefined where the document does not lead to one. */
