@@ -4,6 +4,7 @@ import { Llama, templateNames } from "./src/llama/index.ts";
 import {
   type AdapterModule,
   AdapterOutput,
+  mostSamples,
   readDataset,
   readRanks,
   runMetrics,
@@ -107,6 +108,13 @@ export default defineTrainer({
       default: 0,
       ge: 0,
     }),
+    sample_prompts: Input.list(Input.string(), {
+      description:
+        "Instructions that the adapter answers before the first step, at every evaluation and after the last",
+      acceptsOne: true,
+      maxItems: mostSamples,
+    }).optional(),
+    sample_tokens: Input.integer({ description: "Tokens of such an answer, at most", default: 64, ge: 1, le: 4096 }),
   },
   // Of several ranks only the first one answers.
   output: Output.object({ weights: Output.path() }).optional(),

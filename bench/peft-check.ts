@@ -47,6 +47,7 @@ const settings: TrainingSettings = {
   warmup_steps: 0,
   weight_decay: 0,
   lr_scheduler_type: "linear",
+  sample_tokens: 64,
   eval_steps: 200,
   early_stopping_patience: 0,
   max_grad_norm: 1,

@@ -36,13 +36,17 @@ export function isEvaluated(step: number, { steps, stepsPerEpoch, evaluatesEpoch
 }
 
 /** @throws TRAINING_SETTINGS for a given setting of evaluations where there is nothing to evaluate */
-export function requireEvaluations({ settings }: Plan, given: Given, validationRows: number): void {
-  if (validationRows > 0) return;
+export function requireEvaluations(
+  { settings }: Plan,
+  given: Given,
+  has: { readonly validation: boolean; readonly samples: boolean },
+): void {
+  if (has.validation) return;
   const refuse = (found: string): never => {
-    const hint = "Give a val_set_size above 0.";
+    const hint = "Give a val_set_size above 0, or validation_data.";
     throw new CodedError("TRAINING_SETTINGS", `${found} needs validation rows, and there are none`, { hint });
   };
   const { early_stopping_patience: patience, eval_steps } = settings;
   if (patience > 0) refuse(`early_stopping_patience ${patience}`);
-  if (given.has("eval_steps")) refuse(`eval_steps ${eval_steps}`);
+  if (given.has("eval_steps") && !has.samples) refuse(`eval_steps ${eval_steps}`);
 }

@@ -7,8 +7,9 @@ export { AdapterOutput } from "./output.ts";
 export type { Given, Plan } from "./plan.ts";
 export type { Evaluation, Progress, StepRecord } from "./progress.ts";
 export { type RecordMetric, runMetrics } from "./record/run-metrics.ts";
+export type { Sample, SampleRecord } from "./samples.ts";
 export { schedules } from "./schedule.ts";
-export { type TrainingSettings, targetModules } from "./settings.ts";
+export { mostSamples, type TrainingSettings, targetModules } from "./settings.ts";
 export {
   type Base,
   type TrainedAdapter,

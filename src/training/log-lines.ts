@@ -5,6 +5,8 @@ const secondsBetweenLines = 10;
 const secondsBetweenEncodingLines = 5;
 /** A run of so few steps shows all of them. */
 const fewSteps = 20;
+/** Characters of a prompt or an answer in a line. */
+const mostShown = 300;
 
 /**
  * A run as lines of its log: its first and last step, and one at least every ten seconds where steps are not longer.
@@ -35,5 +37,14 @@ export function logLines(
     evaluation({ step, loss }) {
       log(`validation loss ${loss.toFixed(4)} (perplexity ${perplexity(loss)}) after step ${step}`);
     },
+    samples({ step, samples }) {
+      for (const { prompt, answer } of samples) log(`sample after step ${step}: ${shown(prompt)} -> ${shown(answer)}`);
+    },
   };
+}
+
+/** On one line. */
+function shown(text: string): string {
+  const some = [...text.slice(0, 2 * mostShown)].slice(0, mostShown).join("");
+  return JSON.stringify(some.length < text.length ? `${some}…` : some);
 }

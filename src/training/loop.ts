@@ -1,4 +1,5 @@
 import type { AdapterModule, EngineAdapter, EngineTrainer, Ranks } from "../engine/engine.ts";
+import { onFirstRank } from "./distributed/first-rank.ts";
 import { type EarlyStop, earlyStop, stopLine } from "./early-stopping.ts";
 import { isEvaluated, validationLoss } from "./evaluation.ts";
 import type { Example } from "./examples.ts";
@@ -9,6 +10,7 @@ import type { Plan } from "./plan.ts";
 import type { Evaluation, Progress, StepRecord } from "./progress.ts";
 import { permutation, RandomStream } from "./random.ts";
 import { newRunState, type RunState } from "./run-state.ts";
+import { isSampled, keptSamples, type SampleRecord, type Sampler } from "./samples.ts";
 
 export interface TrainingOutcome {
   /** With a validation set the best by its loss, else the last. */
@@ -18,6 +20,8 @@ export interface TrainingOutcome {
   readonly tokensPerSecond: number;
   /** Why the run ended before its last step; null where it did not. */
   readonly stopped: EarlyStop | null;
+  /** Answers to the sample prompts at the start, by the adapter that is returned, and at the end. */
+  readonly samples: readonly SampleRecord[];
 }
 
 /** What the steps need to know of a run. */
@@ -38,6 +42,8 @@ export interface LoopParts {
   readonly trainer: EngineTrainer;
   readonly training: readonly Example[];
   readonly validation: readonly Example[];
+  /** Answers the sample prompts, where there are some. */
+  readonly sampler?: Sampler | null | undefined;
   /** Where to go on; a new run by default. The adapter and the trainer are those of that moment. */
   readonly state?: RunState | undefined;
 }
@@ -60,15 +66,18 @@ export class TrainingLoop {
     const { steps, evaluations } = this.#state;
     // A run may go on from the evaluation that ended it.
     let stopped = this.#stop();
+    await this.#sample();
     while (steps.length < plan.steps && stopped === null) {
       await this.#step();
       if (this.#evaluationIsDue()) await this.#evaluate();
+      await this.#sample();
       stopped = this.#stop();
     }
     if (stopped !== null) this.#run.log?.(stopLine(stopped));
     for (const observer of this.#run.observers ?? []) observer.end?.();
     const modules = this.#state.best?.modules ?? (await adapter.read());
-    return { modules, steps, evaluations, tokensPerSecond: this.#state.tokens / this.#state.seconds, stopped };
+    const { tokens, seconds, samples } = this.#state;
+    return { modules, steps, evaluations, tokensPerSecond: tokens / seconds, stopped, samples };
   }
 
   async #step(): Promise<void> {
@@ -130,5 +139,23 @@ export class TrainingLoop {
     if (loss < (this.#state.best?.loss ?? Number.POSITIVE_INFINITY)) {
       this.#state.best = { ...evaluation, modules: await adapter.read() };
     }
+  }
+
+  /** Where it is time to: rank 0 answers the sample prompts. Ones that fail after the first time end no run. */
+  async #sample(): Promise<void> {
+    const { sampler, trainer, adapter, plan, validation } = this.#parts;
+    const { ranks, signal, observers, log } = this.#run;
+    const [state, step] = [this.#state, this.#state.steps.length];
+    const isDue = isSampled(step, plan, validation.length > 0) && state.samples.at(-1)?.step !== step;
+    if (!sampler || !isDue) return;
+    const answers = () =>
+      sampler.answers(adapter, signal).catch((error: unknown) => {
+        if (step === 0 || signal?.aborted) throw error;
+        log?.(`sample prompts failed after step ${step}: ${error instanceof Error ? error.message : String(error)}`);
+        return [];
+      });
+    const samples = (await onFirstRank(trainer, ranks, answers)) ?? [];
+    state.samples = keptSamples([...state.samples, { step, samples }], state.best);
+    if (samples.length > 0) for (const observer of observers ?? []) observer.samples?.({ step, samples });
   }
 }

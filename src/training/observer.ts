@@ -1,5 +1,6 @@
 import type { EncodingProgress } from "./encoding/encode-rows.ts";
 import type { Evaluation, Progress } from "./progress.ts";
+import type { SampleRecord } from "./samples.ts";
 
 /** Sees a run as it goes. What one sees is of all ranks together. */
 export interface TrainingObserver {
@@ -11,4 +12,6 @@ export interface TrainingObserver {
   evaluation?(evaluation: Evaluation): void;
   /** After the last step and its evaluation; not where the run fails or is aborted. */
   end?(): void;
+  /** Answers to the sample prompts: before the first step, at every evaluation, after the last step. Rank 0 alone. */
+  samples?(record: SampleRecord): void;
 }

@@ -8,6 +8,7 @@ import { requireEvaluations } from "./evaluation.ts";
 import type { Example } from "./examples.ts";
 import { cutoffFor, type Plan, planRun } from "./plan.ts";
 import { permutation, RandomStream } from "./random.ts";
+import { Sampler } from "./samples.ts";
 import { checkSettings } from "./settings.ts";
 import type { TrainingRun } from "./train-lora.ts";
 
@@ -16,6 +17,7 @@ export interface PreparedExamples {
   readonly plan: Plan;
   readonly training: readonly Example[];
   readonly validation: readonly Example[];
+  readonly sampler?: Sampler | null;
   /** What the examples are worded with. */
   readonly promptTemplate?: TemplateRecord | undefined;
 }
@@ -71,8 +73,9 @@ export async function prepare(run: TrainingRun): Promise<PreparedExamples> {
   const plan = planRun(examples, config, { ...settings, cutoff_len: cutoff }, chosen);
   for (const note of plan.notes) log?.(note);
   const parts = divided(kept, plan, order);
-  requireEvaluations(plan, given ?? new Set(), parts.validation.length);
-  return { plan, promptTemplate: template.record, ...parts };
+  const sampler = await Sampler.open(base, template, settings, signal);
+  requireEvaluations(plan, given ?? new Set(), { validation: parts.validation.length > 0, samples: sampler !== null });
+  return { plan, promptTemplate: template.record, sampler, ...parts };
 }
 
 function hasEmptyAnswer(row: Row): boolean {

@@ -1,5 +1,6 @@
 import type { AdapterModule } from "../engine/engine.ts";
 import type { Evaluation, StepRecord } from "./progress.ts";
+import type { SampleRecord } from "./samples.ts";
 
 /** The adapter with the lowest validation loss so far. */
 export interface BestAdapter extends Evaluation {
@@ -16,6 +17,8 @@ export interface RunState {
   readonly evaluations: Evaluation[];
   /** null without a validation set, and before its first evaluation. */
   best: BestAdapter | null;
+  /** Answers to the sample prompts: at the start, of the best adapter, and the latest. */
+  samples: SampleRecord[];
   /** Micro-batches of this rank so far: dropout draws another mask for each. */
   microBatches: number;
   /** Of all ranks, in steps. */
@@ -25,5 +28,5 @@ export interface RunState {
 }
 
 export function newRunState(): RunState {
-  return { steps: [], evaluations: [], best: null, microBatches: 0, tokens: 0, seconds: 0 };
+  return { steps: [], evaluations: [], best: null, samples: [], microBatches: 0, tokens: 0, seconds: 0 };
 }

@@ -7,6 +7,9 @@ import { type ScheduleName, schedules } from "./schedule.ts";
 export const allLinear = "all-linear";
 export const targetModules = [...linearNames, allLinear] as const;
 
+/** Prompts that are answered at every evaluation. */
+export const mostSamples = 8;
+
 /** The knobs of a training, under alpaca-lora's names. train.ts holds the defaults and says what each one does. */
 export interface TrainingSettings {
   readonly num_epochs: number;
@@ -45,6 +48,10 @@ export interface TrainingSettings {
   readonly eval_steps: number;
   /** Evaluations without a better loss after which the run ends; 0 is off. */
   readonly early_stopping_patience: number;
+  /** Instructions that the adapter in training answers before the first step, at every evaluation and after the last. */
+  readonly sample_prompts?: readonly string[] | null;
+  /** Of an answer to one of them, at most. */
+  readonly sample_tokens: number;
 }
 
 const atLeastOne = (n: number): boolean => Number.isSafeInteger(n) && n >= 1;
@@ -67,6 +74,7 @@ const limits = {
   max_grad_norm: [amount, "a number from 0"],
   eval_steps: [atLeastOne, "an integer from 1"],
   early_stopping_patience: [count, "an integer from 0"],
+  sample_tokens: [(n) => atLeastOne(n) && n <= 4096, "an integer from 1 to 4096"],
 } satisfies Partial<Record<keyof TrainingSettings, [(n: number) => boolean, string]>>;
 
 /** @throws TRAINING_SETTINGS naming the setting and its value, PROMPT_TEMPLATE_UNKNOWN */
@@ -86,6 +94,8 @@ export function checkSettings(settings: TrainingSettings): void {
   const known = targets.every((name) => name !== allLinear && linearNames.includes(name));
   if (!isAll && (targets.length === 0 || !known || new Set(targets).size !== targets.length))
     fail("lora_target_modules", `"${allLinear}", or a list of some of ${linearNames.join(", ")}, each once`);
+  const { sample_prompts: prompts } = settings;
+  if (prompts && prompts.length > mostSamples) fail("sample_prompts", `a list of at most ${mostSamples} texts`);
   checkPattern("rank_pattern", settings.rank_pattern, limits.lora_r);
   checkPattern("alpha_pattern", settings.alpha_pattern, limits.lora_alpha);
   checkTemplateName(settings.prompt_template_name);

@@ -19,6 +19,7 @@ import { type PreparedExamples, prepare } from "./prepare.ts";
 import { probeOf } from "./probe.ts";
 import type { Evaluation, StepRecord } from "./progress.ts";
 import { summaryLines } from "./record/summary.ts";
+import type { SampleRecord } from "./samples.ts";
 import { checkSettings, type TrainingSettings } from "./settings.ts";
 import { startingAdapter } from "./starting-adapter.ts";
 
@@ -76,6 +77,8 @@ export interface TrainedAdapter {
   readonly tokensPerSecond: number;
   /** Why the run ended before its last step; null where it did not. */
   readonly stopped: EarlyStop | null;
+  /** Answers to the sample prompts at the start, by this adapter, and at the end. */
+  readonly samples: readonly SampleRecord[];
   /** Training rows to compare the adapter with its start on. */
   readonly probe: readonly Example[];
   /** Where it started. */
@@ -118,7 +121,7 @@ async function startOf(
 /** The part of trainLora behind its rows and settings: from the first step to the adapter. */
 export async function trainExamples(
   run: LoopSettings & Pick<TrainingRun, "base" | "initial" | "layout" | "output">,
-  { plan, training, validation, promptTemplate }: PreparedExamples,
+  { plan, training, validation, sampler, promptTemplate }: PreparedExamples,
 ): Promise<TrainingResult> {
   const { base, ranks, signal, log } = run;
   const { settings } = plan;
@@ -135,7 +138,7 @@ export async function trainExamples(
       const largest = Math.min(settings.cutoff_len * settings.micro_batch_size, all);
       const memory = await trainer.plan?.(largest, settings.lora_dropout > 0);
       if (memory) log?.(memoryLine(memory));
-      const outcome = await new TrainingLoop(run, { plan, adapter, trainer, training, validation }).run();
+      const outcome = await new TrainingLoop(run, { plan, adapter, trainer, training, validation, sampler }).run();
       const { modules, ...records } = outcome;
       const about = { dropout: settings.lora_dropout, baseModel: base.name, promptTemplate };
       const trained = { modules, ...peftLayout(layout, config), ...about };

@@ -68,6 +68,7 @@ describe("train.ts", () => {
       max_grad_norm: 1,
       eval_steps: 200,
       early_stopping_patience: 0,
+      sample_tokens: 64,
     });
     expect(train.inputs.add_eos_token!.spec.options.default).toBe(false);
     expect(train.inputs.dataset!.spec.options.default).toBeUndefined();
