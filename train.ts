@@ -5,8 +5,10 @@ import {
   type AdapterModule,
   AdapterOutput,
   mostSamples,
+  ownSettings,
   readDataset,
   readRanks,
+  refusedNames,
   runMetrics,
   schedules,
   targetModules,
@@ -19,9 +21,11 @@ export default defineTrainer({
   inputs: {
     dataset: Input.path({
       description: "Rows of instruction, input and output, as a JSON array or JSONL, alone or in a .tar.gz",
+      aliases: ["data_path", "train_data"],
     }),
     num_epochs: Input.integer({
       description: "Times every row is seen; unless given, more with few rows",
+      aliases: ["num_train_epochs"],
       default: 3,
       ge: 1,
     }),
@@ -33,6 +37,7 @@ export default defineTrainer({
     }),
     batch_size: Input.integer({
       description: "Rows per optimiser step; unless given, fewer with few rows",
+      aliases: ["train_batch_size"],
       default: 128,
       ge: 1,
     }),
@@ -46,11 +51,15 @@ export default defineTrainer({
       description: "Rows kept back to choose the best adapter by, 0 is none; unless given, at most a tenth",
       default: 2000,
       ge: 0,
+      aliases: ["num_validation_samples"],
     }),
+    validation_data: Input.path({
+      description: "Rows to choose the best adapter by, in a file of their own; val_set_size is how many of them",
+    }).optional(),
     adapter: Input.path({
       description: "An adapter to start from, with its rank, alpha and target modules: an archive or a PEFT file",
     }).optional(),
-    lora_r: Input.integer({ description: "Rank of the adapter", default: 8, ge: 1, le: 4096 }),
+    lora_r: Input.integer({ description: "Rank of the adapter", default: 8, ge: 1, le: 4096, aliases: ["lora_rank"] }),
     lora_alpha: Input.number({ description: "The adapter is scaled by lora_alpha / lora_r", default: 16, ge: 0 }),
     use_rslora: Input.boolean({ description: "Scale by lora_alpha / sqrt(lora_r), for high ranks", default: false }),
     lora_dropout: Input.number({
@@ -113,29 +122,51 @@ export default defineTrainer({
         "Instructions that the adapter answers before the first step, at every evaluation and after the last",
       acceptsOne: true,
       maxItems: mostSamples,
+      aliases: ["validation_prompt"],
     }).optional(),
     sample_tokens: Input.integer({ description: "Tokens of such an answer, at most", default: 64, ge: 1, le: 4096 }),
+    // What other trainers call for, in words of their own.
+    gradient_accumulation_steps: Input.integer({
+      description: "batch_size is micro_batch_size times this",
+      ge: 1,
+      deprecated: true,
+    }).optional(),
+    run_validation: Input.boolean({ description: "false is val_set_size 0", deprecated: true }).optional(),
+    group_by_length: Input.boolean({
+      description: "Has no meaning here: rows are packed, so that none is padded",
+      default: false,
+      deprecated: true,
+    }),
   },
+  refused: refusedNames,
   // Of several ranks only the first one answers.
   output: Output.object({ weights: Output.path() }).optional(),
 
-  async train({ dataset, adapter, add_eos_token, ...settings }, { given, signal, tempDir, recordMetric }) {
+  async train(
+    { dataset, validation_data, adapter, add_eos_token, ...inputs },
+    { given, signal, tempDir, recordMetric },
+  ) {
     const ranks = readRanks();
     const log = ranks.rank === 0 ? console.log : () => {};
+    const { settings, notes, ...own } = ownSettings(inputs, given);
     const rows = await readDataset(dataset.path, { name: dataset.name, signal });
+    const validationRows =
+      validation_data && (await readDataset(validation_data.path, { name: validation_data.name, signal }));
     // Loaded for one training, once its rows are known to be good: what waits for the next one holds no memory.
     const base = await Llama.load({ localRank: ranks.localRank, log });
     try {
       log(`Training on ${rows.length} rows of ${dataset.name}, base ${base.name}, ${base.engine.description}`);
       if (ranks.size > 1) log(`${ranks.size} ranks share every step`);
+      for (const note of notes) log(note);
       const options = { model: base.model, destination: process.env.COG_OUTPUT_DIR, signal };
       const output = (modules: readonly AdapterModule[]) => AdapterOutput.open(tempDir, { ...options, modules });
       const { file } = await trainLora({
         base,
         rows,
+        validationRows,
         adapter,
         settings,
-        given,
+        given: own.given,
         ranks,
         signal,
         log,

@@ -3,6 +3,7 @@ export type { AdapterModule } from "../engine/engine.ts";
 export { type DatasetOptions, type InstructionRow, type Row, type RowSource, readDataset } from "./dataset/index.ts";
 export { readRanks } from "./distributed/ranks.ts";
 export type { TrainingObserver } from "./observer.ts";
+export { type OtherInputs, ownSettings, refusedNames } from "./other-trainers.ts";
 export { AdapterOutput } from "./output.ts";
 export type { Given, Plan } from "./plan.ts";
 export type { Evaluation, Progress, StepRecord } from "./progress.ts";

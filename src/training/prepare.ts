@@ -11,6 +11,7 @@ import { permutation, RandomStream } from "./random.ts";
 import { Sampler } from "./samples.ts";
 import { checkSettings } from "./settings.ts";
 import type { TrainingRun } from "./train-lora.ts";
+import { validationExamples } from "./validation-data.ts";
 
 /** What will be trained on, and how. */
 export interface PreparedExamples {
@@ -70,12 +71,18 @@ export async function prepare(run: TrainingRun): Promise<PreparedExamples> {
     );
   }
   const examples = kept.reduce((sum, row) => sum + row.examples.length, 0);
-  const plan = planRun(examples, config, { ...settings, cutoff_len: cutoff }, chosen);
+  const { validationRows: rowsApart } = run;
+  const apart = rowsApart
+    ? await validationExamples(rowsApart, run, { template, cutoff, context, given: chosen })
+    : null;
+  const asked = { ...settings, cutoff_len: cutoff, ...(apart && { val_set_size: 0 }) };
+  const plan = planRun(examples, config, asked, apart ? new Set([...chosen, "val_set_size"]) : chosen);
   for (const note of plan.notes) log?.(note);
-  const parts = divided(kept, plan, order);
+  const parts = { ...divided(kept, plan, order), ...(apart && { validation: apart }) };
   const sampler = await Sampler.open(base, template, settings, signal);
   requireEvaluations(plan, given ?? new Set(), { validation: parts.validation.length > 0, samples: sampler !== null });
-  return { plan, promptTemplate: template.record, sampler, ...parts };
+  const counted = { ...plan, settings: { ...plan.settings, val_set_size: parts.validation.length } };
+  return { plan: counted, promptTemplate: template.record, sampler, ...parts };
 }
 
 function hasEmptyAnswer(row: Row): boolean {

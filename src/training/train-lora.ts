@@ -46,6 +46,8 @@ export interface BaseFiles extends Omit<TemplateModel, "tokenizer"> {
 export interface TrainingRun extends Omit<LoopSettings, "ranks">, Partial<Pick<LoopSettings, "ranks">> {
   readonly base: Base;
   readonly rows: readonly Row[];
+  /** To validate on, instead of some of the rows. */
+  readonly validationRows?: readonly Row[] | null;
   readonly settings: TrainingSettings;
   /** Names of the settings that were chosen: honoured or refused. The others adapt. All by default. */
   readonly given?: Given;

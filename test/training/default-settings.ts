@@ -3,11 +3,15 @@ import { join } from "node:path";
 import type { TrainingSettings } from "../../src/training/index.ts";
 import train from "../../train.ts";
 
-const { dataset: _, add_eos_token: __, adapter: ___, ...inputs } = train.inputs;
+/** Inputs that are no settings: files of a run, and words of other trainers. */
+const others =
+  "dataset validation_data adapter add_eos_token gradient_accumulation_steps run_validation group_by_length".split(" ");
 
 /** The defaults of train.ts. */
 export const defaults = Object.fromEntries(
-  Object.entries(inputs).map(([name, { spec }]) => [name, spec.options.default]),
+  Object.entries(train.inputs)
+    .filter(([name]) => !others.includes(name))
+    .map(([name, { spec }]) => [name, spec.options.default]),
 ) as unknown as TrainingSettings;
 
 /** A run with these settings chosen and the other ones at their defaults, as a request to train.ts has it. */

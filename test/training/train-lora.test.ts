@@ -178,6 +178,23 @@ describe("trainLora", () => {
     });
   });
 
+  it("chooses the best adapter by the rows of validation_data, where there is some", async () => {
+    const lines: string[] = [];
+    const more = { validationRows: manyRows, log: (line: string) => lines.push(line) };
+    const all = await train({}, more);
+    expect(all.plan).toMatchObject({ trainingRows: 8, settings: { val_set_size: 60 } });
+    expect(all.evaluations.map(({ step }) => step)).toEqual([2, 4]);
+    expect(lines).toContain("validation_data: all of 60 rows");
+    const some = await train({ val_set_size: 8 }, more);
+    expect(lines).toContain("validation_data: the first 8 of 60 rows");
+    // The same eight rows again and again.
+    expect(some.steps).toEqual(all.steps);
+    await expect(train({ val_set_size: 61 }, more)).rejects.toMatchObject({
+      code: "TRAINING_SETTINGS",
+      message: "val_set_size 61 of the 60 rows of validation_data",
+    });
+  });
+
   it("reports rows with an empty output", async () => {
     const lines: string[] = [];
     await train({ num_epochs: 1 }, { rows: [...rows, { ...rows[0]!, output: "" }], log: (line) => lines.push(line) });
