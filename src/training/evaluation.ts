@@ -35,18 +35,21 @@ export function isEvaluated(step: number, { steps, stepsPerEpoch, evaluatesEpoch
   return evaluatesEpochs && step % stepsPerEpoch === 0;
 }
 
-/** @throws TRAINING_SETTINGS for a given setting of evaluations where there is nothing to evaluate */
-export function requireEvaluations(
+/**
+ * What a run without validation rows should say of its given settings of evaluations; null where there is nothing to say.
+ * @throws TRAINING_SETTINGS for early_stopping_patience, which needs them
+ */
+export function evaluationNote(
   { settings }: Plan,
   given: Given,
   has: { readonly validation: boolean; readonly samples: boolean },
-): void {
-  if (has.validation) return;
-  const refuse = (found: string): never => {
-    const hint = "Give a val_set_size above 0, or validation_data.";
-    throw new CodedError("TRAINING_SETTINGS", `${found} needs validation rows, and there are none`, { hint });
-  };
+): string | null {
+  if (has.validation) return null;
   const { early_stopping_patience: patience, eval_steps } = settings;
-  if (patience > 0) refuse(`early_stopping_patience ${patience}`);
-  if (given.has("eval_steps") && !has.samples) refuse(`eval_steps ${eval_steps}`);
+  if (patience > 0) {
+    const message = `early_stopping_patience ${patience} needs validation rows, and there are none`;
+    throw new CodedError("TRAINING_SETTINGS", message, { hint: "Give a val_set_size above 0, or validation_data." });
+  }
+  if (!given.has("eval_steps") || has.samples) return null;
+  return `eval_steps ${eval_steps} has nothing to evaluate: there are no validation rows and no sample_prompts`;
 }

@@ -4,7 +4,7 @@ import type { Row } from "./dataset/row.ts";
 import type { EncodedRow } from "./encoding/encode-row.ts";
 import { encodeRows } from "./encoding/encode-rows.ts";
 import { withoutEndMarks } from "./end-marks.ts";
-import { requireEvaluations } from "./evaluation.ts";
+import { evaluationNote } from "./evaluation.ts";
 import type { Example } from "./examples.ts";
 import { cutoffFor, type Plan, planRun } from "./plan.ts";
 import { permutation, RandomStream } from "./random.ts";
@@ -80,7 +80,9 @@ export async function prepare(run: TrainingRun): Promise<PreparedExamples> {
   for (const note of plan.notes) log?.(note);
   const parts = { ...divided(kept, plan, order), ...(apart && { validation: apart }) };
   const sampler = await Sampler.open(base, template, settings, signal);
-  requireEvaluations(plan, given ?? new Set(), { validation: parts.validation.length > 0, samples: sampler !== null });
+  const has = { validation: parts.validation.length > 0, samples: sampler !== null };
+  const note = evaluationNote(plan, given ?? new Set(), has);
+  if (note !== null) log?.(note);
   const counted = { ...plan, settings: { ...plan.settings, val_set_size: parts.validation.length } };
   return { plan: counted, promptTemplate: template.record, sampler, ...parts };
 }

@@ -15,7 +15,7 @@ export async function inputsHelp(mode: "predict" | "train"): Promise<string> {
     const width = Math.max(...listed.map(([name]) => name.length));
     const lines = listed.map(([name, property, required]) => `  ${name.padEnd(width)}  ${about(property, required)}`);
     const others = rows.filter(([, { deprecated }]) => deprecated).map(([name]) => name);
-    const also = others.length > 0 ? ["", `Taken too, for models that call for it: ${others.join(", ")}`] : [];
+    const also = others.length > 0 ? ["", `Taken too, in place of others: ${others.join(", ")}`] : [];
     return ["", "Inputs of this model:", ...lines, ...also, ""].join("\n");
   } catch {
     // Help must come even where the project is broken; every other command tells what is wrong with it.
