@@ -11,8 +11,10 @@ const unknown = -1;
 export class Needles {
   /** Most never hold anything. */
   #trie: Trie | null = null;
-  /** How often each was added, by its node. */
-  #uses = new Map<number, number>();
+  /** How often each was added, by its node; of the others 0. */
+  #uses = new Uint32Array(0);
+  /** Nodes that are in use. */
+  #count = 0;
   /** Of each node that of the longest proper suffix which is in the trie. */
   #links = new Int32Array(0);
   /** The length of the longest text that the node's own ends with; 0: none. */
@@ -22,7 +24,7 @@ export class Needles {
   #linksFollowed = 0;
 
   get isEmpty(): boolean {
-    return this.#uses.size === 0;
+    return this.#count === 0;
   }
 
   /** Failure links followed by all searches so far: of each search no more than its text is long. */
@@ -33,11 +35,11 @@ export class Needles {
   add(texts: readonly string[]): void {
     if (texts.length === 0) return;
     this.#trie ??= new Trie();
-    for (const text of texts) {
-      const node = this.#trie.add(text);
-      this.#uses.set(node, (this.#uses.get(node) ?? 0) + 1);
-    }
+    // Texts that are one secret's rarely share more than their first units.
+    this.#trie.reserve(texts.reduce((sum, { length }) => sum + length, 0));
+    const nodes = texts.map((text) => this.#trie!.add(text));
     this.#forgetLinks();
+    for (const node of nodes) if (this.#uses[node]!++ === 0) this.#count++;
   }
 
   /** Takes back one add() of these. */
@@ -46,12 +48,9 @@ export class Needles {
     if (trie === null) return;
     for (const text of texts) {
       const node = trie.add(text);
-      const uses = this.#uses.get(node)! - 1;
-      if (uses > 0) this.#uses.set(node, uses);
-      else {
-        this.#uses.delete(node);
-        this.#left += text.length;
-      }
+      if (--this.#uses[node]! > 0) continue;
+      this.#count--;
+      this.#left += text.length;
     }
     if (2 * this.#left > trie.size) this.#rebuild(trie);
     this.#forgetLinks();
@@ -65,7 +64,7 @@ export class Needles {
       node = trie.child(node, text.charCodeAt(at));
       if (node === 0) return false;
     }
-    return this.#uses.has(node);
+    return this.#uses[node]! > 0;
   }
 
   /**
@@ -115,24 +114,31 @@ export class Needles {
     }
     if (link !== 0) this.#link(trie, link);
     this.#links[node] = link;
-    this.#ends[node] = this.#uses.has(node) ? trie.depth(node) : this.#ends[link]!;
+    this.#ends[node] = this.#uses[node]! > 0 ? trie.depth(node) : this.#ends[link]!;
     return link;
   }
 
+  /** Before use: room for every node of the trie too. */
   #forgetLinks(): void {
     const { size } = this.#trie!;
     if (size > this.#links.length) {
       this.#links = new Int32Array(Math.ceil(1.25 * size));
       this.#ends = new Uint8Array(this.#links.length);
+      const uses = new Uint32Array(this.#links.length);
+      uses.set(this.#uses);
+      this.#uses = uses;
     }
     this.#links.fill(unknown, 1, size);
   }
 
+  /** Without the nodes that lead to nothing. */
   #rebuild(old: Trie): void {
-    this.#trie = new Trie();
-    const uses = new Map<number, number>();
-    for (const [node, count] of this.#uses) uses.set(this.#trie.add(old.textOf(node)), count);
-    this.#uses = uses;
+    const [before, trie] = [this.#uses, new Trie()];
+    this.#trie = trie;
+    this.#uses = new Uint32Array(before.length);
+    for (let node = 1; node < old.size; node++) {
+      if (before[node]! > 0) this.#uses[trie.add(old.textOf(node))] = before[node]!;
+    }
     this.#left = 0;
   }
 }

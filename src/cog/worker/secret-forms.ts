@@ -5,14 +5,17 @@ export const shortest = 4;
 /** Longer ones are looked for in parts: a text that is cut may end in any of them. In UTF-16 units. */
 const longestForm = 32;
 
-/** What a secret looks like in text: itself, each of its lines, and both in the usual encodings. Each of 4 to 32 characters. */
+/**
+ * What a secret looks like in text: itself, each of its lines, and both in the usual encodings. Each of 4 to 32 characters,
+ * some of them several times.
+ */
 export function secretForms(secret: string): string[] {
-  const forms = new Set<string>();
+  const forms: string[] = [];
   for (const text of new Set([secret, ...secret.split(/\r\n|[\n\r]/)])) {
     if (text.length < shortest) continue;
-    for (const form of encodings(text)) for (const part of parts(form)) if (part.length >= shortest) forms.add(part);
+    for (const form of new Set(encodings(text))) if (form.length >= shortest) addParts(form, forms);
   }
-  return [...forms];
+  return forms;
 }
 
 function encodings(text: string): string[] {
@@ -36,9 +39,10 @@ function base64Inside(bytes: Buffer, offset: number): string {
   return encoded.slice(Math.ceil((offset * 8) / 6), end);
 }
 
-function parts(form: string): string[] {
-  if (form.length <= longestForm) return [form];
-  const starts = Array.from({ length: Math.floor(form.length / longestForm) }, (_, index) => index * longestForm);
+function addParts(form: string, forms: string[]): void {
+  for (let start = 0; start + longestForm <= form.length; start += longestForm) {
+    forms.push(form.slice(start, start + longestForm));
+  }
   // The last one overlaps the one before.
-  return [...starts, form.length - longestForm].map((start) => form.slice(start, start + longestForm));
+  if (form.length % longestForm !== 0) forms.push(form.slice(-longestForm));
 }

@@ -17,14 +17,38 @@ export class Trie {
     return this.#size;
   }
 
+  /** Makes room at once for so many nodes more. */
+  reserve(nodes: number): void {
+    const needed = this.#size + nodes;
+    if (needed > this.#parents.length) this.#enlarge(Math.max(needed, Math.ceil(1.5 * this.#parents.length)));
+  }
+
   /** Returns the node of `text`, of 255 units at most. */
   add(text: string): number {
     let node = 0;
     for (let at = 0; at < text.length; at++) {
       const code = text.charCodeAt(at);
-      node = this.child(node, code) || this.#grow(node, code);
+      const next = this.child(node, code);
+      if (next === 0) return this.#chain(this.#grow(node, code), text, at + 1);
+      node = next;
     }
     return node;
+  }
+
+  /** Adds the rest of a text below a node without children, where nothing has to be looked up. */
+  #chain(node: number, text: string, from: number): number {
+    this.reserve(text.length - from);
+    const [children, parents, codes, depths] = [this.#children, this.#parents, this.#codes, this.#depths];
+    let [parent, depth, child] = [node, depths[node]!, this.#size];
+    for (let at = from; at < text.length; at++) {
+      children[parent] = child;
+      parents[child] = parent;
+      codes[child] = text.charCodeAt(at);
+      depths[child] = ++depth;
+      parent = child++;
+    }
+    this.#size = child;
+    return parent;
   }
 
   /** 0: there is none. */
@@ -56,12 +80,7 @@ export class Trie {
 
   #grow(parent: number, code: number): number {
     const node = this.#size++;
-    if (node === this.#parents.length) {
-      this.#children = enlarged(this.#children, Int32Array);
-      this.#parents = enlarged(this.#parents, Int32Array);
-      this.#codes = enlarged(this.#codes, Uint16Array);
-      this.#depths = enlarged(this.#depths, Uint8Array);
-    }
+    if (node === this.#parents.length) this.#enlarge(Math.ceil(1.5 * node));
     this.#parents[node] = parent;
     this.#codes[node] = code;
     this.#depths[node] = this.#depths[parent]! + 1;
@@ -74,6 +93,13 @@ export class Trie {
       this.#others.set(parent, code, node);
     }
     return node;
+  }
+
+  #enlarge(nodes: number): void {
+    this.#children = enlarged(this.#children, Int32Array, nodes);
+    this.#parents = enlarged(this.#parents, Int32Array, nodes);
+    this.#codes = enlarged(this.#codes, Uint16Array, nodes);
+    this.#depths = enlarged(this.#depths, Uint8Array, nodes);
   }
 }
 
@@ -125,8 +151,8 @@ class EdgeTable {
 
 type Numbers = Int32Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
 
-function enlarged<A extends Numbers>(array: A, Kind: new (length: number) => A): A {
-  const larger = new Kind(Math.ceil(1.5 * array.length));
+function enlarged<A extends Numbers>(array: A, Kind: new (length: number) => A, length: number): A {
+  const larger = new Kind(length);
   larger.set(array);
   return larger;
 }
