@@ -4,6 +4,7 @@ import { Llama, templateNames } from "./src/llama/index.ts";
 import {
   type AdapterModule,
   AdapterOutput,
+  factsOf,
   mostSamples,
   ownSettings,
   readDataset,
@@ -158,8 +159,11 @@ export default defineTrainer({
       log(`Training on ${rows.length} rows of ${dataset.name}, base ${base.name}, ${base.engine.description}`);
       if (ranks.size > 1) log(`${ranks.size} ranks share every step`);
       for (const note of notes) log(note);
-      const options = { model: base.model, destination: process.env.COG_OUTPUT_DIR, signal };
-      const output = (modules: readonly AdapterModule[]) => AdapterOutput.open(tempDir, { ...options, modules });
+      const output = async (modules: readonly AdapterModule[]) => {
+        const facts = await factsOf({ base, rows, file: dataset.path, ranks, signal });
+        const destination = process.env.COG_OUTPUT_DIR;
+        return AdapterOutput.open(tempDir, { model: base.model, modules, facts, destination, signal });
+      };
       const { file } = await trainLora({
         base,
         rows,

@@ -7,6 +7,7 @@ export { type OtherInputs, ownSettings, refusedNames } from "./other-trainers.ts
 export { AdapterOutput } from "./output.ts";
 export type { Given, Plan } from "./plan.ts";
 export type { Evaluation, Progress, StepRecord } from "./progress.ts";
+export { factsOf, type RunFacts } from "./record/facts.ts";
 export { type RecordMetric, runMetrics } from "./record/run-metrics.ts";
 export type { Sample, SampleRecord } from "./samples.ts";
 export { schedules } from "./schedule.ts";

@@ -4,6 +4,8 @@ import { join } from "node:path";
 import type { AdapterModule, EngineModel } from "../engine/engine.ts";
 import { CodedError } from "../errors/index.ts";
 import { writeAdapterArchive, writeAdapterFolder } from "../llama/adapter/index.ts";
+import type { RunFacts } from "./record/facts.ts";
+import { recordFiles } from "./record/files.ts";
 import type { TrainedAdapter, TrainingOutput } from "./train-lora.ts";
 import { faultOf } from "./verify.ts";
 
@@ -13,6 +15,8 @@ export interface OutputOptions {
   readonly modules: readonly AdapterModule[];
   /** Where the archive goes once it is returned, where that is known. */
   readonly destination?: string | undefined;
+  /** Written beside the adapter, with the run's losses. */
+  readonly facts?: RunFacts | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -58,7 +62,7 @@ export class AdapterOutput implements TrainingOutput {
       throw diverged("the trained adapter holds numbers that are not finite; nothing was written");
     }
     try {
-      await writeAdapterArchive(this.#file, result.adapter, model.config);
+      await writeAdapterArchive(this.#file, result.adapter, model.config, this.#notes(result));
     } catch (cause) {
       const message = `the training has ended, but its archive cannot be written: ${reason(cause)}`;
       throw failure(`${message}; ${await this.#keep(result)}`, cause);
@@ -68,13 +72,18 @@ export class AdapterOutput implements TrainingOutput {
     return this.#file;
   }
 
+  #notes(result: TrainedAdapter) {
+    const { facts } = this.#options;
+    return facts === undefined ? [] : recordFiles(result, facts);
+  }
+
   /** Writes PEFT's folder to the first place that takes it; tells which. */
-  async #keep({ adapter }: TrainedAdapter): Promise<string> {
+  async #keep(result: TrainedAdapter): Promise<string> {
     for (const place of [tmpdir(), homedir(), process.cwd()]) {
       let folder: string | undefined;
       try {
         folder = await mkdtemp(join(place, "kept-adapter-"));
-        await writeAdapterFolder(folder, adapter, this.#options.model.config);
+        await writeAdapterFolder(folder, result.adapter, this.#options.model.config, this.#notes(result));
         return `the adapter is kept in ${folder}`;
       } catch {
         // The next place may have room.

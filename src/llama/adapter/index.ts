@@ -5,4 +5,4 @@ export { readAdapter } from "./read.ts";
 export { AdapterReader, type AdapterSource } from "./reader.ts";
 export { mostAdapterBytes } from "./size.ts";
 export type { ServedAdapter } from "./weighted-sum.ts";
-export { type AdapterToWrite, writeAdapterArchive, writeAdapterFolder } from "./write.ts";
+export { type AdapterNote, type AdapterToWrite, writeAdapterArchive, writeAdapterFolder } from "./write.ts";

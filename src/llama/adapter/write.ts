@@ -33,8 +33,20 @@ export interface AdapterToWrite {
   readonly promptTemplate?: TemplateRecord | undefined;
 }
 
-/** Writes PEFT's two files and the prompt template into an existing folder; tensors are float32. */
-export async function writeAdapterFolder(folder: string, adapter: AdapterToWrite, model: LlamaConfig): Promise<void> {
+/** A file beside an adapter that no reader of adapters needs: a model card, the record of its training. */
+export interface AdapterNote {
+  /** In the adapter's folder, and none of the adapter's own files. */
+  readonly name: string;
+  readonly text: string;
+}
+
+/** Writes PEFT's two files, the prompt template and notes into an existing folder; tensors are float32. */
+export async function writeAdapterFolder(
+  folder: string,
+  adapter: AdapterToWrite,
+  model: LlamaConfig,
+  notes: readonly AdapterNote[] = [],
+): Promise<void> {
   const tensors = adapter.modules.flatMap(({ layer, linear, rank, a, b }) => {
     const [out, input] = linearShape(model, linear);
     return [
@@ -45,24 +57,31 @@ export async function writeAdapterFolder(folder: string, adapter: AdapterToWrite
   await writeSafetensors(join(folder, tensorsName), tensors, { format: "pt" });
   const fields = peftFields({ ...adapter, targetModules: inOrder(adapter.targetModules) });
   await writeFile(join(folder, configName), `${JSON.stringify(fields, null, 2)}\n`);
+  for (const { name, text } of notes) await writeFile(join(folder, name), text);
   // A file of its own: PEFT warns of fields in its configuration that it does not know.
   if (adapter.promptTemplate === undefined) return;
   await writeFile(join(folder, recordName), `${JSON.stringify(adapter.promptTemplate, null, 2)}\n`);
 }
 
 /**
- * Writes an adapter as .tar.gz with its files at the top level, the same bytes for the same adapter. The archive
+ * Writes an adapter and notes as .tar.gz, its files at the top level, the same bytes for the same adapter. The archive
  * is read back and compared bit for bit with the tensors in memory before it gets its name: it is there and right, or
  * not there. Returns the file.
  */
-export async function writeAdapterArchive(file: string, adapter: AdapterToWrite, model: LlamaConfig): Promise<string> {
+export async function writeAdapterArchive(
+  file: string,
+  adapter: AdapterToWrite,
+  model: LlamaConfig,
+  notes: readonly AdapterNote[] = [],
+): Promise<string> {
   const folder = pathBeside(file);
   await mkdir(folder, { mode: 0o700 });
   try {
-    await writeAdapterFolder(folder, adapter, model);
+    await writeAdapterFolder(folder, adapter, model, notes);
     const packed = join(folder, basename(file));
     const { create } = await import("tar");
-    const names = [configName, tensorsName, ...(adapter.promptTemplate === undefined ? [] : [recordName])];
+    const template = adapter.promptTemplate === undefined ? [] : [recordName];
+    const names = [configName, tensorsName, ...template, ...notes.map(({ name }) => name)];
     const entries = create({ cwd: folder, portable: true, mtime: new Date(0) }, names);
     // Tensors hardly shrink: the fastest level costs nothing in size.
     await pipeline(Readable.from(entries), createGzip({ level: 1 }), createWriteStream(packed));
