@@ -20,29 +20,36 @@ export interface LogSettings {
   readonly format: "json" | "console";
 }
 
+/** Where lines of the log go, each with its newline. */
+export interface LogSink {
+  write(line: string): void;
+  /** Resolves when everything is written. */
+  flush(): Promise<void>;
+}
+
 interface LogOptions {
   /** For a command that runs once: the author's lines as they were printed, and the server's troubles. */
   authorOnly?: boolean;
+  /** Default: standard error. */
+  output?: LogSink | undefined;
 }
 
 /** The server's own log, on standard error: one JSON object per line, or text with LOG_FORMAT=console. */
 export class Log {
   readonly #threshold: number;
   readonly #authorOnly: boolean;
-  readonly #output: LogOutput;
+  readonly #output: LogSink;
   #line: WriteLine;
 
-  private constructor(level: LogSettings["level"], authorOnly: boolean) {
+  private constructor(level: LogSettings["level"], authorOnly: boolean, output: LogSink | undefined) {
     this.#authorOnly = authorOnly;
-    this.#output = new LogOutput((lines) =>
-      this.warn(`${lines} lines of the log were lost: standard error was not read, or could not be written`),
-    );
+    this.#output = output ?? new LogOutput((lines) => this.warn(lostLines(lines)));
     this.#line = textLines(this.#write);
     this.#threshold = level === "off" ? levels.length : levels.indexOf(level);
   }
 
-  static async open({ level, format }: LogSettings, { authorOnly = false }: LogOptions = {}): Promise<Log> {
-    const log = new Log(level, authorOnly);
+  static async open({ level, format }: LogSettings, { authorOnly = false, output }: LogOptions = {}): Promise<Log> {
+    const log = new Log(level, authorOnly, output);
     // A command's own server never writes JSON, and starts sooner without the library.
     if (format === "json") log.#line = (await import("./json-log.ts")).jsonLines(log.#write);
     return log;
@@ -86,6 +93,11 @@ export class Log {
   flush(): Promise<void> {
     return this.#output.flush();
   }
+}
+
+/** Said where lines flow again. */
+export function lostLines(lines: number): string {
+  return `${lines} lines of the log were lost: standard error was not read, or could not be written`;
 }
 
 /** Text for people: a line of an error's text must not look like one of another run. */

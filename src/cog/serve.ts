@@ -9,7 +9,7 @@ import { HealthReport } from "./http/health.ts";
 import { listen } from "./http/listen.ts";
 import { answerMalformed } from "./http/malformed.ts";
 import { UntakenAnswers } from "./http/untaken-answers.ts";
-import { Log } from "./log.ts";
+import { Log, type LogSink } from "./log.ts";
 import { Predictions } from "./prediction/predictions.ts";
 import { readProject } from "./project.ts";
 import type { OpenApiDocument } from "./schema/openapi.ts";
@@ -36,6 +36,8 @@ export interface ServeOptions {
   awaitExplicitShutdown?: boolean;
   /** The log is the author's lines alone, without ids: for a command that starts the server for one run. */
   authorLogOnly?: boolean;
+  /** Where the log goes; default: standard error. */
+  logOutput?: LogSink | undefined;
   /** Only the declarations are loaded; setup waits for beginSetup(). */
   holdSetup?: boolean;
   /** Inputs that the caller hands over by reference; no other client can. */
@@ -85,7 +87,10 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   const variables = { ...Object.fromEntries(project.environment), ...env };
   // A port that was given wins over PORT, which may then be anything.
   const settings = readSettings(options.port === undefined ? variables : { ...variables, PORT: undefined });
-  const log = await Log.open(settings.log, { authorOnly: options.authorLogOnly ?? false });
+  const log = await Log.open(settings.log, {
+    authorOnly: options.authorLogOnly ?? false,
+    output: options.logOutput,
+  });
   if (project[mode] === null) {
     throw new CodedError("PROJECT_CONFIG", `cog.yaml names no ${mode} function`, {
       hint: `add a line like '${mode}: ${mode}.ts'`,

@@ -27,8 +27,7 @@ export function liveLine(run: Measured, { width, blocks }: Drawing): string {
     ...(run.learningRate === undefined ? [] : [`lr ${run.learningRate.toPrecision(2)}`]),
   ];
   const least = [count, percent].join(" ");
-  // A bar, a space around it, and its brackets.
-  let room = width - least.length - narrowestBar - 3;
+  let room = width - least.length - 1 - narrowestBar - (blocks ? 0 : 2);
   if (room < 0) return least.slice(0, width);
   const wantsCurve = blocks && run.losses.length > 1;
   const shown: string[] = [];

@@ -1,3 +1,10 @@
+/** Data of an event `metric`. */
+export interface Metric {
+  readonly name: string;
+  readonly value: unknown;
+  readonly mode: string;
+}
+
 /** Where a run is, by the metrics that it records under names which the command knows: docs/write-a-predictor.md. */
 export interface Measured {
   readonly step: number;
@@ -27,8 +34,8 @@ export class Measurements {
   #next: number[] = [];
   #smooth = { sum: 0, weight: 0 };
 
-  /** An event `metric` of a stream. True where it changes what is shown. */
-  add({ name, value, mode }: { name: string; value: unknown; mode: string }): boolean {
+  /** True where it changes what is shown. */
+  add({ name, value, mode }: Metric): boolean {
     if (!known.has(name) || typeof value !== "number" || mode !== "replace") return false;
     this.#values.set(name, value);
     if (name === "loss") this.#addLoss(value);

@@ -21,6 +21,8 @@ export interface RunAnswer {
 }
 
 export interface RunBody {
+  /** Of the run; the server makes one up where there is none. */
+  id?: string;
   input: Record<string, unknown>;
   context: Record<string, string>;
 }
@@ -79,6 +81,14 @@ export class ModelClient {
     } catch (error) {
       this.#lost(error, signal);
     }
+  }
+
+  /** The events of a run that another request makes; null where it has not begun, undefined where this server has none. */
+  async events(route: Route, id: string, signal: AbortSignal): Promise<AsyncGenerator<ServerEvent> | null | undefined> {
+    const answer = await this.#send("GET", `${route}/${encodeURIComponent(id)}/stream`, { signal });
+    if (answer.statusCode === 200) return serverEvents(answer.body);
+    await answer.body.dump();
+    return answer.statusCode === 404 ? null : undefined;
   }
 
   /** One request on a connection of its own, as other clients do it: nothing is left open when the command wants to end. */

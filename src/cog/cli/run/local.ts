@@ -11,6 +11,7 @@ import { type Project, readProject } from "../../project.ts";
 import type { RunningServer } from "../../serve.ts";
 import { FilesByPath } from "../input/files-by-path.ts";
 import type { ModelDocument } from "../input/schema.ts";
+import type { LiveLine } from "../live/live-line.ts";
 import { type AnsweredFile, parseDataUrl, type ReadAnswered } from "../output/data-url.ts";
 import { ModelClient } from "./client.ts";
 
@@ -24,6 +25,8 @@ export interface LocalOptions {
   debug: boolean;
   /** `-o` */
   output?: string | undefined;
+  /** Draws the run's metrics; the log's lines go through it. */
+  live?: LiveLine | undefined;
 }
 
 /** A project in or above the working directory, and the environment its model gets. */
@@ -32,18 +35,26 @@ export interface LocalModel {
   env: NodeJS.ProcessEnv;
   mode: "predict" | "train";
   debug: boolean;
+  live: LiveLine | undefined;
 }
 
 /** Reads the project around the working directory. @throws CodedError, or Failure when it lacks the entry asked for */
 export function localModel(options: LocalOptions): LocalModel {
-  const env = { ...process.env, ...outputFolder(options), ...environment(options.env), ...logSettings(options) };
+  const live = options.live === undefined ? {} : { COG_LIVE_METRICS: "1" };
+  const env = {
+    ...process.env,
+    ...outputFolder(options),
+    ...live,
+    ...environment(options.env),
+    ...logSettings(options),
+  };
   const project = readProject(process.cwd(), { file: options.config, env });
   const mode = options.mode ?? (project.predict === null ? "train" : "predict");
   if (project[mode] === null)
     throw new Failure(`${project.configFile ?? "cog.yaml"} names no ${mode} entry`, {
       hint: `Add the line "${mode}: ${mode}.ts".`,
     });
-  return { project, env, mode, debug: options.debug };
+  return { project, env, mode, debug: options.debug, live: options.live };
 }
 
 /** The project's own server and what only this command has: its token, and the files handed to it by path. */
@@ -59,7 +70,7 @@ export interface LocalServer {
 
 /** Starts the project's own server, for this command alone, on a free port of the loopback address. */
 export async function startLocalServer(
-  { project, env, mode, debug }: LocalModel,
+  { project, env, mode, debug, live }: LocalModel,
   { holdSetup = false, outputsByPath = false } = {},
 ): Promise<LocalServer> {
   // Loaded here and not above: a run at an address, and a wrong input, need no server.
@@ -78,6 +89,7 @@ export async function startLocalServer(
     env: { ...env, COG_AUTH_TOKEN: token },
     localFiles,
     authorLogOnly: !debug,
+    logOutput: live,
     holdSetup,
   });
   const files = new FilesByPath(localFiles);

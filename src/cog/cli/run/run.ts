@@ -15,6 +15,8 @@ import {
   trainOutput,
 } from "../input/schema.ts";
 import { parseJson, parsePairs } from "../input/supplied.ts";
+import type { LiveLine } from "../live/live-line.ts";
+import { liveLineOf } from "../live/terminal.ts";
 import { parseDataUrl, type ReadAnswered } from "../output/data-url.ts";
 import { deliver, writeFiles } from "../output/deliver.ts";
 import { type Destination, destination, overwritten } from "../output/destination.ts";
@@ -26,6 +28,7 @@ import { nextCommand } from "./next-command.ts";
 import { requireSuccess } from "./outcome.ts";
 import { printStream } from "./print-stream.ts";
 import { waitUntilReady } from "./ready.ts";
+import { watchedRun } from "./watched-run.ts";
 
 export interface RunOptions {
   mode: "predict" | "train";
@@ -53,7 +56,8 @@ export async function runModel(options: RunOptions): Promise<void> {
   const supplied = options.json === undefined ? parsePairs(options.input) : await parseJson(options.json);
   // A run at an address needs nothing of this.
   const local = options.url === undefined ? await import("./local.ts") : undefined;
-  const model = local?.localModel(options);
+  const live = liveLineOf();
+  const model = local?.localModel({ ...options, live });
   const route = options.mode === "predict" ? "/predictions" : "/trainings";
   const destined = (archiveName: string | null) => destinationOf(options, archiveName);
   // A folder that cannot be written to ends the command before the model is started.
@@ -87,7 +91,8 @@ export async function runModel(options: RunOptions): Promise<void> {
         client,
         document ?? {},
         { input, context: context(options) },
-        { ...options, route, to, signal, answered },
+        // Other servers than ours have no events to follow.
+        { ...options, route, to, signal, answered, live: isOurs ? live : undefined },
       );
     });
   });
@@ -136,15 +141,21 @@ interface RunPlan extends RunOptions {
   to: Destination;
   signal: AbortSignal;
   answered: ReadAnswered;
+  live: LiveLine | undefined;
 }
 
 async function runOnce(client: ModelClient, document: ModelDocument, body: RunBody, plan: RunPlan): Promise<void> {
   const schema = outputSchema(document, plan.route);
   if (wantsStream(document, schema, plan)) {
-    requireSuccess(await printStream(client.stream(plan.route, body, plan.signal), schema));
+    // Text that comes to the same terminal leaves no line for it.
+    const live = process.stdout.isTTY ? undefined : plan.live;
+    requireSuccess(await ended(printStream(client.stream(plan.route, body, plan.signal), schema, live), plan.live));
     return;
   }
-  const answer = await client.run(plan.route, body, plan.signal);
+  const { live, route, signal } = plan;
+  const showsLogs = plan.url !== undefined && plan.mode === "train";
+  const run = live ? watchedRun(client, route, body, { signal, live, showsLogs }) : client.run(route, body, signal);
+  const answer = await ended(run, live);
   let written: string[];
   if (plan.json !== undefined) written = await printRecord(answer, schema, plan);
   else {
@@ -152,6 +163,18 @@ async function runOnce(client: ModelClient, document: ModelDocument, body: RunBo
     written = await deliver(answer.output, schema, plan.to, plan.answered);
   }
   if (plan.to.archive !== undefined && written.length > 0) say(nextCommand(document, plan.to.archive, plan));
+}
+
+/** The answer, once the live line is gone; where there is no good one, it stays to say how far the run came. */
+async function ended(run: Promise<RunAnswer>, live: LiveLine | undefined): Promise<RunAnswer> {
+  let hasSucceeded = false;
+  try {
+    const answer = await run;
+    hasSucceeded = answer.status === "succeeded";
+    return answer;
+  } finally {
+    await live?.end({ stays: !hasSucceeded });
+  }
 }
 
 function wantsStream(document: ModelDocument, schema: Schema | undefined, plan: RunPlan): boolean {
