@@ -4,6 +4,8 @@ import { Llama, templateNames } from "./src/llama/index.ts";
 import {
   type AdapterModule,
   AdapterOutput,
+  datasetFormats,
+  describeDuplicates,
   factsOf,
   mostSamples,
   ownSettings,
@@ -21,9 +23,18 @@ export default defineTrainer({
   // fewer, and the log says so.
   inputs: {
     dataset: Input.path({
-      description: "Rows of instruction, input and output, as a JSON array or JSONL, alone or in a .tar.gz",
+      description:
+        "Rows as JSON, JSONL, CSV or TSV; also .gz, .tar, .tar.gz, .zip or a folder of such files, which are read in the order of their names",
       aliases: ["data_path", "train_data"],
     }),
+    dataset_format: Input.string({
+      description: "What the rows are. auto: each row's own fields say it, and a line of the log what was found",
+      default: "auto",
+      choices: datasetFormats,
+    }),
+    columns: Input.object({
+      description: 'Columns that have other names, such as {"instruction": "question", "output": "answer"}',
+    }).optional(),
     num_epochs: Input.integer({
       description: "Times every row is seen; unless given, more with few rows",
       aliases: ["num_train_epochs"],
@@ -144,15 +155,21 @@ export default defineTrainer({
   output: Output.object({ weights: Output.path() }).optional(),
 
   async train(
-    { dataset, validation_data, adapter, add_eos_token, ...inputs },
+    { dataset, dataset_format, columns, validation_data, adapter, add_eos_token, ...inputs },
     { given, signal, tempDir, recordMetric },
   ) {
     const ranks = readRanks();
     const log = ranks.rank === 0 ? console.log : () => {};
     const { settings, notes, ...own } = ownSettings(inputs, given);
-    const rows = await readDataset(dataset.path, { name: dataset.name, signal });
-    const validationRows =
-      validation_data && (await readDataset(validation_data.path, { name: validation_data.name, signal }));
+    const readRows = async (file: Path) => {
+      const read = await readDataset(file.path, { name: file.name, format: dataset_format, columns, signal });
+      for (const note of read.summary.notes) log(note);
+      const repeated = describeDuplicates(read.summary.duplicates);
+      if (repeated !== null) log(repeated);
+      return read.rows;
+    };
+    const rows = await readRows(dataset);
+    const validationRows = validation_data && (await readRows(validation_data));
     // Loaded for one training, once its rows are known to be good: what waits for the next one holds no memory.
     const base = await Llama.load({ localRank: ranks.localRank, log });
     try {

@@ -4,9 +4,10 @@
  */
 export const errorCodes = {
   DATASET_NOT_FOUND: "The dataset file does not exist or cannot be read",
-  DATASET_FORMAT: "The dataset is not Alpaca JSON or JSONL, nor an archive that holds one",
+  DATASET_FORMAT: "The dataset is not JSON, JSONL, CSV or TSV that can be read, nor an archive or folder of such files",
   DATASET_EMPTY: "The dataset holds no rows to train on",
   DATASET_ROW_FIELD: "A dataset row lacks a field, or a field has the wrong type",
+  DATASET_COLUMNS: "`columns` names a field that rows do not have, or a column that the dataset lacks",
   ARCHIVE_UNSAFE: "An archive holds an entry that is not a plain file or folder inside it, or is too large",
   CHECKPOINT_NOT_FOUND: "The folder holds no LLaMA checkpoint",
   CHECKPOINT_AMBIGUOUS: "There are several models, or two sets of weights, and nothing says which is meant",

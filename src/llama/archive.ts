@@ -44,6 +44,28 @@ export async function archiveKind(file: string, options: RegularFileOptions): Pr
   }
 }
 
+/**
+ * Whether what gzip has compressed begins as a tar archive does; false too where it is damaged.
+ * @throws options.missing where there is no regular file
+ */
+export async function gzipHoldsTar(file: string, options: RegularFileOptions): Promise<boolean> {
+  const bytes = (await openRegularFile(file, options)).createReadStream({ highWaterMark: 16 * 1024 });
+  const gunzip = createGunzip({ chunkSize: 1024 });
+  bytes.on("error", (error) => gunzip.destroy(error));
+  let start = Buffer.alloc(0);
+  try {
+    for await (const chunk of bytes.pipe(gunzip)) {
+      start = Buffer.concat([start, chunk]);
+      if (start.length >= 512) return hasTarChecksum(start.subarray(0, 512));
+    }
+  } catch {
+    // Said by whoever reads it.
+  } finally {
+    bytes.destroy();
+  }
+  return false;
+}
+
 /** Every tar format has this in common: the sum of the header's bytes, with the sum's own field as spaces. */
 function hasTarChecksum(header: Buffer): boolean {
   const written = Number.parseInt(header.toString("latin1", 148, 156), 8);

@@ -1,6 +1,20 @@
 export { type LinearName, linearNames } from "../engine/config.ts";
 export type { AdapterModule } from "../engine/engine.ts";
-export { type DatasetOptions, type InstructionRow, type Row, type RowSource, readDataset } from "./dataset/index.ts";
+export {
+  type ConversationRow,
+  type Dataset,
+  type DatasetFormat,
+  type DatasetOptions,
+  type DatasetSummary,
+  type Duplicates,
+  datasetFormats,
+  describeDuplicates,
+  type InstructionRow,
+  type Row,
+  type RowSource,
+  readDataset,
+  type TextRow,
+} from "./dataset/index.ts";
 export { readRanks } from "./distributed/ranks.ts";
 export type { TrainingObserver } from "./observer.ts";
 export { type OtherInputs, ownSettings, refusedNames } from "./other-trainers.ts";

@@ -32,7 +32,8 @@ describe.skipIf(!existsSync(golden))("the reference training (needs the referenc
     const env = { ...process.env, LLAMA_ENGINE: engine, LLAMA_DEVICE: device };
     const base = await Llama.load({ weights, engine: await openEngine(env) });
     try {
-      const rows = await readDataset(join(referenceData, "data", "datasets", "self_instruct_seed.json"));
+      const path = join(referenceData, "data", "datasets", "self_instruct_seed.json");
+      const { rows } = await readDataset(path);
       const { config } = base.model;
       const initial = await readAdapter(join(golden, "init"), config);
       const settings = {

@@ -20,7 +20,7 @@ let rows: InstructionRow[];
 let folder: string;
 beforeAll(async () => {
   base = await Llama.load({ weights });
-  rows = await readDataset(join(root, "examples", "alpacas.json"));
+  rows = (await readDataset(join(root, "examples", "alpacas.json"))).rows as InstructionRow[];
 });
 afterAll(() => base.close());
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { linearShape } from "../../src/engine/config.ts";
 import { Llama, openAdapter, writeAdapterArchive } from "../../src/llama/index.ts";
-import { readDataset, trainLora } from "../../src/training/index.ts";
+import { type InstructionRow, readDataset, trainLora } from "../../src/training/index.ts";
 import { buildDist } from "../cog/server-process.ts";
 import { chosenFor } from "../training/default-settings.ts";
 import { answer, type Question, readQuestions, root, weights } from "./embedded-base.ts";
@@ -23,7 +23,7 @@ afterAll(async () => {
 
 /** Trains on a data set of examples/ with its settings; returns the archive. */
 async function train(dataset: string): Promise<string> {
-  const rows = await readDataset(join(root, "examples", `${dataset}.json`));
+  const rows = (await readDataset(join(root, "examples", `${dataset}.json`))).rows as InstructionRow[];
   const { adapter } = await trainLora({ base: llama, rows, ...chosenFor(dataset) });
   return writeAdapterArchive(join(folder, `${dataset}.tar.gz`), adapter, llama.model.config);
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openEngine } from "../../../src/engine/open.ts";
 import { Llama, openAdapter } from "../../../src/llama/index.ts";
-import { readDataset, type TrainingResult, trainLora } from "../../../src/training/index.ts";
+import { type InstructionRow, readDataset, type TrainingResult, trainLora } from "../../../src/training/index.ts";
 import { buildCommand, resultOf } from "../../cog/cli/command.ts";
 import { root, weights } from "../../weights/embedded-base.ts";
 import { dataset, distances, hasMpi, isa, mpirun, settings } from "./launch.ts";
@@ -21,7 +21,7 @@ describe.skipIf(!hasMpi)("two ranks over MPI (needs mpirun, and libopenmpi-dev w
     folder = mkdtempSync(join(tmpdir(), "mpi-ranks-"));
     const engine = await openEngine({ ...process.env, LLAMA_ISA: isa, LLAMA_THREADS: "1" });
     base = await Llama.load({ weights, engine });
-    alone = await trainLora({ base, rows: await readDataset(dataset), settings });
+    alone = await trainLora({ base, rows: (await readDataset(dataset)).rows as InstructionRow[], settings });
   });
   afterAll(async () => {
     await base?.close();

@@ -20,7 +20,7 @@ try {
       if (ranks.rank === killedAt?.rank && step === killedAt.step) process.kill(process.pid, "SIGKILL");
     },
   };
-  const rows = await readDataset(dataset);
+  const { rows } = await readDataset(dataset);
   const { steps, evaluations, adapter } = await trainLora({ base, rows, settings, ranks, observers: [killer] });
   const modules = adapter.modules.map(({ a, b }) => ({ a: Array.from(a), b: Array.from(b) }));
   writeFileSync(join(results, `${ranks.rank}.json`), JSON.stringify({ steps, evaluations, adapter: { modules } }));

@@ -27,7 +27,7 @@ let rows: InstructionRow[];
 beforeAll(async () => {
   const engine = await openEngine({ ...process.env, LLAMA_ISA: isa, LLAMA_THREADS: "1" });
   bases = await Promise.all([0, 1, 2].map(() => Llama.load({ weights, engine })));
-  rows = await readDataset(dataset);
+  rows = (await readDataset(dataset)).rows as InstructionRow[];
 });
 afterAll(() => Promise.all(bases.map((base) => base.close())));
 

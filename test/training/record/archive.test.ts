@@ -43,7 +43,7 @@ afterAll(async () => {
 async function trained(name: string, lora_dropout = 0.1) {
   const work = join(folder, name);
   mkdirSync(join(work, "files"), { recursive: true });
-  const rows = await readDataset(data);
+  const { rows } = await readDataset(data);
   const facts = await factsOf({ base, rows, file: data, ranks: readRanks({}) });
   const run = chosen({ num_epochs: 2, lora_dropout, val_set_size: 6, batch_size: 9, prompt_template_name: "none" });
   const output = (modules: readonly AdapterModule[]) => AdapterOutput.open(work, { model: base.model, modules, facts });

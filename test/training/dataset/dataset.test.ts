@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { readDataset } from "../../src/training/dataset/index.ts";
-import { tarball } from "../llama/tarball.ts";
+import { readDataset } from "../../../src/training/dataset/index.ts";
+import { tarball } from "../../llama/tarball.ts";
 
 let folder: string;
 beforeAll(() => {
@@ -23,7 +23,7 @@ const rows = [
   { instruction: 'Say "é漢🦙" {[', input: "in\\quotes\\\\", output: "ok ]}" },
   { instruction: "No answer", input: "x", output: "" },
 ];
-const content = async (path: string) => (await readDataset(path)).map(({ source: _, ...row }) => row);
+const content = async (path: string) => (await readDataset(path)).rows.map(({ source: _, ...row }) => row);
 
 describe("readDataset", () => {
   it.each([
@@ -73,11 +73,15 @@ describe("readDataset", () => {
   });
 
   it("says where each row was found", async () => {
-    const [, second] = await readDataset(file(JSON.stringify(rows)));
-    expect(second!.source).toEqual({ file: "data.json", number: 2, unit: "record" });
-    const lines = await readDataset(file(`\n${rows.map((row) => JSON.stringify(row)).join("\n\n")}`, "data.jsonl"));
+    const [, second] = (await readDataset(file(JSON.stringify(rows)))).rows;
+    expect(second!.source).toEqual({ file: "data.json", number: 2, unit: "record", line: 1 });
+    const { rows: lines } = await readDataset(
+      file(`\n${rows.map((row) => JSON.stringify(row)).join("\n\n")}`, "data.jsonl"),
+    );
     expect(lines.map(({ source }) => source.number)).toEqual([2, 4, 6]);
-    const packed = await readDataset(file(tarball([{ path: "a/b.json", body: JSON.stringify(rows) }]), "x.tar"));
+    const { rows: packed } = await readDataset(
+      file(tarball([{ path: "a/b.json", body: JSON.stringify(rows) }]), "x.tar"),
+    );
     expect(packed[0]!.source.file).toBe("x.tar/a/b.json");
   });
 });
@@ -118,11 +122,11 @@ describe("a data set that is wrong", () => {
     ],
     ['[{"instruction":"a","output":"b"}]]', "DATASET_FORMAT", "where the end of the file is expected"],
     ["[1]", "DATASET_FORMAT", 'comes "1"'],
-    ['[{"instruction":"a","output":"b"},{"instr', "DATASET_FORMAT", "the file ends inside the array"],
-    ["instruction,output\na,b\n", "DATASET_FORMAT", "starts neither with [ nor with {"],
+    ['[{"instruction":"a","output":"b"},{"instr', "DATASET_FORMAT", "data.json, record 2: the file ends inside it"],
+    ["A text.\nAnother one.", "DATASET_FORMAT", "starts neither with [ nor with {"],
     ["[]", "DATASET_EMPTY", "data.json: holds no rows"],
     ["", "DATASET_EMPTY", "data.json: holds no rows"],
-    ["PK\u0003\u0004 and so on", "DATASET_FORMAT", "is a zip archive"],
+    ["PK\u0003\u0004 and so on", "DATASET_FORMAT", "a zip archive's directory is missing"],
   ])("%s", async (text, code, message) => {
     await expect(readDataset(file(text))).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
   });
@@ -134,26 +138,17 @@ describe("a data set that is wrong", () => {
       Buffer.from('","output":""}]'),
     ]);
     await expect(readDataset(file(bytes))).rejects.toMatchObject({
-      message: "data.json, record 1: is not valid UTF-8",
+      code: "DATASET_FORMAT",
+      message: "data.json, record 1: is not valid UTF-8 at byte 17 (0xff)",
     });
   });
 
-  it("says when the file does not exist or is a folder", async () => {
+  it("says when the file does not exist", async () => {
     await expect(readDataset(join(folder, "none.json"))).rejects.toMatchObject({ code: "DATASET_NOT_FOUND" });
-    await expect(readDataset(folder)).rejects.toMatchObject({ code: "DATASET_NOT_FOUND" });
   });
 
   it("uses the name it is given in its messages", async () => {
     await expect(readDataset(file("[]"), { name: "mine.json" })).rejects.toThrow("mine.json: holds no rows");
-  });
-
-  it("refuses an archive with no data set or with several", async () => {
-    const two = tarball([
-      { path: "a.json", body: "[]" },
-      { path: "b.jsonl", body: "" },
-    ]);
-    await expect(readDataset(file(two))).rejects.toThrow("holds more than one: a.json, b.jsonl");
-    await expect(readDataset(file(tarball([{ path: "folder/", type: "5" }])))).rejects.toThrow("holds no data set");
   });
 
   it("stops at an abort", async () => {
