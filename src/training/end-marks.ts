@@ -4,6 +4,12 @@ import type { Row } from "./dataset/row.ts";
 /** How LLaMA's tokenizers and ChatML spell the end of a text or of a turn. */
 const published = ["</s>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|im_end|>"];
 
+/** How an end may be spelled. @param endIds the model's own end-of-text ids */
+export function endMarksOf(tokenizer: Tokenizer, endIds: readonly number[]): readonly string[] {
+  const own = [tokenizer.eosId, ...endIds].map((id) => tokenizer.piece(id)).filter((piece) => piece !== null);
+  return [...new Set([...published, ...own])].filter((mark) => mark.trim() !== "");
+}
+
 /** Rows whose answers and texts end where they say so. */
 export interface UnmarkedRows {
   readonly rows: Row[];
@@ -16,11 +22,8 @@ export interface UnmarkedRows {
 /**
  * Takes end marks off the ends of answers and texts: whoever wrote `</s>` there meant the token, which each learns anyway.
  * Inside a text a mark stays text.
- * @param endIds the model's own end-of-text ids
  */
-export function withoutEndMarks(rows: readonly Row[], tokenizer: Tokenizer, endIds: readonly number[]): UnmarkedRows {
-  const own = [tokenizer.eosId, ...endIds].map((id) => tokenizer.piece(id)).filter((piece) => piece !== null);
-  const known = [...new Set([...published, ...own])].filter((mark) => mark.trim() !== "");
+export function withoutEndMarks(rows: readonly Row[], known: readonly string[]): UnmarkedRows {
   const marks = new Set<string>();
   let marked = 0;
   const unmarked = rows.map((row) => {

@@ -1,6 +1,7 @@
 import type { AdapterModule, EngineAdapter, EngineTrainer, Ranks } from "../engine/engine.ts";
 import { onFirstRank } from "./distributed/first-rank.ts";
 import { type EarlyStop, earlyStop, stopLine } from "./early-stopping.ts";
+import { epochOrder } from "./epoch-order.ts";
 import { isEvaluated, validationLoss } from "./evaluation.ts";
 import type { Example } from "./examples.ts";
 import { requireFinite } from "./finite.ts";
@@ -8,7 +9,6 @@ import type { TrainingObserver } from "./observer.ts";
 import { optimizerStep } from "./optimizer-step.ts";
 import type { Plan } from "./plan.ts";
 import type { Evaluation, Progress, StepRecord } from "./progress.ts";
-import { permutation, RandomStream } from "./random.ts";
 import { newRunState, type RunState } from "./run-state.ts";
 import { isSampled, keptSamples, type SampleRecord, type Sampler } from "./samples.ts";
 
@@ -105,9 +105,7 @@ export class TrainingLoop {
 
   #ordered(epoch: number): readonly Example[] {
     const { training, plan } = this.#parts;
-    if (this.#run.order === "file") return training;
-    const order = permutation(training.length, new RandomStream(plan.settings.seed, "shuffle", epoch));
-    return Array.from(order, (i) => training[i]!);
+    return epochOrder(training, { seed: plan.settings.seed, order: this.#run.order, epoch });
   }
 
   #progress(record: StepRecord, seconds: number): Progress {

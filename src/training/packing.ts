@@ -9,18 +9,30 @@ const noTarget = -100;
  * padded. The sum of losses does not depend on how they are packed, since rows do not see each other.
  */
 export function packExamples(examples: readonly Example[], maxTokens: number): PackedBatch[] {
-  const bins: { examples: Example[]; tokens: number }[] = [];
+  return packsOf(examples, maxTokens).map((pack) => concatenate(pack.examples, pack.tokens));
+}
+
+/** Examples that go through the model together. */
+export interface Pack {
+  readonly examples: Example[];
+  /** Of all of them. */
+  tokens: number;
+}
+
+/** The micro-batches of packExamples before they are joined. */
+export function packsOf(examples: readonly Example[], maxTokens: number): Pack[] {
+  const packs: Pack[] = [];
   for (const example of examples) {
     const { length } = example.tokens;
-    let bin = bins.find(({ tokens }) => tokens + length <= maxTokens);
-    if (!bin) {
-      bin = { examples: [], tokens: 0 };
-      bins.push(bin);
+    let pack = packs.find(({ tokens }) => tokens + length <= maxTokens);
+    if (!pack) {
+      pack = { examples: [], tokens: 0 };
+      packs.push(pack);
     }
-    bin.examples.push(example);
-    bin.tokens += length;
+    pack.examples.push(example);
+    pack.tokens += length;
   }
-  return bins.map((bin) => concatenate(bin.examples, bin.tokens));
+  return packs;
 }
 
 function concatenate(examples: readonly Example[], length: number): PackedBatch {

@@ -1,13 +1,15 @@
 import { PromptTemplates, type TemplateRecord } from "../llama/prompt/index.ts";
 import { withAnswers } from "./cut-rows.ts";
-import type { Row } from "./dataset/row.ts";
 import type { EncodedRow } from "./encoding/encode-row.ts";
 import { encodeRows } from "./encoding/encode-rows.ts";
-import { withoutEndMarks } from "./end-marks.ts";
+import { endMarksOf, withoutEndMarks } from "./end-marks.ts";
+import { epochOrder } from "./epoch-order.ts";
 import { evaluationNote } from "./evaluation.ts";
 import type { Example } from "./examples.ts";
 import { cutoffFor, type Plan, planRun } from "./plan.ts";
 import { permutation, RandomStream } from "./random.ts";
+import { type DatasetReport, datasetReport } from "./report/dataset-report.ts";
+import { reportLines } from "./report/text.ts";
 import { Sampler } from "./samples.ts";
 import { checkSettings } from "./settings.ts";
 import type { TrainingRun } from "./train-lora.ts";
@@ -19,6 +21,8 @@ export interface PreparedExamples {
   readonly training: readonly Example[];
   readonly validation: readonly Example[];
   readonly sampler?: Sampler | null;
+  /** What the rows are to this run. */
+  readonly report?: DatasetReport | undefined;
   /** What the examples are worded with. */
   readonly promptTemplate?: TemplateRecord | undefined;
 }
@@ -45,12 +49,8 @@ export async function prepare(run: TrainingRun): Promise<PreparedExamples> {
   });
   log?.(`prompt template: ${template.title}`);
   if (template.note !== null) log?.(template.note);
-  const ended = withoutEndMarks(rows, tokenizer, checkpoint?.eosTokenIds ?? []);
-  const of = `of ${rows.length} rows`;
-  if (ended.marked > 0)
-    log?.(`${ended.marked} ${of} spell the end of their answer (${ended.marks.join(", ")}): taken as it`);
-  const empty = ended.rows.filter(hasEmptyAnswer).length;
-  if (empty > 0) log?.(`${empty} ${of} have an empty answer: they teach to answer nothing`);
+  const marks = endMarksOf(tokenizer, checkpoint?.eosTokenIds ?? []);
+  const ended = withoutEndMarks(rows, marks);
   const encoded = await encodeRows(ended.rows, tokenizer, {
     train_on_inputs: settings.train_on_inputs,
     template,
@@ -62,14 +62,7 @@ export async function prepare(run: TrainingRun): Promise<PreparedExamples> {
       for (const observer of run.observers ?? []) observer.encoding?.(progress);
     },
   });
-  const kept = withAnswers(encoded, { cutoff, context }, log);
-  const split = kept.filter(({ examples }) => examples.length > 1).length;
-  if (split > 0) {
-    log?.(
-      `${split} ${of} are one example for each answer: the template words the turns before an answer otherwise once it ` +
-        "goes on, and the model learns what it is asked with",
-    );
-  }
+  const kept = withAnswers(encoded, { cutoff, context });
   const examples = kept.reduce((sum, row) => sum + row.examples.length, 0);
   const { validationRows: rowsApart } = run;
   const apart = rowsApart
@@ -84,13 +77,14 @@ export async function prepare(run: TrainingRun): Promise<PreparedExamples> {
   const note = evaluationNote(plan, given ?? new Set(), has);
   if (note !== null) log?.(note);
   const counted = { ...plan, settings: { ...plan.settings, val_set_size: parts.validation.length } };
-  return { plan: counted, promptTemplate: template.record, sampler, ...parts };
-}
-
-function hasEmptyAnswer(row: Row): boolean {
-  if ("text" in row) return row.text === "";
-  if ("instruction" in row) return row.output === "";
-  return row.turns.some(({ role, content }) => role === "assistant" && content === "");
+  const firstEpoch = epochOrder(parts.training, { seed: plan.settings.seed, order, epoch: 0 });
+  const report = await datasetReport(
+    { ended, marks, template, encoded, context, tokenizer, plan: counted, ...parts, firstEpoch },
+    signal,
+  );
+  log?.("Report:");
+  for (const line of reportLines(report)) log?.(line);
+  return { plan: counted, promptTemplate: template.record, sampler, report, ...parts };
 }
 
 /** Of the examples of one row at most those of the last validation row are on both sides. */

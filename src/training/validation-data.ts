@@ -3,9 +3,11 @@ import type { PromptTemplate } from "../llama/prompt/index.ts";
 import { withAnswers } from "./cut-rows.ts";
 import type { Row } from "./dataset/row.ts";
 import { encodeRows } from "./encoding/encode-rows.ts";
-import { withoutEndMarks } from "./end-marks.ts";
+import { endMarksOf, withoutEndMarks } from "./end-marks.ts";
 import type { Example } from "./examples.ts";
 import type { Given } from "./plan.ts";
+import { cutoffReport } from "./report/dataset-report.ts";
+import { cutoffLines } from "./report/text.ts";
 import type { TrainingRun } from "./train-lora.ts";
 
 export interface ValidationOptions {
@@ -35,8 +37,11 @@ export async function validationExamples(
   }
   const some = isGiven ? rows.slice(0, val_set_size) : rows;
   log?.(`validation_data: ${isGiven ? `the first ${some.length}` : "all"} of ${rows.length} rows`);
-  const { rows: ended } = withoutEndMarks(some, base.tokenizer, base.checkpoint?.eosTokenIds ?? []);
+  const { rows: ended } = withoutEndMarks(some, endMarksOf(base.tokenizer, base.checkpoint?.eosTokenIds ?? []));
   const encoded = await encodeRows(ended, base.tokenizer, { ...settings, ...options, signal });
-  const kept = withAnswers(encoded, options, log && ((line) => log(`validation_data: ${line}`)));
+  const kept = withAnswers(encoded, options);
+  for (const [, text] of cutoffLines(cutoffReport(encoded, options.cutoff, options.context), some.length)) {
+    log?.(`validation_data: ${text}`);
+  }
   return kept.flatMap(({ examples }) => examples);
 }

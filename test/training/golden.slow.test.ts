@@ -7,7 +7,7 @@ import { Llama, renderPrompt } from "../../src/llama/index.ts";
 import { PromptTemplates } from "../../src/llama/prompt/index.ts";
 import { oneRank } from "../../src/training/distributed/ranks.ts";
 import { encodeRows } from "../../src/training/encoding/encode-rows.ts";
-import { readDataset } from "../../src/training/index.ts";
+import { type InstructionRow, readDataset } from "../../src/training/index.ts";
 import { planRun } from "../../src/training/plan.ts";
 import { trainExamples } from "../../src/training/train-lora.ts";
 import { referenceData } from "../reference-data.mjs";
@@ -33,7 +33,7 @@ describe.skipIf(!existsSync(golden))("the reference training (needs the referenc
     const base = await Llama.load({ weights, engine: await openEngine(env) });
     try {
       const path = join(referenceData, "data", "datasets", "self_instruct_seed.json");
-      const { rows } = await readDataset(path);
+      const rows = (await readDataset(path)).rows as InstructionRow[];
       const { config } = base.model;
       const initial = await readAdapter(join(golden, "init"), config);
       const settings = {

@@ -27,7 +27,8 @@ async function train(rows: readonly InstructionRow[], settings: Partial<Training
     ...chosen({ ...quick, ...settings }),
     log: (line) => lines.push(line),
   });
-  return { ...result, lines };
+  // The report breaks its lines.
+  return { ...result, said: lines.join(" ").replace(/ +/g, " ") };
 }
 
 describe("rows that are longer than cutoff_len", () => {
@@ -35,13 +36,13 @@ describe("rows that are longer than cutoff_len", () => {
   const short = [row("Name a tool.", "A saw.", 8), row("Name a colour.", "Green.", 9)];
 
   it.each([true, false])("are left out where no token of their answer is left (train_on_inputs %s)", async (inputs) => {
-    const { lines, steps, plan } = await train([...long, ...short], { train_on_inputs: inputs, batch_size: 1 });
-    expect(lines).toContainEqual(
-      expect.stringMatching(
-        /^7 of 9 rows are longer than cutoff_len 256: 7 lose their whole answer and are left out, 0 lose its end; cutoff_len=\d+ holds all of them$/,
-      ),
+    const { said, steps, plan } = await train([...long, ...short], { train_on_inputs: inputs, batch_size: 1 });
+    expect(said).toMatch(
+      /7 of 9 rows are longer than cutoff_len 256: 7 lose their whole answer and are left out, 0 lose its end; cutoff_len=\d+ holds all of them/,
     );
-    expect(lines).toContain("Left out: data.json, record 1, 2, 3, 4, 5 and 2 more");
+    expect(said).toContain(
+      "left out data.json, record 1; data.json, record 2; data.json, record 3; data.json, record 4; data.json, record 5 and 2 more",
+    );
     expect(plan.trainingRows).toBe(2);
     // No step is spent on what is not there.
     expect(steps).toHaveLength(2);
@@ -57,28 +58,26 @@ describe("rows that are longer than cutoff_len", () => {
           "none of the 7 rows has a token of its answer within cutoff_len 256: data.json, record 1, 2, 3, 4, 5 and 2 more",
       });
       const cutoff_len = Number(/cutoff_len=(\d+) holds all of them/.exec(failure.hint)![1]);
-      const { lines, plan } = await train(long, { train_on_inputs, cutoff_len });
+      const { said, plan } = await train(long, { train_on_inputs, cutoff_len });
       expect(plan.trainingRows).toBe(7);
-      expect(lines.join("\n")).not.toContain("longer");
-      const { lines: shorter } = await train(long, { train_on_inputs, cutoff_len: cutoff_len - 1 });
-      expect(shorter.join("\n")).toContain("0 lose their whole answer and are left out, 7 lose its end");
+      expect(said).not.toContain("longer");
+      const { said: shorter } = await train(long, { train_on_inputs, cutoff_len: cutoff_len - 1 });
+      expect(shorter).toContain("0 lose their whole answer and are left out, 7 lose its end");
     }
   });
 
   it("are told from those that lose the end of their answer, which stay", async () => {
     const list = row("Write a list.", "saw, nail, rope, lamp, ".repeat(30), 1);
-    const { lines, plan } = await train([list, ...long, ...short]);
-    expect(lines).toContainEqual(expect.stringContaining("7 lose their whole answer and are left out, 1 lose its end"));
+    const { said, plan } = await train([list, ...long, ...short]);
+    expect(said).toContain("7 lose their whole answer and are left out, 1 lose its end");
     expect(plan.trainingRows).toBe(3);
   });
 
   it("have to be shortened where the model's context does not hold them", async () => {
     const endless = row(manual.repeat(100), "The red one.", 10);
-    const { lines } = await train([...long, endless, ...short]);
-    expect(lines).toContainEqual(
-      expect.stringMatching(
-        /cutoff_len=\d+ holds 7 of them, 1 are longer than the model's context of 512 tokens and have to be shortened$/,
-      ),
+    const { said } = await train([...long, endless, ...short]);
+    expect(said).toMatch(
+      /cutoff_len=\d+ holds 7 of them, 1 are longer than the model's context of 512 tokens and have to be shortened/,
     );
     await expect(train([endless])).rejects.toMatchObject({
       code: "DATASET_EMPTY",
@@ -95,17 +94,18 @@ describe("an output that spells its end", () => {
     const marked = plain.map((one, i) => ({ ...one, output: one.output + marks[i] }));
     const [expected, found] = [await train(plain), await train(marked)];
     expect(found.adapter.modules).toEqual(expected.adapter.modules);
-    expect(found.lines).toContain(
+    expect(found.said).toContain(
       "5 of 5 rows spell the end of their answer (</s>, <|end_of_text|>, <|eot_id|>, <|im_end|>): taken as it",
     );
-    expect(expected.lines.join("\n")).not.toContain("spell");
+    expect(expected.said).not.toContain("spell");
   });
 
   it("may have a mark inside, which stays text", async () => {
     const inside = [row("Which mark ends a text?", "It is </s> in LLaMA.", 1)];
     const without = [row("Which mark ends a text?", "It is  in LLaMA.", 1)];
-    const { lines, adapter } = await train(inside);
-    expect(lines.join("\n")).not.toContain("spell");
+    const { said, adapter } = await train(inside);
+    expect(said).not.toContain("spell");
+    expect(said).toContain("1 of 1 rows hold an end mark (</s>) inside a text, where it stays text");
     expect(adapter.modules).not.toEqual((await train(without)).adapter.modules);
   });
 });

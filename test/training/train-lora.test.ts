@@ -200,7 +200,7 @@ describe("trainLora", () => {
   it("reports rows with an empty output", async () => {
     const lines: string[] = [];
     await train({ num_epochs: 1 }, { rows: [...rows, { ...rows[0]!, output: "" }], log: (line) => lines.push(line) });
-    expect(lines).toContain("1 of 9 rows have an empty answer: they teach to answer nothing");
+    expect(lines.join("\n")).toContain("1 of 9 rows have an empty answer: they teach to answer nothing");
   });
 
   it("stops between micro-batches when it is aborted", async () => {
