@@ -1,14 +1,21 @@
-/** Text of a user as Markdown shows it: as it is, in one line; nothing in it is markup, a link, or HTML. */
+/**
+ * Text of a user as Markdown shows it within a line: as it is, lines joined by breaks; nothing in it is markup, a link, a
+ * mention, or HTML.
+ */
 export function markdownText(text: string, longest = 2000): string {
   const cut = text.length > longest ? `${text.slice(0, longest)}…` : text;
-  return cut
-    .toWellFormed()
-    .replace(/(?![\n\t])[\p{Cc}\p{Bidi_Control}]/gu, "")
-    .replace(/[\\`*_{}[\]()#+\-.!|~:@$^=]/g, "\\$&")
-    .replaceAll("&", "&amp;")
-    .replaceAll("<", "&lt;")
-    .replaceAll(">", "&gt;")
-    .replace(/\s*\n\s*/g, "<br>");
+  return (
+    cut
+      .toWellFormed()
+      .replace(/(?![\n\t])[\p{Cc}\p{Bidi_Control}]/gu, "")
+      .replace(/[\\`*_{}[\]()#!|~:@$^]/g, "\\$&")
+      // What GitHub makes a link of without any sign.
+      .replace(/\b(www)\./gi, "$1\\.")
+      .replaceAll("&", "&amp;")
+      .replaceAll("<", "&lt;")
+      .replaceAll(">", "&gt;")
+      .replace(/\s*\n\s*/g, "<br>")
+  );
 }
 
 /** A table; its cells are Markdown. */

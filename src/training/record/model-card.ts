@@ -35,8 +35,8 @@ Trained with llama-lora-cog ${facts.versions.package} on ${data(result, facts)}.
 ![Loss of each step](${chartName})
 
 ${losses(result)}
-${examples(samples)}
-## Use it
+
+${examples(samples)}## Use it
 
 With [PEFT](https://huggingface.co/docs/peft), from the folder that this file lies in:
 
@@ -73,14 +73,14 @@ function losses({ steps, evaluations }: TrainedAdapter): string {
   const rows = [steps, evaluations].map((values, i) =>
     values.length === 0 ? [] : [row(["training", "validation"][i]!, values)],
   );
-  const kept = evaluations.length === 0 ? "" : "\nThe adapter with the lowest validation loss was kept.\n";
-  return `${table(["loss (nats per token)", "first", "lowest", "last", "lowest as perplexity"], rows.flat())}\n${kept}`;
+  const kept = evaluations.length === 0 ? "" : "\n\nThe adapter with the lowest validation loss was kept.";
+  return `${table(["loss (nats per token)", "first", "lowest", "last", "lowest as perplexity"], rows.flat())}${kept}`;
 }
 
 function examples(samples: readonly Sample[]): string {
   if (samples.length === 0) return "";
   const rows = samples.map(({ prompt, before, after }) => [prompt, before, after].map((text) => markdownText(text)));
-  return `\n## Before and after\n\n${table(["prompt", "base", "with the adapter"], rows)}\n`;
+  return `## Before and after\n\n${table(["prompt", "base", "with the adapter"], rows)}\n\n`;
 }
 
 /** Of a setting: no text of a user. */

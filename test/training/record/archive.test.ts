@@ -107,7 +107,7 @@ describe("the archive of a training", () => {
       tags: ["llama", "lora"],
     });
     expect(body).toContain(
-      '| \\# \\[a\\]\\(http\\://evil\\) \\| &lt;img src\\="x" onerror\\="y"&gt; \\`code\\`<br>\\- \\*b\\* | no | yes |',
+      '| \\# \\[a\\]\\(http\\://evil\\) \\| &lt;img src="x" onerror="y"&gt; \\`code\\`<br>- \\*b\\* | no | yes |',
     );
     expect(body).toContain("| `learning_rate` |");
     expect(body).toContain("![Loss of each step](loss.svg)");

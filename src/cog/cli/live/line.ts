@@ -10,6 +10,8 @@ export interface Drawing {
 const [narrowestBar, widestBar] = [10, 30];
 const [narrowestCurve, widestCurve] = [8, 60];
 const curveBlocks = "▁▂▃▄▅▆▇█";
+/** One to seven eighths of a column. */
+const barBlocks = "▏▎▍▌▋▊▉";
 
 /**
  * One line about a run, as much of it as fits: `step 12/60 [████░░░░] 20%  loss 1.2345  0:35 left  ▇▆▅▃▂  812 tokens/s  …`.
@@ -19,34 +21,38 @@ export function liveLine(run: Measured, { width, blocks }: Drawing): string {
   const share = Math.min(1, Math.max(0, run.step / run.steps));
   const count = `step ${String(run.step).padStart(String(run.steps).length)}/${run.steps}`;
   const percent = `${String(Math.floor(100 * share)).padStart(3)}%`;
-  const parts = [
-    ...(run.loss === undefined ? [] : [`loss ${number(run.loss)}`]),
-    ...(run.secondsLeft === undefined ? [] : [`${clock(run.secondsLeft)} left`]),
-    ...(run.tokensPerSecond === undefined ? [] : [`${Math.round(run.tokensPerSecond)} tokens/s`]),
-    ...(run.epoch === undefined ? [] : [`epoch ${run.epoch.toFixed(2)}`]),
-    ...(run.learningRate === undefined ? [] : [`lr ${run.learningRate.toPrecision(2)}`]),
-  ];
-  const least = [count, percent].join(" ");
+  const least = `${count} ${percent}`;
   let room = width - least.length - 1 - narrowestBar - (blocks ? 0 : 2);
   if (room < 0) return least.slice(0, width);
-  const wantsCurve = blocks && run.losses.length > 1;
-  const shown: string[] = [];
-  for (const [index, part] of parts.entries()) {
-    if (room < part.length + 2) break;
-    // The curve goes before what is less missed than it: speed, epoch, rate.
-    if (wantsCurve && index === 2 && room < part.length + 2 + narrowestCurve + 2) break;
-    shown.push(part);
-    room -= part.length + 2;
-  }
-  const curveWidth = wantsCurve && room >= narrowestCurve + 2 ? Math.min(widestCurve, room - 2) : 0;
-  if (curveWidth > 0) {
-    const curve = sparkline(run.losses, curveWidth);
+  /** Takes the room of as many of them as fit. */
+  const fitting = (parts: readonly (string | null)[]): string[] => {
+    const shown: string[] = [];
+    for (const part of parts.filter((each) => each !== null)) {
+      if (part.length + 2 > room) break;
+      room -= part.length + 2;
+      shown.push(part);
+    }
+    return shown;
+  };
+  const first = fitting([
+    run.loss === undefined ? null : `loss ${number(run.loss)}`,
+    run.secondsLeft === undefined ? null : `${clock(run.secondsLeft)} left`,
+  ]);
+  const hasCurve = blocks && run.losses.length > 1 && room >= narrowestCurve + 2;
+  if (hasCurve) room -= narrowestCurve + 2;
+  const others = fitting([
+    run.tokensPerSecond === undefined ? null : `${Math.round(run.tokensPerSecond)} tokens/s`,
+    run.epoch === undefined ? null : `epoch ${run.epoch.toFixed(2)}`,
+    run.learningRate === undefined ? null : `lr ${run.learningRate.toPrecision(2)}`,
+  ]);
+  const curve = hasCurve ? sparkline(run.losses, Math.min(widestCurve, narrowestCurve + room)) : "";
+  if (hasCurve) {
+    room -= curve.length - narrowestCurve;
     // After the loss.
-    shown.splice(1, 0, curve);
-    room -= curve.length + 2;
+    first.splice(1, 0, curve);
   }
   const bar = bars(share, Math.min(widestBar, narrowestBar + room), blocks);
-  return [`${count} ${bar} ${percent}`, ...shown].join("  ");
+  return [`${count} ${bar} ${percent}`, ...first, ...others].join("  ");
 }
 
 /** Means of neighbours, each as one of eight blocks between the lowest and the highest; as wide as there are values at most. */
@@ -63,7 +69,10 @@ export function sparkline(values: readonly number[], width: number): string {
 
 function bars(share: number, width: number, blocks: boolean): string {
   const done = Math.floor(share * width);
-  return blocks ? "█".repeat(done) + "░".repeat(width - done) : `[${"#".repeat(done)}${"-".repeat(width - done)}]`;
+  if (!blocks) return `[${"#".repeat(done)}${"-".repeat(width - done)}]`;
+  const eighths = Math.floor((share * width - done) * 8);
+  const part = eighths > 0 ? barBlocks[eighths - 1]! : "";
+  return ("█".repeat(done) + part).padEnd(width, "░");
 }
 
 function number(value: number): string {
