@@ -177,7 +177,7 @@ export default defineTrainer({
       if (ranks.size > 1) log(`${ranks.size} ranks share every step`);
       for (const note of notes) log(note);
       const output = async (modules: readonly AdapterModule[]) => {
-        const facts = await factsOf({ base, rows, file: dataset.path, ranks, signal });
+        const facts = await factsOf({ base, rows, file: dataset.path, validationRows, adapter, ranks, signal });
         const destination = process.env.COG_OUTPUT_DIR;
         return AdapterOutput.open(tempDir, { model: base.model, modules, facts, destination, signal });
       };

@@ -12,7 +12,15 @@ export interface RunFacts {
     readonly isPublished: boolean;
     readonly sha256: string;
   };
-  readonly data: { readonly rows: number; readonly fileSha256: string | null; readonly rowsSha256: string };
+  readonly data: {
+    readonly rows: number;
+    readonly fileSha256: string | null;
+    readonly rowsSha256: string;
+    /** Where they are a data set of their own. */
+    readonly validation: { readonly rows: number; readonly rowsSha256: string } | null;
+  };
+  /** SHA-256 of the file that the run started from; null where it began anew, or with a folder. */
+  readonly initialAdapter: string | null;
   readonly versions: { readonly package: string; readonly node: string };
   readonly hardware: { readonly engine: string; readonly processor: string; readonly ranks: number };
 }
@@ -33,12 +41,16 @@ interface FactsOptions {
   readonly rows: readonly Row[];
   /** The data set as it was given. */
   readonly file: string;
+  readonly validationRows?: readonly Row[] | null;
+  /** The adapter to start from, as it was given. */
+  readonly adapter?: { readonly path: string } | null;
   readonly ranks: Pick<Ranks, "size">;
   readonly signal?: AbortSignal;
 }
 
 /** Reads what identifies base and data; throws the signal's reason. */
-export async function factsOf({ base, rows, file, ranks, signal }: FactsOptions): Promise<RunFacts> {
+export async function factsOf(options: FactsOptions): Promise<RunFacts> {
+  const { base, rows, file, validationRows, adapter, ranks, signal } = options;
   const packageFile = new URL("../../../package.json", import.meta.url);
   const { version } = JSON.parse(readFileSync(packageFile, "utf8")) as { version: string };
   return {
@@ -47,7 +59,13 @@ export async function factsOf({ base, rows, file, ranks, signal }: FactsOptions)
       isPublished: base.checkpoint.publishedName !== null,
       sha256: await modelDigest(base.checkpoint),
     },
-    data: { rows: rows.length, fileSha256: await fileDigest(file, signal), rowsSha256: rowsDigest(rows) },
+    data: {
+      rows: rows.length,
+      fileSha256: await fileDigest(file, signal),
+      rowsSha256: rowsDigest(rows),
+      validation: validationRows ? { rows: validationRows.length, rowsSha256: rowsDigest(validationRows) } : null,
+    },
+    initialAdapter: adapter ? await fileDigest(adapter.path, signal) : null,
     versions: { package: version, node: process.versions.node },
     hardware: {
       engine: `${base.engine.name}: ${base.engine.description}`,

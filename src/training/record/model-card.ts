@@ -1,9 +1,9 @@
 import { perplexity } from "../progress.ts";
 import type { TrainedAdapter } from "../train-lora.ts";
+import type { BeforeAfter } from "./before-after.ts";
 import type { RunFacts } from "./facts.ts";
 import { markdownText, table } from "./markdown.ts";
 import { chartName, metricsName, trainingName } from "./names.ts";
-import type { Sample } from "./samples.ts";
 
 /** Settings that a reader of a card looks for; all are in training.json. */
 const shownSettings = [
@@ -15,7 +15,7 @@ const shownSettings = [
  * README.md as a model card of Hugging Face's: its front matter, what the adapter was trained with, its losses, how it is used.
  * https://huggingface.co/docs/hub/model-cards
  */
-export function modelCard(result: TrainedAdapter, facts: RunFacts, samples: readonly Sample[]): string {
+export function modelCard(result: TrainedAdapter, facts: RunFacts, samples: readonly BeforeAfter[]): string {
   const { base } = facts;
   // The hub wants a name that it has; a folder's name is none.
   const front = [...(base.isPublished ? [`base_model: ${JSON.stringify(base.name)}`] : []), "library_name: peft"];
@@ -59,9 +59,11 @@ All settings, the digests of base and data, versions and hardware are in \`${tra
 }
 
 function data({ plan, steps }: TrainedAdapter, { data }: RunFacts): string {
-  const kept = data.rows - plan.trainingRows;
-  const rows = `${data.rows.toLocaleString("en-US")} rows${kept > 0 ? ` (${kept.toLocaleString("en-US")} of them for validation)` : ""}`;
-  return `${rows}, in ${steps.length.toLocaleString("en-US")} steps`;
+  const counted = (count: number) => count.toLocaleString("en-US");
+  const kept = plan.settings.val_set_size;
+  const others = data.validation === null ? "" : `, validated on ${counted(data.validation.rows)} others`;
+  const validated = kept > 0 && others === "" ? ` (${counted(kept)} of them for validation)` : others;
+  return `${counted(data.rows)} rows${validated}, in ${counted(steps.length)} steps`;
 }
 
 function losses({ steps, evaluations }: TrainedAdapter): string {
@@ -77,10 +79,10 @@ function losses({ steps, evaluations }: TrainedAdapter): string {
   return `${table(["loss (nats per token)", "first", "lowest", "last", "lowest as perplexity"], rows.flat())}${kept}`;
 }
 
-function examples(samples: readonly Sample[]): string {
+function examples(samples: readonly BeforeAfter[]): string {
   if (samples.length === 0) return "";
   const rows = samples.map(({ prompt, before, after }) => [prompt, before, after].map((text) => markdownText(text)));
-  return `## Before and after\n\n${table(["prompt", "base", "with the adapter"], rows)}\n\n`;
+  return `## Before and after\n\n${table(["prompt", "before", "after"], rows)}\n\n`;
 }
 
 /** Of a setting: no text of a user. */

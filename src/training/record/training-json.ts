@@ -1,12 +1,12 @@
 import type { TrainedAdapter } from "../train-lora.ts";
+import type { BeforeAfter } from "./before-after.ts";
 import type { RunFacts } from "./facts.ts";
-import type { Sample } from "./samples.ts";
 
 /**
  * training.json: what the adapter was made of and by, and what came of it. Keys as in the inputs of train.ts. Without times and
  * speeds, so that the same run has the same bytes.
  */
-export function trainingJson(result: TrainedAdapter, facts: RunFacts, samples: readonly Sample[]): string {
+export function trainingJson(result: TrainedAdapter, facts: RunFacts, samples: readonly BeforeAfter[]): string {
   const { steps, evaluations, plan, adapter } = result;
   // Its path is the machine's; the template itself stands below.
   const { prompt_template: _, ...settings } = plan.settings;
@@ -20,7 +20,9 @@ export function trainingJson(result: TrainedAdapter, facts: RunFacts, samples: r
       training_rows: plan.trainingRows,
       file_sha256: data.fileSha256,
       rows_sha256: data.rowsSha256,
+      validation: data.validation && { rows: data.validation.rows, rows_sha256: data.validation.rowsSha256 },
     },
+    initial_adapter_sha256: facts.initialAdapter,
     steps: steps.length,
     epochs: steps.length / plan.stepsPerEpoch,
     tokens: steps.reduce((sum, { tokens }) => sum + tokens, 0),
@@ -30,6 +32,7 @@ export function trainingJson(result: TrainedAdapter, facts: RunFacts, samples: r
       lowest: steps.reduce((low, { loss }) => Math.min(low, loss), Number.POSITIVE_INFINITY),
     },
     evaluations,
+    stopped_early: result.stopped !== null,
     samples,
     versions: facts.versions,
     hardware: facts.hardware,

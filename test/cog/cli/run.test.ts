@@ -122,6 +122,43 @@ describe("cog train", () => {
     expect(project.read("adapter.tar.gz").toString()).toBe("xxx");
   });
 
+  it.skipIf(spawnSync("script", ["--version"]).status !== 0)(
+    "draws the run's metrics on a terminal below the training's lines, and takes them away at its end",
+    async () => {
+      const project = open("tuned", {
+        ...dataset,
+        "train.ts": `import { setTimeout as sleep } from "node:timers/promises";
+          import { defineTrainer, Input, Output } from "llama-lora-cog/cog";
+          export default defineTrainer({
+            inputs: { dataset: Input.path() },
+            output: Output.string(),
+            async train(_, { recordMetric }) {
+              recordMetric("steps", 2);
+              for (let step = 1; step <= 2; step++) {
+                recordMetric("step", step);
+                recordMetric("loss", 1 / step);
+                await sleep(500);
+                console.log("live:", process.env.COG_LIVE_METRICS, "after step", step);
+              }
+              return "trained";
+            },
+          });`,
+      });
+      const command = `stty columns 70; '${process.execPath}' '${project.script}' train -i dataset=@d.json`;
+      const env = { ...process.env, CI: "", TERM: "xterm", LC_ALL: "C" };
+      const { stdout } = spawnSync("script", ["-qec", command, "/dev/null"], {
+        cwd: project.path,
+        encoding: "utf8",
+        env,
+      });
+      const first = "step 1/2 [###############---------------]  50%  loss 1.0000";
+      const second = "step 2/2 [##############################] 100%  loss 0.7368";
+      const erased = "\r\u001b[K";
+      expect(stdout).toContain(`${first}${erased}live: 1 after step 1\r\n${first}`);
+      expect(stdout).toContain(`${erased}${second}${erased}live: 1 after step 2\r\n${second}${erased}`);
+    },
+  );
+
   it("prints a next command that a shell takes as it is, with what the training was given", async () => {
     const project = open("tuned", {
       ...dataset,

@@ -45,7 +45,10 @@ async function trained(name: string, lora_dropout = 0.1) {
   mkdirSync(join(work, "files"), { recursive: true });
   const { rows } = await readDataset(data);
   const facts = await factsOf({ base, rows, file: data, ranks: readRanks({}) });
-  const run = chosen({ num_epochs: 2, lora_dropout, val_set_size: 6, batch_size: 9, prompt_template_name: "none" });
+  const run = chosen({
+    ...{ num_epochs: 2, lora_dropout, val_set_size: 6, batch_size: 9, prompt_template_name: "none" },
+    ...{ sample_prompts: ["question 1"], sample_tokens: 4 },
+  });
   const output = (modules: readonly AdapterModule[]) => AdapterOutput.open(work, { model: base.model, modules, facts });
   const result = await trainLora({ base, rows, ...run, output });
   await extract({ file: result.file!, cwd: join(work, "files") });
@@ -75,6 +78,7 @@ describe("the archive of a training", () => {
       epochs: 2,
       losses: { first: result.steps[0]!.loss, last: result.steps.at(-1)!.loss },
       evaluations: result.evaluations,
+      samples: [{ prompt: "question 1", before: expect.any(String), after: expect.any(String) }],
       versions: { node: process.versions.node },
     });
     const lines = readFileSync(join(files, "metrics.jsonl"), "utf8").trimEnd().split("\n");
@@ -100,7 +104,10 @@ describe("the archive of a training", () => {
     const { result, facts } = await trained("card");
     const prompt = '# [a](http://evil) | <img src="x" onerror="y"> `code`\n- *b*';
     const known = { ...facts, base: { ...facts.base, name: "llama/a: b", isPublished: true } };
-    const [card] = recordFiles(result, known, [{ prompt, before: "no", after: "yes" }]);
+    const answered = (step: number, answer: string) => ({ step, samples: [{ prompt, answer }] });
+    const kept = result.evaluations.toSorted((a, b) => a.loss - b.loss)[0]!.step;
+    const samples = [answered(0, "no"), answered(kept, "yes"), answered(100, "later")];
+    const [card] = recordFiles({ ...result, samples }, known);
     const [, front, body] = /^---\n([\s\S]+?)\n---\n([\s\S]+)$/.exec(card!.text)!;
     expect(parse(front!)).toEqual({
       ...{ base_model: "llama/a: b", library_name: "peft", pipeline_tag: "text-generation" },
