@@ -60,6 +60,23 @@ async function resultsOnRanks(size: number, changes?: (rank: number) => Changes)
   });
 }
 
+describe("ranks over TCP that are evaluated", () => {
+  it("stop early at the same step; rank 0 alone answers sample prompts", async () => {
+    const changed = { num_epochs: 8, val_set_size: 4, eval_steps: 2, early_stopping_patience: 1, learning_rate: 0.03 };
+    const lines: string[] = [];
+    const [first, second] = await resultsOnRanks(2, () => ({
+      settings: { ...changed, sample_prompts: ["What do llamas eat?"], sample_tokens: 4 },
+      log: (line) => lines.push(line),
+    }));
+    expect(first!.stopped).not.toBeNull();
+    expect(second!.stopped).toEqual(first!.stopped);
+    expect(second!.adapter.modules).toEqual(first!.adapter.modules);
+    expect(first!.samples[0]).toMatchObject({ step: 0, samples: [{ prompt: "What do llamas eat?" }] });
+    expect(second!.samples.map(({ samples }) => samples.length)).toEqual(first!.samples.map(() => 0));
+    expect(lines.filter((line) => line.startsWith("stopped early after step "))).toHaveLength(1);
+  });
+});
+
 describe("ranks over TCP", () => {
   // Between any two orders of the same float32 sums losses differ by 1e-7 here, adapters by 4e-6 (AdamW divides by small
   // numbers); a row that is left out, seen twice or weighed wrongly changes the first loss by 1e-2 and more.
