@@ -6,10 +6,12 @@ import { Llama, writeAdapterArchive } from "../../src/llama/index.ts";
 import {
   type InstructionRow,
   type SampleRecord,
+  type TrainedAdapter,
   type TrainingRun,
   type TrainingSettings,
   trainLora,
 } from "../../src/training/index.ts";
+import { beforeAfter } from "../../src/training/record/before-after.ts";
 import { keptSamples } from "../../src/training/samples.ts";
 import { writeTinyCheckpoint } from "../llama/generation/tiny-checkpoint.ts";
 import { chosen } from "./default-settings.ts";
@@ -92,6 +94,21 @@ describe("sample prompts", () => {
       code: "TRAINING_SETTINGS",
       message: expect.stringContaining("sample_prompts must be a list of at most 8 texts"),
     });
+  });
+
+  it("are a record's before and after: the start's, and those of the adapter that is kept", async () => {
+    const records = [0, 5, 10].map((step) => ({ step, samples: [{ prompt: "p", answer: `after ${step}` }] }));
+    const evaluations = [
+      { step: 5, loss: 1 },
+      { step: 10, loss: 2 },
+    ];
+    const of = (step: number) => [{ prompt: "p", before: "after 0", after: `after ${step}` }];
+    const shown = (run: Partial<TrainedAdapter>) =>
+      beforeAfter({ samples: records, evaluations: [], steps: [{ step: 10 }], ...run } as unknown as TrainedAdapter);
+    expect(shown({ evaluations })).toEqual(of(5));
+    expect(shown({})).toEqual(of(10));
+    expect(shown({ samples: [records[0]!, { step: 10, samples: [] }] })).toEqual([]);
+    expect(shown({ samples: [], evaluations })).toEqual([]);
   });
 
   it("are kept for the first step, the best adapter and the last", () => {
