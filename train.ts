@@ -1,11 +1,13 @@
 // Fine-tunes a LoRA adapter on an instruction data set: cog train -i dataset=@data.json
 import { defineTrainer, Input, Output, Path } from "llama-lora-cog/cog";
+import { chooseCheckpoint, openCheckpoint } from "./src/llama/checkpoint/index.ts";
 import { Llama, templateNames } from "./src/llama/index.ts";
 import {
   type AdapterModule,
   AdapterOutput,
+  baseWithoutWeights,
   datasetFormats,
-  describeDuplicates,
+  dryRun,
   factsOf,
   mostSamples,
   ownSettings,
@@ -137,6 +139,10 @@ export default defineTrainer({
       aliases: ["validation_prompt"],
     }).optional(),
     sample_tokens: Input.integer({ description: "Tokens of such an answer, at most", default: 64, ge: 1, le: 4096 }),
+    dry_run: Input.boolean({
+      description: "Stop after the report on the data set, and show two examples token by token",
+      default: false,
+    }),
     // What other trainers call for, in words of their own.
     gradient_accumulation_steps: Input.integer({
       description: "batch_size is micro_batch_size times this",
@@ -151,11 +157,11 @@ export default defineTrainer({
     }),
   },
   refused: refusedNames,
-  // Of several ranks only the first one answers.
-  output: Output.object({ weights: Output.path() }).optional(),
+  // A dry run has a report instead of weights. Of several ranks only the first one answers.
+  output: Output.object({ weights: Output.path().optional(), report: Output.any().optional() }).optional(),
 
   async train(
-    { dataset, dataset_format, columns, validation_data, adapter, add_eos_token, ...inputs },
+    { dataset, dataset_format, columns, validation_data, adapter, add_eos_token, dry_run, ...inputs },
     { given, signal, tempDir, recordMetric },
   ) {
     const ranks = readRanks();
@@ -164,12 +170,18 @@ export default defineTrainer({
     const readRows = async (file: Path) => {
       const read = await readDataset(file.path, { name: file.name, format: dataset_format, columns, signal });
       for (const note of read.summary.notes) log(note);
-      const repeated = describeDuplicates(read.summary.duplicates);
-      if (repeated !== null) log(repeated);
       return read.rows;
     };
     const rows = await readRows(dataset);
     const validationRows = validation_data && (await readRows(validation_data));
+    const run = { rows, validationRows, adapter, settings, given: own.given, ranks, signal, log };
+    if (dry_run) {
+      const checkpoint = await openCheckpoint(await chooseCheckpoint());
+      log(`Dry run with ${rows.length} rows of ${dataset.name}, base ${checkpoint.name}`);
+      for (const note of notes) log(note);
+      const report = await dryRun({ ...run, base: baseWithoutWeights(checkpoint) }, checkpoint);
+      return ranks.rank === 0 ? { report } : null;
+    }
     // Loaded for one training, once its rows are known to be good: what waits for the next one holds no memory.
     const base = await Llama.load({ localRank: ranks.localRank, log });
     try {
@@ -182,15 +194,8 @@ export default defineTrainer({
         return AdapterOutput.open(tempDir, { model: base.model, modules, facts, destination, signal });
       };
       const { file } = await trainLora({
+        ...run,
         base,
-        rows,
-        validationRows,
-        adapter,
-        settings,
-        given: own.given,
-        ranks,
-        signal,
-        log,
         // Where the command draws the metrics on a terminal, its log need not say them again.
         logSteps: process.env.COG_LIVE_METRICS !== "1",
         observers: [runMetrics(recordMetric)],

@@ -23,11 +23,13 @@ export type { Given, Plan } from "./plan.ts";
 export type { Evaluation, Progress, StepRecord } from "./progress.ts";
 export { factsOf, type RunFacts } from "./record/facts.ts";
 export { type RecordMetric, runMetrics } from "./record/run-metrics.ts";
+export { baseWithoutWeights, type DryRun } from "./report/dry-run.ts";
 export type { Sample, SampleRecord } from "./samples.ts";
 export { schedules } from "./schedule.ts";
 export { mostSamples, type TrainingSettings, targetModules } from "./settings.ts";
 export {
   type Base,
+  dryRun,
   type TrainedAdapter,
   type TrainingOutput,
   type TrainingResult,

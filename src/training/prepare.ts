@@ -23,6 +23,8 @@ export interface PreparedExamples {
   readonly sampler?: Sampler | null;
   /** What the rows are to this run. */
   readonly report?: DatasetReport | undefined;
+  /** The training examples in the order of the first epoch. */
+  readonly firstEpoch?: readonly Example[] | undefined;
   /** What the examples are worded with. */
   readonly promptTemplate?: TemplateRecord | undefined;
 }
@@ -84,7 +86,7 @@ export async function prepare(run: TrainingRun): Promise<PreparedExamples> {
   );
   log?.("Report:");
   for (const line of reportLines(report)) log?.(line);
-  return { plan: counted, promptTemplate: template.record, sampler, report, ...parts };
+  return { plan: counted, promptTemplate: template.record, sampler, report, firstEpoch, ...parts };
 }
 
 /** Of the examples of one row at most those of the last validation row are on both sides. */

@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import type { AdapterModule, EngineModel } from "../engine/engine.ts";
 import type { AdapterToWrite } from "../llama/adapter/index.ts";
+import type { Checkpoint } from "../llama/checkpoint/index.ts";
 import type { TemplateModel, TemplateRecord } from "../llama/prompt/index.ts";
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
 import { type AdapterLayout, layoutOf, peftLayout } from "./adapter-layout.ts";
@@ -19,6 +20,7 @@ import { type PreparedExamples, prepare } from "./prepare.ts";
 import { probeOf } from "./probe.ts";
 import type { Evaluation, StepRecord } from "./progress.ts";
 import { summaryLines } from "./record/summary.ts";
+import { type DryRun, dryRunOf } from "./report/dry-run.ts";
 import type { SampleRecord } from "./samples.ts";
 import { checkSettings, type TrainingSettings } from "./settings.ts";
 import { startingAdapter } from "./starting-adapter.ts";
@@ -100,12 +102,26 @@ export interface TrainingResult extends TrainedAdapter {
  * and what the output throws, on all ranks
  */
 export async function trainLora(given: TrainingRun): Promise<TrainingResult> {
+  const run = await startedRun(given);
+  return trainExamples(run, await prepare(run));
+}
+
+/**
+ * The part of trainLora before anything needs the weights: its report, and two examples token by token.
+ * @param given its base may be baseWithoutWeights
+ * @throws what trainLora throws of its rows and settings
+ */
+export async function dryRun(given: TrainingRun, { weights }: Pick<Checkpoint, "weights">): Promise<DryRun> {
+  const run = await startedRun(given);
+  return dryRunOf(await prepare(run), run, weights);
+}
+
+async function startedRun(given: TrainingRun) {
   const { ranks = oneRank } = given;
   const log = ranks.rank === 0 ? given.log : undefined;
   const observers = [...(log ? [logLines(log, { steps: given.logSteps })] : []), ...(given.observers ?? [])];
   checkSettings(given.settings);
-  const run = { ...given, ranks, log, observers, ...(await startOf(given, log)) };
-  return trainExamples(run, await prepare(run));
+  return { ...given, ranks, log, observers, ...(await startOf(given, log)) };
 }
 
 /** From the adapter to start from, where there is one; its log lines are written. */

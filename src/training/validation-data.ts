@@ -7,7 +7,7 @@ import { endMarksOf, withoutEndMarks } from "./end-marks.ts";
 import type { Example } from "./examples.ts";
 import type { Given } from "./plan.ts";
 import { cutoffReport } from "./report/dataset-report.ts";
-import { cutoffLines } from "./report/text.ts";
+import { cutText } from "./report/text.ts";
 import type { TrainingRun } from "./train-lora.ts";
 
 export interface ValidationOptions {
@@ -38,10 +38,11 @@ export async function validationExamples(
   const some = isGiven ? rows.slice(0, val_set_size) : rows;
   log?.(`validation_data: ${isGiven ? `the first ${some.length}` : "all"} of ${rows.length} rows`);
   const { rows: ended } = withoutEndMarks(some, endMarksOf(base.tokenizer, base.checkpoint?.eosTokenIds ?? []));
-  const encoded = await encodeRows(ended, base.tokenizer, { ...settings, ...options, signal });
+  const place = base.checkpoint?.file ?? base.checkpoint?.folder;
+  const { train_on_inputs } = settings;
+  const encoded = await encodeRows(ended, base.tokenizer, { train_on_inputs, ...options, place, signal });
   const kept = withAnswers(encoded, options);
-  for (const [, text] of cutoffLines(cutoffReport(encoded, options.cutoff, options.context), some.length)) {
-    log?.(`validation_data: ${text}`);
-  }
+  const cut = cutoffReport(encoded, options.cutoff, options.context);
+  if (cut.cut > 0) log?.(`validation_data: ${cutText(cut, encoded.length)}`);
   return kept.flatMap(({ examples }) => examples);
 }

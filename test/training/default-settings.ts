@@ -5,7 +5,7 @@ import train from "../../train.ts";
 
 /** Inputs that are no settings: files of a run, and words of other trainers. */
 const others =
-  "dataset dataset_format columns validation_data adapter add_eos_token gradient_accumulation_steps run_validation group_by_length".split(
+  "dataset dataset_format columns validation_data adapter add_eos_token dry_run gradient_accumulation_steps run_validation group_by_length".split(
     " ",
   );
 

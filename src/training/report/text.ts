@@ -50,20 +50,22 @@ function histogram({ bins }: LengthReport): string[] {
   });
 }
 
-/** What rows lose at the cutoff, a name and a text each; none where they lose nothing. */
-export function cutoffLines(cutoff: CutoffReport, total: number): [string, string][] {
-  const { cutoff_len, cut, leftOut, firstLeftOut, lostAnswers } = cutoff;
+function cutoffLines(cutoff: CutoffReport, total: number): [string, string][] {
+  const { cut, leftOut, firstLeftOut, lostAnswers } = cutoff;
   if (cut === 0) return [];
-  const lines: [string, string][] = [
-    [
-      "cut",
-      `${count(cut)} of ${count(total)} rows are longer than cutoff_len ${cutoff_len}: ${count(leftOut)} lose their whole ` +
-        `answer and are left out, ${count(cut - leftOut)} lose its end; ${remedy(cutoff)}`,
-    ],
-  ];
+  const lines: [string, string][] = [["cut", cutText(cutoff, total)]];
   if (lostAnswers > leftOut) lines.push(["", `${count(lostAnswers)} answers of conversations are lost with them`]);
   if (leftOut > 0) lines.push(["left out", named(firstLeftOut, leftOut)]);
   return lines;
+}
+
+/** What becomes of rows that are longer than cutoff_len. */
+export function cutText(cutoff: CutoffReport, total: number): string {
+  const { cutoff_len, cut, leftOut } = cutoff;
+  return (
+    `${count(cut)} of ${count(total)} rows are longer than cutoff_len ${cutoff_len}: ${count(leftOut)} lose their whole ` +
+    `answer and are left out, ${count(cut - leftOut)} lose its end; ${remedy(cutoff)}`
+  );
 }
 
 /** Which cutoff_len holds rows whole, and which of them none can. */
