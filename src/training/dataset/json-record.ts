@@ -1,4 +1,4 @@
-import { parseBoundedJson } from "../../llama/bounded-json.ts";
+import { checkBounds } from "../../llama/bounded-json.ts";
 import { linesIn } from "./json-bytes.ts";
 import { quoted } from "./problems.ts";
 import type { RawRecord } from "./records.ts";
@@ -13,12 +13,14 @@ export type ParsedRecord = { readonly value: unknown } | { readonly wrong: strin
 export function parseRecord({ json }: RawRecord): ParsedRecord {
   const text = json.toString("utf8");
   let value: unknown;
+  let members: number;
   try {
-    value = parseBoundedJson(text, mostRowValues);
+    members = checkBounds(text, mostRowValues);
+    value = JSON.parse(text);
   } catch (error) {
     return { wrong: `is not valid JSON: ${placed((error as Error).message, json)}` };
   }
-  if (colonsOf(text) === membersOf(value)) return { value };
+  if (members === membersOf(value)) return { value };
   const keys = repeatedKeys(text);
   if (keys.length === 0) return { value };
   const shown = keys.slice(0, 5).map(quoted).join(", ");
@@ -35,17 +37,6 @@ function placed(message: string, json: Buffer): string {
   const before = Buffer.from(json.toString("utf8").slice(0, Number(position)));
   const line = linesIn(before);
   return `${what} at character ${Number(position) + 1} of the record${line > 0 ? `, in its line ${line + 1}` : ""}`;
-}
-
-/** Colons outside strings: one for each member that the text gives. */
-function colonsOf(text: string): number {
-  let colons = 0;
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at);
-    if (code === 0x3a) colons++;
-    else if (code === 0x22) at = endOfString(text, at);
-  }
-  return colons;
 }
 
 /** Place of the quotation mark that ends the string, in valid JSON. */
