@@ -15,6 +15,8 @@ export function errorText(error: unknown): string {
 
 function withHint(message: string, hint: string | undefined): string {
   if (!hint) return message;
+  // Behind a list the hint is a line of its own.
+  if (message.includes("\n")) return `${message}\n${hint}`;
   const sentence = /[.!?]$/.test(message) ? message : `${message}.`;
   return `${sentence} ${hint.slice(0, 1).toUpperCase()}${hint.slice(1)}${/[.!?`]$/.test(hint) ? "" : "."}`;
 }

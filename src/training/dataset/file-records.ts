@@ -53,15 +53,16 @@ export async function* recordsOf(
   const head = new Head(file.name, options);
   let invalid = 0;
   const take = function* (item: Buffer | InvalidText, into: RecordReader): Generator<FoundRecord> {
+    if (invalid === mostInvalid) return;
     if (!(item instanceof InvalidText)) return yield* into.push(item);
     const isLast = ++invalid === mostInvalid;
     const what = `is not valid UTF-8 at byte ${item.offset} (0x${item.bytes[0]!.toString(16)})`;
     const wrong = isLast ? `${what}; the file is not read further` : what;
     yield { source: into.here(), wrong, remedy: encodingRemedy(item.bytes) };
-    if (isLast) throw new StopReading();
   };
   try {
     for await (const item of asUtf8(checked(bytesOf(file, options.budget, options.signal)))) {
+      if (invalid === mostInvalid) return;
       if (reader !== null) yield take(item, reader);
       else if (head.add(item)) {
         reader = head.reader();
@@ -73,16 +74,11 @@ export async function* recordsOf(
       if (reader === null) return;
       for (const held of head.items()) yield take(held, reader);
     }
-    yield reader.end();
-  } catch (error) {
-    if (!(error instanceof StopReading)) throw error;
+    if (invalid < mostInvalid) yield reader.end();
   } finally {
     for (const note of reader?.notes ?? []) say(note);
   }
 }
-
-/** Ends a file whose problems have been told. */
-export class StopReading extends Error {}
 
 async function* checked(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let isFirst = true;

@@ -35,7 +35,9 @@ export class FileSummary {
     });
     const notes = kinds.length === 0 ? [] : [`${this.file}: ${kinds.join(", ")}`];
     for (const [names, count] of this.#pairs) {
-      notes.push(`${this.file}: ${names} of ${count} rows are taken as prompt and completion`);
+      notes.push(
+        `${this.file}: ${names} of ${count} ${count === 1 ? "row" : "rows"} are taken as prompt and completion`,
+      );
     }
     if (this.#unanswered > 0) {
       const end = this.#unanswered === 1 ? "1 conversation ends" : `${this.#unanswered} conversations end`;

@@ -10,6 +10,12 @@ export function codedFailure(text: string | null | undefined): Failure | undefin
   return found ? new Failure(`error [${found[1]}]: ${found[2]}`) : undefined;
 }
 
+/** The error of a run, with all its lines where it begins with a code. */
+export function runFailure(error: string): Failure | undefined {
+  const whole = /^\[([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)\] (.+)$/s.exec(error);
+  return whole ? new Failure(`error [${whole[1]}]: ${whole[2]}`) : codedFailure(error);
+}
+
 /** `TypeError: a.b is undefined (predict.ts:6:50)`: the first line of an error with a stack, and the first place in the stack. */
 export function located(text: string): string {
   const [message = "", ...frames] = text.split("\n");
@@ -21,5 +27,5 @@ export function located(text: string): string {
 export function requireSuccess(answer: RunAnswer): void {
   if (answer.status === "succeeded") return;
   const error = answer.error ?? "";
-  throw codedFailure(error) ?? new Failure(`Prediction failed with status "${answer.status}": ${error}`);
+  throw runFailure(error) ?? new Failure(`Prediction failed with status "${answer.status}": ${error}`);
 }
