@@ -66,6 +66,7 @@ export class TrainingLoop {
     const { steps, evaluations } = this.#state;
     // A run may go on from the evaluation that ended it.
     let stopped = this.#stop();
+    for (const observer of this.#run.observers ?? []) observer.begin?.(plan.steps);
     await this.#sample();
     while (steps.length < plan.steps && stopped === null) {
       await this.#step();

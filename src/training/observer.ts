@@ -6,6 +6,8 @@ import type { SampleRecord } from "./samples.ts";
 export interface TrainingObserver {
   /** Every second or so while rows are encoded before the first step, and when all are. */
   encoding?(progress: EncodingProgress): void;
+  /** Before the first step; how many there are at most. */
+  begin?(steps: number): void;
   /** After every step. */
   step?(progress: Progress): void;
   /** After every evaluation of the validation rows. */
@@ -14,4 +16,6 @@ export interface TrainingObserver {
   end?(): void;
   /** Answers to the sample prompts: before the first step, at every evaluation, after the last step. Rank 0 alone. */
   samples?(record: SampleRecord): void;
+  /** The run is over, however it came to its end. */
+  close?(): void;
 }

@@ -103,7 +103,11 @@ export interface TrainingResult extends TrainedAdapter {
  */
 export async function trainLora(given: TrainingRun): Promise<TrainingResult> {
   const run = await startedRun(given);
-  return trainExamples(run, await prepare(run));
+  try {
+    return await trainExamples(run, await prepare(run));
+  } finally {
+    for (const observer of run.observers) observer.close?.();
+  }
 }
 
 /**

@@ -35,6 +35,21 @@ describe("the lines of a run", () => {
     expect(shown(12, () => 0.01)).toHaveLength(12);
   });
 
+  it("say that a step, or what follows it, takes its time; no more when the run is over", async () => {
+    const lines: string[] = [];
+    const observer = logLines((line) => lines.push(line), { seconds: 0.05 });
+    observer.begin!(3);
+    await expect.poll(() => lines.length).toBeGreaterThan(0);
+    const record = { step: 1, loss: 1, gradNorm: 1, learningRate: 1e-3, tokens: 10 };
+    observer.step!({ ...record, seconds: 1, steps: 3, epoch: 1, tokensPerSecond: 10, secondsLeft: 0 });
+    await expect.poll(() => lines.at(-1)).toMatch(/^at work since step 1\/3, 0:0\d ago$/);
+    observer.close!();
+    const { length } = lines;
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    expect(lines).toHaveLength(length);
+    expect(lines[0]).toMatch(/^at work since the start of 3 steps, 0:0\d ago$/);
+  });
+
   it("leave the steps out where somebody is shown the metrics", () => {
     expect(shown(12, () => 0.01, { steps: false })).toEqual([]);
   });
