@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 namespace llama::checks {
@@ -14,6 +15,15 @@ inline void expect(bool holds, const std::string& what) {
   if (holds) return;
   ++failures;
   std::printf("FAILED %s%s%s\n", current.c_str(), current.empty() ? "" : ": ", what.c_str());
+}
+
+// Whether every type gets every shape: on a card, where they cost little, and emulated in `npm run test:thorough`.
+inline bool is_thorough() {
+#if defined(LLAMA_CUDA_EMULATED)
+  return std::getenv("THOROUGH_TESTS") != nullptr;
+#else
+  return true;
+#endif
 }
 
 // Prints how many; returns the exit status.

@@ -214,8 +214,10 @@ int main() {
       make_case(1, 1, 8, 0, {0, 0}),
       make_steep_case({129}),
   };
-  test<float>(cases);
-  test<Half>(cases);
   test<Bf16>(cases);
+  // The types differ in how wide their packs are, and in rounding.
+  const std::vector<Case> some = {cases[1], cases[3], cases[6], cases[9], cases[14]};
+  test<float>(is_thorough() ? cases : some);
+  test<Half>(is_thorough() ? cases : some);
   return report();
 }
