@@ -6,10 +6,12 @@ import {
   type AdapterModule,
   AdapterOutput,
   baseWithoutWeights,
+  checkpointsFolder,
   datasetFormats,
   dryRun,
   factsOf,
   mostSamples,
+  openCheckpoints,
   ownSettings,
   readDataset,
   readRanks,
@@ -155,13 +157,37 @@ export default defineTrainer({
       default: false,
       deprecated: true,
     }),
+    save_steps: Input.integer({
+      description:
+        "Steps between two checkpoints; unless given (or 0), one at each evaluation. Stopping a run leaves one too",
+      ge: 0,
+    }).optional(),
+    save_total_limit: Input.integer({ description: "Checkpoints of a run that are kept", default: 3, ge: 1 }),
+    resume_from_checkpoint: Input.string({
+      description:
+        "Goes on from a checkpoint of the same rows and settings: last, its name, or auto (last, if there is one)",
+    }).optional(),
+    checkpoint: Input.path({ description: "An archive of a checkpoint to go on from, instead of a name" }).optional(),
   },
   refused: refusedNames,
   // A dry run has a report instead of weights. Of several ranks only the first one answers.
   output: Output.object({ weights: Output.path().optional(), report: Output.any().optional() }).optional(),
 
   async train(
-    { dataset, dataset_format, columns, validation_data, adapter, add_eos_token, dry_run, ...inputs },
+    {
+      dataset,
+      dataset_format,
+      columns,
+      validation_data,
+      adapter,
+      add_eos_token,
+      dry_run,
+      save_steps,
+      save_total_limit,
+      resume_from_checkpoint,
+      checkpoint,
+      ...inputs
+    },
     { given, signal, tempDir, recordMetric },
   ) {
     const ranks = readRanks();
@@ -188,6 +214,12 @@ export default defineTrainer({
       log(`Training on ${rows.length} rows of ${dataset.name}, base ${base.name}, ${base.engine.description}`);
       if (ranks.size > 1) log(`${ranks.size} ranks share every step`);
       for (const note of notes) log(note);
+      const opened = await openCheckpoints({
+        ...{ base, rows, validationRows, ranks, settings, given: own.given, tempDir, signal, log },
+        inputs: { save_steps, save_total_limit, resume_from_checkpoint, checkpoint },
+        folder: checkpointsFolder(process.env),
+        onSaved: (name) => recordMetric("resume", { resume_from_checkpoint: name, checkpoint: null }),
+      });
       const output = async (modules: readonly AdapterModule[]) => {
         const facts = await factsOf({ base, rows, file: dataset.path, validationRows, adapter, ranks, signal });
         const destination = process.env.COG_OUTPUT_DIR;
@@ -196,6 +228,7 @@ export default defineTrainer({
       const { file } = await trainLora({
         ...run,
         base,
+        ...opened,
         // Where the command draws the metrics on a terminal, its log need not say them again.
         logSteps: process.env.COG_LIVE_METRICS !== "1",
         observers: [runMetrics(recordMetric)],

@@ -31,6 +31,39 @@ OptimizerStep to_step(const Napi::Value& value) {
           static_cast<float>(number("weightDecay")),  number("maxGradNorm")};
 }
 
+std::vector<ModuleTensors> to_module_tensors(const Napi::Value& value, const std::string& name) {
+  const Napi::Array array = to_array(value, name);
+  std::vector<ModuleTensors> modules(array.Length());
+  for (uint32_t i = 0; i < modules.size(); ++i) {
+    const Napi::Object module = to_object(array[i], name);
+    for (const auto& [field, to] : {std::pair{"a", &modules[i].a}, std::pair{"b", &modules[i].b}}) {
+      const Napi::Float32Array values = to_float32_array(module.Get(field), name + "." + field);
+      to->assign(values.Data(), values.Data() + values.ElementLength());
+    }
+  }
+  return modules;
+}
+
+OptimizerState to_optimizer_state(const Napi::Value& value) {
+  const Napi::Object object = to_object(value, "state"), scale = to_object(object.Get("lossScale"), "state.lossScale");
+  return {to_integer(object.Get("steps"), "state.steps", 0, int64_t{1} << 53),
+          to_module_tensors(object.Get("first"), "state.first"),
+          to_module_tensors(object.Get("second"), "state.second"),
+          {static_cast<float>(to_number(scale.Get("value"), "state.lossScale.value")),
+           to_integer(scale.Get("steadySteps"), "state.lossScale.steadySteps", 0, int64_t{1} << 53)}};
+}
+
+Napi::Value from_optimizer_state(Napi::Env env, OptimizerState&& state) {
+  const Napi::Object scale = Napi::Object::New(env), object = Napi::Object::New(env);
+  scale.Set("value", state.loss_scale.value);
+  scale.Set("steadySteps", static_cast<double>(state.loss_scale.steady_steps));
+  object.Set("steps", static_cast<double>(state.steps));
+  object.Set("first", from_module_tensors(env, std::move(state.first)));
+  object.Set("second", from_module_tensors(env, std::move(state.second)));
+  object.Set("lossScale", scale);
+  return object;
+}
+
 Napi::Value from_loss(Napi::Env env, LossSum&& sum) {
   const Napi::Object object = Napi::Object::New(env);
   object.Set("loss", sum.loss);
@@ -46,6 +79,8 @@ Napi::Function TrainerObject::define(Napi::Env env) {
                       InstanceMethod("evaluate", &TrainerObject::evaluate),
                       InstanceMethod("update", &TrainerObject::update),
                       InstanceMethod("gradients", &TrainerObject::gradients),
+                      InstanceMethod("optimizerState", &TrainerObject::optimizer_state),
+                      InstanceMethod("restoreOptimizer", &TrainerObject::restore_optimizer),
                       InstanceMethod("plan", &TrainerObject::plan),
                       InstanceMethod("releaseActivations", &TrainerObject::release_activations),
                       InstanceMethod("sum", &TrainerObject::sum), InstanceMethod("finish", &TrainerObject::finish),
@@ -89,6 +124,18 @@ Napi::Value TrainerObject::update(const Napi::CallbackInfo& info) {
 Napi::Value TrainerObject::gradients(const Napi::CallbackInfo& info) {
   return value_.handle()->executor->run(
       info.Env(), [trainer = trainer(info.Env())] { return trainer->gradients(); }, from_module_tensors);
+}
+
+Napi::Value TrainerObject::optimizer_state(const Napi::CallbackInfo& info) {
+  return value_.handle()->executor->run(
+      info.Env(), [trainer = trainer(info.Env())] { return trainer->optimizer_state(); }, from_optimizer_state);
+}
+
+Napi::Value TrainerObject::restore_optimizer(const Napi::CallbackInfo& info) {
+  return value_.handle()->executor->run(
+      info.Env(),
+      [trainer = trainer(info.Env()), state = to_optimizer_state(info[0])] { trainer->restore_optimizer(state); },
+      nullptr);
 }
 
 Napi::Value TrainerObject::plan(const Napi::CallbackInfo& info) {

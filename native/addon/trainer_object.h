@@ -7,7 +7,7 @@
 namespace llama::addon {
 
 // JavaScript: accumulate(tokens, targets, offsets, gradientScale, dropout | null), evaluate(tokens, targets, offsets),
-// update(step), gradients(), plan(tokens, dropout), releaseActivations(), sum(values),
+// update(step), gradients(), optimizerState(), restoreOptimizer(state), plan(tokens, dropout), releaseActivations(), sum(values),
 // finish(), close().
 class TrainerObject : public Napi::ObjectWrap<TrainerObject>, public ModelChild {
  public:
@@ -27,6 +27,8 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject>, public ModelChild 
   Napi::Value evaluate(const Napi::CallbackInfo& info);
   Napi::Value update(const Napi::CallbackInfo& info);
   Napi::Value gradients(const Napi::CallbackInfo& info);
+  Napi::Value optimizer_state(const Napi::CallbackInfo& info);
+  Napi::Value restore_optimizer(const Napi::CallbackInfo& info);
   Napi::Value plan(const Napi::CallbackInfo& info);
   Napi::Value release_activations(const Napi::CallbackInfo& info);
   Napi::Value sum(const Napi::CallbackInfo& info);

@@ -93,4 +93,29 @@ std::vector<ModuleTensors> AdapterLayout::split(const std::vector<float>& values
   return result;
 }
 
+std::vector<float> AdapterLayout::join(const std::vector<ModuleTensors>& modules, const std::string& name) const {
+  if (modules.size() != modules_.size()) {
+    throw EngineError("ENGINE_ARGUMENT", name + " has " + std::to_string(modules.size()) + " modules, the adapter has " +
+                                             std::to_string(modules_.size()));
+  }
+  std::vector<float> values(static_cast<size_t>(parameter_count_));
+  const auto copy = [&](const std::vector<float>& from, int64_t count, int64_t to, const std::string& place) {
+    if (static_cast<int64_t>(from.size()) != count) {
+      throw EngineError("ENGINE_ARGUMENT", place + " has " + std::to_string(from.size()) + " elements, the adapter has " +
+                                               std::to_string(count));
+    }
+    if (!std::all_of(from.begin(), from.end(), [](float value) { return std::isfinite(value); })) {
+      throw EngineError("ENGINE_ARGUMENT", place + " holds a value that is not finite");
+    }
+    std::copy(from.begin(), from.end(), values.begin() + to);
+  };
+  for (size_t i = 0; i < modules.size(); ++i) {
+    const AdapterModule& module = modules_[i];
+    const std::string place = name + " of " + module_name(module.layer, module.linear);
+    copy(modules[i].a, module.rank * module.in, module.a, place + " A");
+    copy(modules[i].b, module.rank * module.out, module.b, place + " B");
+  }
+  return values;
+}
+
 }  // namespace llama

@@ -1,6 +1,7 @@
 // Where an adapter's tensors lie in one array, so that linears with a common input share one product.
 #pragma once
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "engine.h"
@@ -44,6 +45,9 @@ class AdapterLayout {
 
   // A and B of each module from an array laid out so (host).
   std::vector<ModuleTensors> split(const std::vector<float>& values) const;
+  // The inverse. Throws EngineError ENGINE_ARGUMENT naming the values and the module whose tensors have another size or hold
+  // a number that is not finite.
+  std::vector<float> join(const std::vector<ModuleTensors>& modules, const std::string& name) const;
 
  private:
   std::vector<AdapterModule> modules_;

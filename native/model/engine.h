@@ -13,6 +13,7 @@
 #include "communicator.h"
 #include "engine_error.h"
 #include "llama_config.h"
+#include "loss_scale.h"
 #include "memory_plan.h"
 #include "packed_batch.h"
 #include "sampling.h"
@@ -85,6 +86,13 @@ struct OptimizerStep {
   double max_grad_norm;  // 0: no clipping
 };
 
+// What an update remembers of the steps before it (host).
+struct OptimizerState {
+  int64_t steps = 0;                         // updates so far: the bias correction counts them
+  std::vector<ModuleTensors> first, second;  // AdamW's moments, in the order of the adapter's modules
+  LossScaleState loss_scale;
+};
+
 class EngineTrainer {
  public:
   virtual ~EngineTrainer() = default;
@@ -96,6 +104,10 @@ class EngineTrainer {
   // finite are cleared without being applied.
   virtual double update(const OptimizerStep& step) = 0;
   virtual std::vector<ModuleTensors> gradients() const = 0;
+  // Between two steps: what another trainer of the same adapter goes on from bit for bit.
+  virtual OptimizerState optimizer_state() const = 0;
+  // Throws EngineError ENGINE_ARGUMENT, and nothing has changed.
+  virtual void restore_optimizer(const OptimizerState& state) = 0;
   // For micro-batches of so many tokens. Throws EngineError OUT_OF_MEMORY where they cannot fit.
   virtual MemoryPlan plan(int64_t tokens, bool dropout) const = 0;
   virtual size_t state_bytes() const = 0;

@@ -150,6 +150,36 @@ double Trainer<T>::update(const OptimizerStep& step) {
 }
 
 template <class T>
+std::vector<ModuleTensors> Trainer<T>::read(const Buffer<float>& buffer) const {
+  std::vector<float> values(static_cast<size_t>(adapter_->layout().parameter_count()));
+  model_->ops->download(values.data(), buffer.data(), values.size() * sizeof(float));
+  return adapter_->layout().split(values);
+}
+
+template <class T>
+OptimizerState Trainer<T>::optimizer_state() const {
+  return {steps_, read(first_moment_), read(second_moment_), loss_scale_.state()};
+}
+
+template <class T>
+void Trainer<T>::restore_optimizer(const OptimizerState& state) {
+  if (state.steps < 0) throw EngineError("ENGINE_ARGUMENT", "the optimiser's steps are below zero");
+  if (!loss_scale_.accepts(state.loss_scale)) {
+    throw EngineError("ENGINE_ARGUMENT", "the optimiser's loss scale " + std::to_string(state.loss_scale.value) +
+                                             " is none of these activations");
+  }
+  const std::vector<float> first = adapter_->layout().join(state.first, "the first moment");
+  const std::vector<float> second = adapter_->layout().join(state.second, "the second moment");
+  if (std::any_of(second.begin(), second.end(), [](float value) { return value < 0; })) {
+    throw EngineError("ENGINE_ARGUMENT", "the second moment holds a value below zero");
+  }
+  first_moment_.hold(*model_->ops, first);
+  second_moment_.hold(*model_->ops, second);
+  steps_ = state.steps;
+  loss_scale_.restore(state.loss_scale);
+}
+
+template <class T>
 std::vector<ModuleTensors> Trainer<T>::gradients() const {
   std::vector<float> values(static_cast<size_t>(adapter_->layout().parameter_count()));
   model_->ops->download(values.data(), gradients_.data(), values.size() * sizeof(float));

@@ -19,6 +19,8 @@ class Trainer final : public EngineTrainer {
   LossSum evaluate(const PackedBatch& batch) override;
   double update(const OptimizerStep& step) override;
   std::vector<ModuleTensors> gradients() const override;
+  OptimizerState optimizer_state() const override;
+  void restore_optimizer(const OptimizerState& state) override;
   MemoryPlan plan(int64_t tokens, bool dropout) const override;
   void release_activations() override {
     activations_ = {};
@@ -30,6 +32,7 @@ class Trainer final : public EngineTrainer {
   }
 
  private:
+  std::vector<ModuleTensors> read(const Buffer<float>& values) const;
   // Beside the activations.
   int64_t workspace_bytes(int64_t tokens) const;
   // For activations.

@@ -123,7 +123,13 @@ export async function startServer(options: ServeOptions): Promise<RunningServer>
   });
   answerMalformed(server);
   const connections = new Connections(server, settings.maxConnections, log);
-  const running = new Shutdown({ server, connections, predictions, graceMs: settings.shutdownGraceMs });
+  const running = new Shutdown({
+    server,
+    connections,
+    predictions,
+    graceMs: settings.shutdownGraceMs,
+    cancelGraceMs: settings.cancelGraceMs,
+  });
   const bodies = new Bodies({
     silenceMs: settings.clientTimeoutMs,
     memory: settings.bodyMemory,

@@ -42,6 +42,8 @@ export interface Settings {
   readonly allowPrivateNetwork: boolean;
   /** COG_SHUTDOWN_GRACE in milliseconds; null: runs may finish without limit. */
   readonly shutdownGraceMs: number | null;
+  /** COG_CANCEL_GRACE in milliseconds: how long a canceled run may take to end before it is reported without it. */
+  readonly cancelGraceMs: number;
   readonly isKubernetes: boolean;
   /** COG_QUEUE_LENGTH: runs that may wait for a slot; 0: a full server answers 409, as Cog. */
   readonly queueLength: number;
@@ -85,6 +87,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     maxInputBytes: from.whole("COG_MAX_INPUT_BYTES", smallBody, largestBody) ?? 8 * 1024 ** 2,
     allowPrivateNetwork: from.flag("COG_ALLOW_PRIVATE_NETWORK"),
     shutdownGraceMs: from.seconds("COG_SHUTDOWN_GRACE"),
+    cancelGraceMs: from.seconds("COG_CANCEL_GRACE") ?? 5000,
     queueLength: from.whole("COG_QUEUE_LENGTH", 0, 10_000) ?? 0,
     authToken: from.headerText("COG_AUTH_TOKEN", { isSecret: true }),
     webhookOrigins: origins(from),

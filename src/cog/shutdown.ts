@@ -4,8 +4,8 @@ import type { Predictions } from "./prediction/predictions.ts";
 
 /** When all runs are over: how long a client may take nothing of its answer, or need for its headers. */
 const longestStallMs = 5000;
-/** After the runs were aborted: how long answers may take to leave. */
-const abortLimitMs = 6000;
+/** After the grace of runs that were aborted: how long answers may take to leave. */
+const lastAnswersMs = 1000;
 
 interface ShutdownOptions {
   readonly server: Server;
@@ -13,6 +13,8 @@ interface ShutdownOptions {
   readonly predictions: Predictions;
   /** Milliseconds after which runs are aborted; null: never. */
   readonly graceMs: number | null;
+  /** How long those may take to end. */
+  readonly cancelGraceMs: number;
 }
 
 /** The order of stopping: no new connections, runs to their end, answers out, workers, what is left to deliver. */
@@ -39,9 +41,9 @@ export class Shutdown {
   }
 
   #abort(): void {
-    const { server, predictions } = this.#options;
+    const { server, predictions, cancelGraceMs } = this.#options;
     predictions.abort();
-    setTimeout(() => server.closeAllConnections(), abortLimitMs).unref();
+    setTimeout(() => server.closeAllConnections(), cancelGraceMs + lastAnswersMs).unref();
   }
 
   async #run(): Promise<void> {

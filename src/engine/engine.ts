@@ -179,6 +179,19 @@ export interface OptimizerStep {
   readonly maxGradNorm: number;
 }
 
+/** What an update remembers of the steps before it. A and B are in the adapter's module order, shaped as its tensors. */
+export interface OptimizerState {
+  /** Updates so far: the bias correction counts them. */
+  readonly steps: number;
+  /** AdamW's moments, float32. */
+  readonly first: readonly MatrixPair[];
+  readonly second: readonly MatrixPair[];
+  /** What losses are multiplied by where activations are float16; value 1 and 0 steps elsewhere. */
+  readonly lossScale: { readonly value: number; readonly steadySteps: number };
+}
+
+export type MatrixPair = Pick<AdapterModule, "a" | "b">;
+
 /** What a training run will take of the device's memory, bytes. */
 export interface MemoryPlan {
   /** Held already. */
@@ -237,7 +250,11 @@ export interface EngineTrainer {
   /** What micro-batches of so many tokens will take; null where the engine cannot tell. Throws OUT_OF_MEMORY. */
   plan?(tokens: number, dropout: boolean): Promise<MemoryPlan | null>;
   /** Copies of the accumulated gradients, in the adapter's module order. */
-  gradients(): Promise<{ a: Float32Array; b: Float32Array }[]>;
+  gradients(): Promise<MatrixPair[]>;
+  /** Between two steps: what a new trainer of the same adapter goes on from, bit for bit. */
+  optimizerState(): Promise<OptimizerState>;
+  /** Before the first step. Throws ENGINE_ARGUMENT naming what does not fit the adapter. */
+  restoreOptimizer(state: OptimizerState): Promise<void>;
   /** Frees what only steps need; a further step takes it anew. */
   releaseActivations(): Promise<void>;
   /** Each value summed over the ranks, the same on all of them. */

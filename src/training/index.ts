@@ -1,5 +1,6 @@
 export { type LinearName, linearNames } from "../engine/config.ts";
 export type { AdapterModule } from "../engine/engine.ts";
+export { checkpointsFolder, openCheckpoints, RunCheckpoints } from "./checkpoint/index.ts";
 export {
   type ConversationRow,
   type Dataset,

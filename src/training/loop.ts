@@ -1,4 +1,5 @@
 import type { AdapterModule, EngineAdapter, EngineTrainer, Ranks } from "../engine/engine.ts";
+import { type RunCheckpoints, stoppedElsewhere } from "./checkpoint/run-checkpoints.ts";
 import { onFirstRank } from "./distributed/first-rank.ts";
 import { type EarlyStop, earlyStop, stopLine } from "./early-stopping.ts";
 import { epochOrder } from "./epoch-order.ts";
@@ -33,6 +34,8 @@ export interface LoopSettings {
   readonly signal?: AbortSignal;
   readonly log?: (line: string) => void;
   readonly observers?: readonly TrainingObserver[];
+  /** With a place for them an abort lets the step end and keeps it. */
+  readonly checkpoints?: RunCheckpoints | undefined;
 }
 
 /** What the steps of one run work on. */
@@ -64,16 +67,17 @@ export class TrainingLoop {
   async run(): Promise<TrainingOutcome> {
     const { plan, adapter } = this.#parts;
     const { steps, evaluations } = this.#state;
-    // A run may go on from the evaluation that ended it.
-    let stopped = this.#stop();
     for (const observer of this.#run.observers ?? []) observer.begin?.(plan.steps);
-    await this.#sample();
+    // A run may go on from before an evaluation, or from the one that ended it.
+    await this.#evaluateAndKeep();
+    let stopped = this.#stop();
     while (steps.length < plan.steps && stopped === null) {
-      await this.#step();
-      if (this.#evaluationIsDue()) await this.#evaluate();
-      await this.#sample();
+      const isInterrupted = await this.#step();
+      if (isInterrupted) await this.#interrupt();
+      await this.#evaluateAndKeep();
       stopped = this.#stop();
     }
+    if (this.#endsWhole && this.#run.signal?.aborted) await this.#interrupt();
     if (stopped !== null) this.#run.log?.(stopLine(stopped));
     for (const observer of this.#run.observers ?? []) observer.end?.();
     const modules = this.#state.best?.modules ?? (await adapter.read());
@@ -81,17 +85,56 @@ export class TrainingLoop {
     return { modules, steps, evaluations, tokensPerSecond: tokens / seconds, stopped, samples };
   }
 
-  async #step(): Promise<void> {
+  /** Whether a rank was told to stop meanwhile, the same on all of them. */
+  async #step(): Promise<boolean> {
     const { plan, trainer } = this.#parts;
-    const { ranks, signal, observers } = this.#run;
+    const { ranks, signal, observers, checkpoints } = this.#run;
     const started = performance.now();
-    const record = await optimizerStep(this.#examples(), this.#state, { plan, trainer, ranks, signal });
+    const isWhole = checkpoints?.isKept === true;
+    const options = { plan, trainer, ranks, signal, isWhole };
+    const { isStopped, ...record } = await optimizerStep(this.#examples(), this.#state, options);
     this.#state.steps.push(record);
     this.#state.tokens += record.tokens;
     const seconds = (performance.now() - started) / 1000;
     this.#state.seconds += seconds;
     const progress = this.#progress(record, seconds);
     for (const observer of observers ?? []) observer.step?.(progress);
+    return (isWhole && isStopped) || (this.#endsWhole && signal?.aborted === true);
+  }
+
+  /** An abort ends the run between two steps, and is this rank's own affair: the others learn of it in their next step. */
+  get #endsWhole(): boolean {
+    return this.#run.checkpoints?.isKept === true && this.#run.ranks.size === 1;
+  }
+
+  /** Of what is done between two steps: other ranks wait for this one's part of it, so that it is not cut short. */
+  get #signalBetweenSteps(): AbortSignal | undefined {
+    return this.#run.checkpoints?.isKept && this.#run.ranks.size > 1 ? undefined : this.#run.signal;
+  }
+
+  /** Keeps the step. @throws the signal's reason; TRAINING_INTERRUPTED on ranks that were not told to stop */
+  async #interrupt(): Promise<never> {
+    const { checkpoints, signal } = this.#run;
+    await checkpoints?.after({ state: this.#state, isEvaluation: false, isStopping: true });
+    signal?.throwIfAborted();
+    throw stoppedElsewhere(this.#state.steps.length);
+  }
+
+  /** Between two steps: evaluates and asks where it is time to, and keeps the run. */
+  async #evaluateAndKeep(): Promise<void> {
+    const { validation, plan } = this.#parts;
+    const { signal, checkpoints } = this.#run;
+    const done = this.#state.steps.length;
+    const isEvaluation = done > 0 && isEvaluated(done, plan);
+    const isPending = isEvaluation && validation.length > 0 && this.#state.evaluations.at(-1)?.step !== done;
+    try {
+      if (isPending) await this.#evaluate();
+      await this.#sample();
+    } catch (error) {
+      if (this.#endsWhole && signal?.aborted) await this.#interrupt();
+      throw error;
+    }
+    await checkpoints?.after({ state: this.#state, isEvaluation, isStopping: false });
   }
 
   /** Those of the next step. */
@@ -117,18 +160,14 @@ export class TrainingLoop {
     return { ...record, seconds, steps, epoch, tokensPerSecond: tokens / all, secondsLeft };
   }
 
-  #evaluationIsDue(): boolean {
-    const { validation, plan } = this.#parts;
-    return validation.length > 0 && isEvaluated(this.#state.steps.length, plan);
-  }
-
   #stop(): EarlyStop | null {
     return earlyStop(this.#state, this.#parts.plan);
   }
 
   async #evaluate(): Promise<void> {
     const { trainer, validation, adapter, plan } = this.#parts;
-    const { ranks, signal, observers } = this.#run;
+    const { ranks, observers } = this.#run;
+    const signal = this.#signalBetweenSteps;
     const step = this.#state.steps.length;
     const loss = await validationLoss(validation, { trainer, settings: plan.settings, ranks, signal });
     requireFinite("validation loss", loss, step);
@@ -143,7 +182,8 @@ export class TrainingLoop {
   /** Where it is time to: rank 0 answers the sample prompts. Ones that fail after the first time end no run. */
   async #sample(): Promise<void> {
     const { sampler, trainer, adapter, plan, validation } = this.#parts;
-    const { ranks, signal, observers, log } = this.#run;
+    const { ranks, observers, log } = this.#run;
+    const signal = this.#signalBetweenSteps;
     const [state, step] = [this.#state, this.#state.steps.length];
     const isDue = isSampled(step, plan, validation.length > 0) && state.samples.at(-1)?.step !== step;
     if (!sampler || !isDue) return;

@@ -2,7 +2,8 @@ import { CodedError } from "../errors/index.ts";
 import type { Given } from "./plan.ts";
 import type { TrainingSettings } from "./settings.ts";
 
-const wandb = "nothing is sent anywhere; each step's loss is a metric of the run, and a line of metrics.jsonl in the archive";
+const wandb =
+  "nothing is sent anywhere; each step's loss is a metric of the run, and a line of metrics.jsonl in the archive";
 const packed = "leave it out: rows are always packed, and none of them sees another";
 const base = "the base is what LLAMA_WEIGHTS names, a folder or a file";
 

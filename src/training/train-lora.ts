@@ -6,8 +6,9 @@ import type { TemplateModel, TemplateRecord } from "../llama/prompt/index.ts";
 import type { Tokenizer } from "../llama/tokenizer/tokenizer.ts";
 import { type AdapterLayout, layoutOf, peftLayout } from "./adapter-layout.ts";
 import type { Row } from "./dataset/row.ts";
-import { agreementOf } from "./distributed/agreement.ts";
+import { agreementOf, agreementOnStart } from "./distributed/agreement.ts";
 import { onFirstRank } from "./distributed/first-rank.ts";
+import { RankWaits } from "./distributed/rank-waits.ts";
 import { oneRank } from "./distributed/ranks.ts";
 import type { EarlyStop } from "./early-stopping.ts";
 import type { Example } from "./examples.ts";
@@ -99,7 +100,7 @@ export interface TrainingResult extends TrainedAdapter {
  * tokens of the whole optimiser step. The same rows, settings, engine and number of ranks give the same adapter, bit for
  * bit; another number of ranks changes the order of float32 sums and, where there is dropout, its masks.
  * @throws TRAINING_SETTINGS, TRAINING_DIVERGED, DATASET_EMPTY, PROMPT_*, ADAPTER_*, DISTRIBUTED_*, the signal's reason,
- * and what the output throws, on all ranks
+ * TRAINING_CHECKPOINT and TRAINING_RESUME, and what the output throws, on all ranks
  */
 export async function trainLora(given: TrainingRun): Promise<TrainingResult> {
   const run = await startedRun(given);
@@ -145,25 +146,34 @@ export async function trainExamples(
   run: LoopSettings & Pick<TrainingRun, "base" | "initial" | "layout" | "output">,
   { plan, training, validation, sampler, promptTemplate }: PreparedExamples,
 ): Promise<TrainingResult> {
-  const { base, ranks, signal, log } = run;
+  const { base, ranks, signal, log, checkpoints } = run;
   const { settings } = plan;
   const config = base.model.config;
   const layout = run.layout ?? layoutOf(config, settings);
   const initial = run.initial ?? (await initialAdapter(config, layout, settings.seed, signal));
-  const agreement = ranks.size > 1 ? agreementOf({ training, validation, settings, config, initial }) : "";
-  const adapter = await base.model.createAdapter(initial);
+  const common = { training, validation, settings, config, initial };
+  const agreement = ranks.size > 1 || checkpoints !== undefined ? agreementOf(common) : "";
+  const resumed = await checkpoints?.resume({ initial, agreement, steps: plan.steps, ranks, model: config });
+  const adapter = await base.model.createAdapter(resumed?.modules ?? initial);
   try {
-    const trainer = await base.model.createTrainer(adapter, { ranks, agreement, signal });
+    const waits = new RankWaits(signal);
+    const met = ranks.size > 1 ? agreementOnStart(agreement, checkpoints) : "";
+    const trainer = await base.model.createTrainer(adapter, { ranks, agreement: met, signal: waits.signal });
     try {
+      if (resumed) await trainer.restoreOptimizer(resumed.optimizer);
       const output = await onFirstRank(trainer, ranks, async () => run.output?.(initial));
       const all = training.reduce((sum, { tokens }) => sum + tokens.length, 0);
       const largest = Math.min(settings.cutoff_len * settings.micro_batch_size, all);
       const memory = await trainer.plan?.(largest, settings.lora_dropout > 0);
       if (memory) log?.(memoryLine(memory));
-      const outcome = await new TrainingLoop(run, { plan, adapter, trainer, training, validation, sampler }).run();
-      const { modules, ...records } = outcome;
       const about = { dropout: settings.lora_dropout, baseModel: base.name, promptTemplate };
-      const trained = { modules, ...peftLayout(layout, config), ...about };
+      const written = { ...peftLayout(layout, config), ...about };
+      await checkpoints?.open({ adapter, trainer, ranks, model: config, agreement, steps: plan.steps, written });
+      const parts = { plan, adapter, trainer, training, validation, sampler, state: resumed?.state };
+      const loop = new TrainingLoop(run, parts);
+      // Where a step is finished after an abort its waits for other ranks are too.
+      const { modules, ...records } = await (checkpoints?.isKept ? waits.throughout(loop.run()) : loop.run());
+      const trained = { modules, ...written };
       const result = { adapter: trained, plan, ...records, probe: probeOf(training), initial };
       // What was written is scored, which takes memory too.
       await trainer.releaseActivations();

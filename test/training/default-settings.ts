@@ -3,11 +3,12 @@ import { join } from "node:path";
 import type { TrainingSettings } from "../../src/training/index.ts";
 import train from "../../train.ts";
 
-/** Inputs that are no settings: files of a run, and words of other trainers. */
-const others =
-  "dataset dataset_format columns validation_data adapter add_eos_token dry_run gradient_accumulation_steps run_validation group_by_length".split(
-    " ",
-  );
+/** Inputs that are no settings: files of a run, words of other trainers, and its checkpoints. */
+const others = [
+  ..."dataset dataset_format columns validation_data adapter add_eos_token dry_run".split(" "),
+  ..."gradient_accumulation_steps run_validation group_by_length".split(" "),
+  ..."save_steps save_total_limit resume_from_checkpoint checkpoint".split(" "),
+];
 
 /** The defaults of train.ts. */
 export const defaults = Object.fromEntries(

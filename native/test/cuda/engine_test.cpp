@@ -97,6 +97,36 @@ void check_greedy(EngineModel& model, const std::vector<std::shared_ptr<EngineAd
   expect(worst <= tolerance, what + ": a greedy token is " + std::to_string(worst) + " less likely than another");
 }
 
+// A new trainer of the tensors that were read, with the state that was read, goes on with the bits of the first.
+void test_resumed(const std::string& what, EngineModel& model, AdapterSource source) {
+  const PackedBatch batch = random_batch({5, 17, 9});
+  const auto advance = [&](EngineTrainer& trainer, uint32_t step) {
+    trainer.accumulate(batch, 1.0f / 30, {0.3f, 77, step});
+    trainer.update({1e-2f, 0.9f, 0.999f, 1e-8f, 0.01f, 1.0});
+  };
+  const auto adapter = model.make_adapter(source.tensors);
+  const auto trainer = model.make_trainer(adapter);
+  for (const uint32_t step : {0u, 1u}) advance(*trainer, step);
+  const std::vector<ModuleTensors> saved = adapter->read();
+  const OptimizerState state = trainer->optimizer_state();
+  expect(state.steps == 2, what + ": counts its updates");
+  for (size_t i = 0; i < saved.size(); ++i) source.tensors[i].a = saved[i].a.data(), source.tensors[i].b = saved[i].b.data();
+  const auto resumed = model.make_adapter(source.tensors);
+  const auto second = model.make_trainer(resumed);
+  second->restore_optimizer(state);
+  for (const uint32_t step : {2u, 3u}) advance(*trainer, step), advance(*second, step);
+  expect(flat(resumed->read()) == flat(adapter->read()), what + ": a resumed training gives the same bits");
+  OptimizerState wrong = state;
+  wrong.second.back().b.back() = -1;
+  bool refused = false;
+  try {
+    second->restore_optimizer(wrong);
+  } catch (const EngineError&) {
+    refused = true;
+  }
+  expect(refused, what + ": an impossible moment is refused");
+}
+
 void test_model(const std::string& what, const LlamaConfig& config, StorageType type, const std::string& dtype, double tolerance) {
   const Checkpoint checkpoint(config, type);
   const auto cpu = load_on_cpu(checkpoint.options(), "reference", 1, quiet);
@@ -126,6 +156,7 @@ void test_model(const std::string& what, const LlamaConfig& config, StorageType 
     check_greedy(*gpu, on_gpu, tolerance, what);
   }
 
+  test_resumed(what, *gpu, some);
   const PackedBatch batch = random_batch({9, 1, 23, 14});
   for (const float dropout : {0.0f, 0.3f}) {
     const auto train = [&](EngineModel& model, const AdapterSource& source, std::vector<Floats>& results) {

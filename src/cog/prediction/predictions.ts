@@ -20,8 +20,6 @@ export interface PredictionsOptions extends WorkersOptions {
 /** Why there is no run: setup has not succeeded; no slot; no slot and no place in the queue. */
 export type Refusal = "notReady" | "busy" | "queueFull";
 
-/** After the runs were aborted, how long the worker may take before it is killed. */
-const abortLimitMs = 5000;
 /** At shutdown, how long terminal webhooks may still be retried. */
 const webhookLimitMs = 5000;
 
@@ -153,10 +151,10 @@ export class Predictions {
     }
   }
 
-  /** Cancels all runs; what has not ended after five seconds ends with its worker. */
+  /** Cancels all runs; what has not ended after COG_CANCEL_GRACE ends with its worker. */
   abort(): void {
     for (const id of this.#runs.keys()) this.cancel(id);
-    setTimeout(() => this.#workers.kill(), abortLimitMs).unref();
+    setTimeout(() => this.#workers.kill(), this.#options.settings.cancelGraceMs).unref();
   }
 
   /** Ends the workers, waits for what runs have left to deliver and to clean up. */

@@ -15,9 +15,7 @@ export interface WorkersOptions {
 }
 
 const teardownLimitMs = 10_000;
-/** After which the worker reports a canceled run that goes on. */
-const cancelGraceMs = 5000;
-/** What a trainer has beyond it. */
+/** What a trainer has beyond the grace of a cancel. */
 const marginMs = 5000;
 
 /** The worker of the server's mode and, in a server for predictions, that of its trainings. */
@@ -71,7 +69,8 @@ export class Workers {
       holdSetup,
       // The trainer has one run only, so that nothing else is lost with its process.
       heartbeatLimitMs: settings.heartbeatLimitMs,
-      cancelLimitMs: cancelGraceMs + (isMain ? settings.heartbeatLimitMs : marginMs),
+      cancelGraceMs: settings.cancelGraceMs,
+      cancelLimitMs: settings.cancelGraceMs + (isMain ? settings.heartbeatLimitMs : marginMs),
       endsStubbornRuns: !isMain,
       onChange: this.#onChange,
       onIdle: isMain ? () => {} : () => this.#releaseTrainer(),

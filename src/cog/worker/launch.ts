@@ -11,12 +11,13 @@ interface Launch {
 
 /** Starts a process for the project's role and tells it what to load. */
 export function launch(options: SupervisorOptions, { secrets, holdSetup, events }: Launch): WorkerProcess {
-  const { project, role, weights, env, heartbeatLimitMs } = options;
+  const { project, role, weights, env, heartbeatLimitMs, cancelGraceMs } = options;
   const worker = new WorkerProcess({
     cwd: project.dir,
     // What guards the server is none of the author's business.
     env: { ...Object.fromEntries(project.environment), ...env, COG_AUTH_TOKEN: undefined },
     beatMs: beatMs(heartbeatLimitMs),
+    cancelGraceMs,
     secrets,
     events,
   });

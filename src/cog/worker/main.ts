@@ -16,7 +16,7 @@ import { Secrets } from "./secrets.ts";
 
 // The worker process: holds the author's code, so that nothing it does can stop the server from answering.
 
-const beatMs = Number(process.argv[2]);
+const [beatMs, cancelGraceMs] = process.argv.slice(2).map(Number) as [number, number];
 // Neither the author's options of Node nor the environment are its affair.
 const heartbeat = new URL("./heartbeat-thread.js", import.meta.url);
 new Worker(heartbeat, {
@@ -173,7 +173,7 @@ readMessages<ToWorker>(socket, (message) => {
       break;
     case "run": {
       secrets.add(message);
-      const run = new WorkerRun(message, secrets, send);
+      const run = new WorkerRun(message, { secrets, send, cancelGraceMs });
       runs.set(message.run, run);
       runById.set(run.signal, run);
       void run.execute(predictor!, model).then(() => {

@@ -22,6 +22,7 @@ export interface WorkerOptions {
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv;
   readonly beatMs: number;
+  readonly cancelGraceMs: number;
   readonly secrets: Secrets;
   readonly events: WorkerEvents;
 }
@@ -35,9 +36,9 @@ export class WorkerProcess {
   readonly #writer: MessageWriter<ToWorker>;
 
   constructor(options: WorkerOptions) {
-    const { cwd, env, beatMs, secrets, events } = options;
+    const { cwd, env, beatMs, cancelGraceMs, secrets, events } = options;
     const stdio: StdioOptions = ["ignore", "pipe", "pipe", "pipe", "pipe"];
-    const child = spawn(process.execPath, [entry, String(beatMs)], { cwd, env, stdio });
+    const child = spawn(process.execPath, [entry, String(beatMs), String(cancelGraceMs)], { cwd, env, stdio });
     this.#child = child;
     const lines = new LineBuffer(secrets, (_source, data) => events.printed(data));
     for (const source of ["stdout", "stderr"] as const) {

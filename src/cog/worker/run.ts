@@ -12,19 +12,25 @@ import { toJson } from "./output.ts";
 import type { FromWorker, RunEnd, RunRequest } from "./protocol.ts";
 import type { Secrets } from "./secrets.ts";
 
-/** After a cancel, how long an author's function may go on before the run is reported without it. */
-const graceMs = 5000;
 /** A generator that never waits would keep cancels and health checks out. */
 const longestTurnMs = 5;
 
 type Send = (message: FromWorker) => void;
 type Outcome = Omit<RunEnd, "type" | "run" | "settled" | "tempDir">;
 
+export interface WorkerRunOptions {
+  readonly secrets: Secrets;
+  readonly send: Send;
+  /** After a cancel, how long an author's function may go on before the run is reported without it. */
+  readonly cancelGraceMs: number;
+}
+
 /** One prediction or training inside the worker: calls the author's function and reports what comes of it. */
 export class WorkerRun {
   readonly logs: LineBuffer;
   readonly #request: RunRequest;
   readonly #send: Send;
+  readonly #cancelGraceMs: number;
   readonly #abort = new AbortController();
   readonly #metrics = new MetricRules();
   #generator: AsyncIterator<unknown> | Iterator<unknown> | null = null;
@@ -34,9 +40,10 @@ export class WorkerRun {
   #folder: { tempDir?: true } = {};
   #failFast: (error: unknown) => void = () => {};
 
-  constructor(request: RunRequest, secrets: Secrets, send: Send) {
+  constructor(request: RunRequest, { secrets, send, cancelGraceMs }: WorkerRunOptions) {
     this.#request = request;
     this.#send = send;
+    this.#cancelGraceMs = cancelGraceMs;
     this.logs = new LineBuffer(secrets, (source, data) => send({ type: "log", run: request.run, source, data }));
   }
 
@@ -80,7 +87,7 @@ export class WorkerRun {
     } catch {
       // A plain generator that is running right now refuses; the loop sees the signal.
     }
-    setTimeout(() => this.#end({ status: "canceled" }, false), graceMs).unref();
+    setTimeout(() => this.#end({ status: "canceled" }, false), this.#cancelGraceMs).unref();
   }
 
   /** Fails the run for what happened outside its promise: an uncaught exception, process.exit(). */

@@ -14,6 +14,8 @@ export interface SupervisorOptions {
   readonly holdSetup: boolean;
   /** A process that is not heard of for so long is silent. */
   readonly heartbeatLimitMs: number;
+  /** After which the worker reports a canceled run that goes on. */
+  readonly cancelGraceMs: number;
   /** After a run's cancel: when a silent process is ended if the run goes on. */
   readonly cancelLimitMs: number;
   /** And one that is heard, too: it has no other runs. */

@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { CodedError } from "../../errors/index.ts";
-import type { Dropout, LossSum, MemoryPlan, OptimizerStep, Sampling } from "../engine.ts";
+import type { Dropout, LossSum, MemoryPlan, OptimizerState, OptimizerStep, Sampling } from "../engine.ts";
 import { builtAddon } from "./built.ts";
 
 /** The JavaScript face of native/addon: promises, plain arrays, integers for names. It checks what it is given. */
@@ -120,6 +120,8 @@ export interface AddonTrainer {
   /** The gradients' norm before clipping. */
   update(step: OptimizerStep): Promise<number>;
   gradients(): Promise<{ a: Float32Array; b: Float32Array }[]>;
+  optimizerState(): Promise<OptimizerState>;
+  restoreOptimizer(state: OptimizerState): Promise<void>;
   plan(tokens: number, dropout: boolean): Promise<MemoryPlan>;
   releaseActivations(): Promise<void>;
   sum(values: Float64Array): Promise<Float64Array>;

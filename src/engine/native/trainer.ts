@@ -1,4 +1,13 @@
-import type { Dropout, EngineTrainer, LossSum, MemoryPlan, OptimizerStep, PackedBatch } from "../engine.ts";
+import type {
+  Dropout,
+  EngineTrainer,
+  LossSum,
+  MatrixPair,
+  MemoryPlan,
+  OptimizerState,
+  OptimizerStep,
+  PackedBatch,
+} from "../engine.ts";
 import type { AddonTrainer } from "./addon.ts";
 import { checkOptimizerStep } from "./arguments.ts";
 import { withCodes } from "./failure.ts";
@@ -25,8 +34,16 @@ export class NativeTrainer implements EngineTrainer {
     return { gradNorm: await withCodes(() => this.#addon.update(step)) };
   }
 
-  async gradients(): Promise<{ a: Float32Array; b: Float32Array }[]> {
+  async gradients(): Promise<MatrixPair[]> {
     return withCodes(() => this.#addon.gradients());
+  }
+
+  async optimizerState(): Promise<OptimizerState> {
+    return withCodes(() => this.#addon.optimizerState());
+  }
+
+  async restoreOptimizer(state: OptimizerState): Promise<void> {
+    await withCodes(() => this.#addon.restoreOptimizer(state));
   }
 
   async plan(tokens: number, dropout: boolean): Promise<MemoryPlan> {

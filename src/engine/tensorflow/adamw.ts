@@ -5,7 +5,17 @@ import type { TensorFlow } from "./backend.ts";
 export interface AdamW {
   /** Clips by the global norm and updates every variable; returns the norm before clipping. Gradients stay the caller's. */
   update(gradients: ReadonlyMap<string, Tensor>, settings: OptimizerStep): Promise<number>;
+  /** Moments of every variable by its name, copied. */
+  state(): Promise<AdamWState>;
+  /** The moments have the variables' sizes. */
+  restore(state: AdamWState): void;
   close(): void;
+}
+
+export interface AdamWState {
+  /** Updates so far. */
+  readonly steps: number;
+  readonly moments: ReadonlyMap<string, { readonly first: Float32Array; readonly second: Float32Array }>;
 }
 
 /**
@@ -43,6 +53,25 @@ export function createAdamW(
         });
       }
       return gradNorm;
+    },
+
+    async state() {
+      const copied = new Map<string, { first: Float32Array; second: Float32Array }>();
+      for (const [name, { m, v }] of moments) {
+        copied.set(name, { first: Float32Array.from(await m.data()), second: Float32Array.from(await v.data()) });
+      }
+      return { steps, moments: copied };
+    },
+
+    restore(state) {
+      for (const [name, { m, v }] of moments) {
+        const { first, second } = state.moments.get(name)!;
+        tf.tidy(() => {
+          m.assign(tf.tensor(first, m.shape));
+          v.assign(tf.tensor(second, v.shape));
+        });
+      }
+      steps = state.steps;
     },
 
     close() {

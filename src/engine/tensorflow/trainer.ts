@@ -1,5 +1,6 @@
 import type { NamedTensorMap, Tensor, Tensor1D, Tensor2D, Variable } from "@tensorflow/tfjs-core";
-import type { Dropout, EngineTrainer, LossSum, OptimizerStep, PackedBatch } from "../engine.ts";
+import { checkInteger, refuse } from "../arguments.ts";
+import type { Dropout, EngineTrainer, LossSum, OptimizerState, OptimizerStep, PackedBatch } from "../engine.ts";
 import { createAdamW } from "./adamw.ts";
 import type { TensorflowAdapter } from "./adapter.ts";
 import type { TensorFlow } from "./backend.ts";
@@ -83,6 +84,25 @@ export function createTrainer(
         ),
       ),
 
+    optimizerState: () =>
+      queue(async (): Promise<OptimizerState> => {
+        const { steps, moments } = await optimizer.state();
+        const pairs = (moment: "first" | "second") =>
+          adapter.pairs.map(({ a, b }) => ({ a: moments.get(a.name)![moment], b: moments.get(b.name)![moment] }));
+        return { steps, first: pairs("first"), second: pairs("second"), lossScale: { value: 1, steadySteps: 0 } };
+      }),
+
+    restoreOptimizer: (state) =>
+      queue(async () => {
+        checkOptimizerState(state, adapter);
+        const moments = new Map<string, { first: Float32Array; second: Float32Array }>();
+        for (const [i, { a, b }] of adapter.pairs.entries()) {
+          const [first, second] = [state.first[i]!, state.second[i]!];
+          moments.set(a.name, { first: first.a, second: second.a }).set(b.name, { first: first.b, second: second.b });
+        }
+        optimizer.restore({ steps: state.steps, moments });
+      }),
+
     releaseActivations: async () => {},
 
     sum: async (values) => values,
@@ -96,6 +116,22 @@ export function createTrainer(
         optimizer.close();
       }),
   };
+}
+
+/** @throws ENGINE_ARGUMENT */
+function checkOptimizerState({ steps, first, second, lossScale }: OptimizerState, { pairs }: TensorflowAdapter): void {
+  checkInteger("steps", steps, 0, Number.MAX_SAFE_INTEGER);
+  if (lossScale.value !== 1 || lossScale.steadySteps !== 0) refuse("the loss scale is of another engine");
+  for (const [name, moment] of [["first", first] as const, ["second", second] as const]) {
+    const fits =
+      moment.length === pairs.length &&
+      pairs.every(({ a, b }, i) => moment[i]!.a.length === a.size && moment[i]!.b.length === b.size);
+    if (!fits) refuse(`the ${name} moment is of another adapter`);
+    const least = name === "second" ? 0 : Number.NEGATIVE_INFINITY;
+    const valid = (value: number) => Number.isFinite(value) && value >= least;
+    if (!moment.every(({ a, b }) => a.every(valid) && b.every(valid)))
+      refuse(`the ${name} moment holds an impossible value`);
+  }
 }
 
 /** Rows of `hidden` that have a target, [labelled, hidden]. */

@@ -25,3 +25,10 @@ export function agreementOf({ training, validation, settings, config, initial }:
   for (const { layer, linear, scale, a, b } of initial) hash.update(`${layer} ${linear} ${scale} `).update(a).update(b);
   return hash.digest("hex");
 }
+
+/** The same with a run's checkpoints: ranks that went on from different ones, or saved at different steps, must not meet. */
+export function agreementOnStart(agreement: string, checkpoints: { readonly together: unknown } | undefined): string {
+  return createHash("sha256")
+    .update(JSON.stringify([agreement, checkpoints?.together ?? null]))
+    .digest("hex");
+}

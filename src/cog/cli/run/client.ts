@@ -61,7 +61,7 @@ export class ModelClient {
   }
 
   /** Runs and waits for the answer. @throws Failure when the server refuses the run */
-  async run(route: Route, body: RunBody, signal: AbortSignal): Promise<RunAnswer> {
+  async run(route: Route, body: RunBody, signal?: AbortSignal): Promise<RunAnswer> {
     const answer = await this.#send("POST", route, { signal, body: JSON.stringify(body) });
     const text = await answer.body.text().catch((error) => this.#lost(error, signal));
     if (answer.statusCode !== 200) throw refusal(route, answer.statusCode!, text);
@@ -117,8 +117,8 @@ export class ModelClient {
     throw new Failure(`${this.url} ${wrong}`, { hint: "Give it with --token, or in the variable COG_AUTH_TOKEN." });
   }
 
-  #lost(error: unknown, signal: AbortSignal): never {
-    signal.throwIfAborted();
+  #lost(error: unknown, signal: AbortSignal | undefined): never {
+    signal?.throwIfAborted();
     throw error instanceof Failure ? error : new Failure(`The connection to ${this.url} broke off`, { cause: error });
   }
 }

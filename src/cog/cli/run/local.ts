@@ -86,7 +86,7 @@ export async function startLocalServer(
     host: "127.0.0.1",
     port: 0,
     // The port is open to everyone on this machine; the model is not.
-    env: { ...env, COG_AUTH_TOKEN: token },
+    env: { ...graceOf(mode), ...env, COG_AUTH_TOKEN: token },
     localFiles,
     authorLogOnly: !debug,
     logOutput: live,
@@ -100,6 +100,11 @@ export async function startLocalServer(
   };
   const answered = (text: unknown) => keptFile(localFiles, text) ?? parseDataUrl(text);
   return { server, client: new ModelClient(server.url, token), files, answered, close };
+}
+
+/** A trainer that is stopped may finish its step: whoever does not want to wait presses Ctrl-C again. */
+function graceOf(mode: "predict" | "train"): NodeJS.ProcessEnv {
+  return mode === "train" ? { COG_CANCEL_GRACE: "600" } : {};
 }
 
 function keptFile(files: LocalFiles, text: unknown): AnsweredFile | undefined {

@@ -28,6 +28,7 @@ import { nextCommand } from "./next-command.ts";
 import { requireSuccess } from "./outcome.ts";
 import { printStream } from "./print-stream.ts";
 import { waitUntilReady } from "./ready.ts";
+import { requireNothingToResume } from "./resume-command.ts";
 import { watchedRun } from "./watched-run.ts";
 
 export interface RunOptions {
@@ -87,12 +88,13 @@ export async function runModel(options: RunOptions): Promise<void> {
       say(options.mode === "predict" ? "Running prediction..." : "Running training...");
       say();
       const answered = own?.answered ?? parseDataUrl;
+      const stop = own && options.mode === "train" ? () => stopTraining(own) : null;
       await runOnce(
         client,
         document ?? {},
         { input, context: context(options) },
         // Other servers than ours have no events to follow.
-        { ...options, route, to, signal, answered, live: isOurs ? live : undefined },
+        { ...options, route, to, signal, answered, stop, live: isOurs ? live : undefined },
       );
     });
   });
@@ -142,6 +144,14 @@ interface RunPlan extends RunOptions {
   signal: AbortSignal;
   answered: ReadAnswered;
   live: LiveLine | undefined;
+  /** Ends the run so that it still answers; null: an abort drops the request, which cancels it. */
+  stop: (() => void) | null;
+}
+
+/** A trainer may finish its step and keep it. */
+function stopTraining({ server }: LocalServer): void {
+  say("Stopping; a second time ends it at once");
+  void server.close({ abort: true });
 }
 
 async function runOnce(client: ModelClient, document: ModelDocument, body: RunBody, plan: RunPlan): Promise<void> {
@@ -152,10 +162,8 @@ async function runOnce(client: ModelClient, document: ModelDocument, body: RunBo
     requireSuccess(await ended(printStream(client.stream(plan.route, body, plan.signal), schema, live), plan.live));
     return;
   }
-  const { live, route, signal } = plan;
-  const showsLogs = plan.url !== undefined && plan.mode === "train";
-  const run = live ? watchedRun(client, route, body, { signal, live, showsLogs }) : client.run(route, body, signal);
-  const answer = await ended(run, live);
+  const answer = await answerOf(client, body, plan);
+  if (plan.json === undefined && plan.signal.aborted) requireNothingToResume(answer, plan);
   let written: string[];
   if (plan.json !== undefined) written = await printRecord(answer, schema, plan);
   else {
@@ -163,6 +171,21 @@ async function runOnce(client: ModelClient, document: ModelDocument, body: RunBo
     written = await deliver(answer.output, schema, plan.to, plan.answered);
   }
   if (plan.to.archive !== undefined && written.length > 0) say(nextCommand(document, plan.to.archive, plan));
+}
+
+async function answerOf(client: ModelClient, body: RunBody, plan: RunPlan): Promise<RunAnswer> {
+  const { live, route, stop } = plan;
+  plan.signal.throwIfAborted();
+  // A run that is told to stop still answers.
+  const signal = stop === null ? plan.signal : new AbortController().signal;
+  if (stop !== null) plan.signal.addEventListener("abort", stop, { once: true });
+  const showsLogs = plan.url !== undefined && plan.mode === "train";
+  const run = live ? watchedRun(client, route, body, { signal, live, showsLogs }) : client.run(route, body, signal);
+  try {
+    return await ended(run, live);
+  } finally {
+    if (stop !== null) plan.signal.removeEventListener("abort", stop);
+  }
 }
 
 /** The answer, once the live line is gone; where there is no good one, it stays to say how far the run came. */
@@ -186,11 +209,8 @@ function wantsStream(document: ModelDocument, schema: Schema | undefined, plan: 
 }
 
 /** JSON mode: the whole answer, a failed run's too; files are written (the result) and stand there by their paths. */
-async function printRecord(
-  answer: RunAnswer,
-  schema: Schema | undefined,
-  { to, answered: read }: RunPlan,
-): Promise<string[]> {
+async function printRecord(answer: RunAnswer, schema: Schema | undefined, plan: RunPlan): Promise<string[]> {
+  const { to, answered: read, signal } = plan;
   const { status, error, metrics } = answer;
   const succeeded = status === "succeeded";
   const answered = answer.output ?? null;
@@ -199,6 +219,7 @@ async function printRecord(
   const text = indentedRecord({ status, output, error: error ?? "", metrics: metrics ?? null });
   if (to.text === undefined) await print(`${text}\n`);
   else await writeOutput(to.text, text);
+  if (signal.aborted) requireNothingToResume(answer, plan);
   if (!succeeded) throw new Failure("");
   return files.written;
 }
