@@ -2,12 +2,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type LinearName, linearNames } from "../../src/engine/config.ts";
+import { type LinearName, type LlamaConfig, linearNames } from "../../src/engine/config.ts";
 import type {
   AdapterModule,
   Dropout,
   Engine,
   EngineModel,
+  EngineTrainer,
   OptimizerStep,
   PackedBatch,
 } from "../../src/engine/engine.ts";
@@ -41,6 +42,15 @@ async function lossAt(
   await trainer.close();
   await adapter.close();
   return loss;
+}
+
+/** Updates by batches of these numbers, with dropout. */
+async function steps(trainer: EngineTrainer, config: LlamaConfig, numbers: readonly number[]): Promise<void> {
+  const update = { learningRate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.1, maxGradNorm: 1 };
+  for (const number of numbers) {
+    await trainer.accumulate(randomBatch(config, number, [7, 4]), 0.1, { probability: 0.3, seed: 5, step: number });
+    await trainer.update(update);
+  }
 }
 
 const dot = (x: Float32Array, y: Float32Array): number => x.reduce((sum, value, i) => sum + value * y[i]!, 0);
@@ -148,6 +158,26 @@ for (const isa of ["reference", "auto"]) {
           const difference = gradient[tensor].map((value, k) => value - expected[i]![tensor][k]!);
           expect(norm(difference)).toBeLessThan(1e-5 * norm(expected[i]![tensor]));
         }
+      }
+      await model.close();
+    });
+
+    it("goes on from its state in a new trainer with the same bits", async () => {
+      const { config, model } = await load(3);
+      const adapter = await model.createAdapter(randomAdapter(config, 3));
+      const trainer = await model.createTrainer(adapter);
+      await steps(trainer, config, [0, 1]);
+      const state = await trainer.optimizerState();
+      expect(state).toMatchObject({ steps: 2, lossScale: { value: 1, steadySteps: 0 } });
+      const resumed = await model.createAdapter(await adapter.read());
+      const second = await model.createTrainer(resumed);
+      await second.restoreOptimizer(state);
+      for (const one of [trainer, second]) await steps(one, config, [2, 3]);
+      expect(await resumed.read()).toEqual(await adapter.read());
+      const short = { ...state, first: state.first.slice(1) };
+      const negative = { ...state, second: state.second.map(({ a, b }) => ({ a: a.map(() => -1), b })) };
+      for (const wrong of [short, negative, { ...state, lossScale: { value: 2, steadySteps: 0 } }]) {
+        await expect(second.restoreOptimizer(wrong)).rejects.toMatchObject({ code: "ENGINE_ARGUMENT" });
       }
       await model.close();
     });

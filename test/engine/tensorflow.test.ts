@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Engine, EngineAdapter, EngineModel } from "../../src/engine/engine.ts";
+import type { Engine, EngineAdapter, EngineModel, EngineTrainer } from "../../src/engine/engine.ts";
 import { openBackend } from "../../src/engine/tensorflow/backend.ts";
 import { openTensorflowEngine } from "../../src/engine/tensorflow/index.ts";
 import { openCheckpoint } from "../../src/llama/checkpoint/open.ts";
@@ -151,6 +151,28 @@ describe("the TensorFlow engine", () => {
     );
     await trainer.close();
     await adapter.close();
+  });
+
+  it("goes on from its state in a new trainer with the same bits", async () => {
+    const step = { learningRate: 0.05, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.1, maxGradNorm: 1 };
+    const advance = async (trainer: EngineTrainer, numbers: readonly number[]) => {
+      for (const number of numbers) {
+        await trainer.accumulate(randomBatch(config, number, [6, 5]), 0.1, { probability: 0.3, seed: 5, step: number });
+        await trainer.update(step);
+      }
+    };
+    const adapter = await model.createAdapter(randomAdapter(config, 7, ["v_proj"]));
+    const trainer = await model.createTrainer(adapter);
+    await advance(trainer, [0, 1]);
+    const resumed = await model.createAdapter(await adapter.read());
+    const second = await model.createTrainer(resumed);
+    const state = await trainer.optimizerState();
+    await second.restoreOptimizer(state);
+    for (const one of [trainer, second]) await advance(one, [2]);
+    expect(await resumed.read()).toEqual(await adapter.read());
+    const wrong = second.restoreOptimizer({ ...state, second: [] });
+    await expect(wrong).rejects.toMatchObject({ code: "ENGINE_ARGUMENT" });
+    for (const one of [trainer, second, adapter, resumed]) await one.close();
   });
 
   it("says why a backend that was asked for does not load", async () => {
