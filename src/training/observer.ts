@@ -1,12 +1,15 @@
 import type { EncodingProgress } from "./encoding/encode-rows.ts";
 import type { Evaluation, Progress } from "./progress.ts";
+import type { Estimate } from "./report/estimate.ts";
 import type { SampleRecord } from "./samples.ts";
 
 /** Sees a run as it goes. What one sees is of all ranks together. */
 export interface TrainingObserver {
   /** Every second or so while rows are encoded before the first step, and when all are. */
   encoding?(progress: EncodingProgress): void;
-  /** Before the first step; how many there are at most. */
+  /** Before the first step. */
+  estimate?(estimate: Estimate): void;
+  /** The same, once all is ready; how many steps there are at most. */
   begin?(steps: number): void;
   /** After every step. */
   step?(progress: Progress): void;

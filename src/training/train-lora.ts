@@ -1,5 +1,5 @@
 import { stat } from "node:fs/promises";
-import type { AdapterModule, EngineModel } from "../engine/engine.ts";
+import type { AdapterModule, Engine, EngineModel } from "../engine/engine.ts";
 import type { AdapterToWrite } from "../llama/adapter/index.ts";
 import type { Checkpoint } from "../llama/checkpoint/index.ts";
 import type { TemplateModel, TemplateRecord } from "../llama/prompt/index.ts";
@@ -22,6 +22,9 @@ import { probeOf } from "./probe.ts";
 import type { Evaluation, StepRecord } from "./progress.ts";
 import { summaryLines } from "./record/summary.ts";
 import { type DryRun, dryRunOf } from "./report/dry-run.ts";
+import { estimateRun, estimateText } from "./report/estimate.ts";
+import { fittingPlan } from "./report/fitting.ts";
+import { entry } from "./report/text.ts";
 import type { SampleRecord } from "./samples.ts";
 import { checkSettings, type TrainingSettings } from "./settings.ts";
 import { startingAdapter } from "./starting-adapter.ts";
@@ -29,6 +32,8 @@ import { startingAdapter } from "./starting-adapter.ts";
 /** A frozen model, as Llama has it. */
 export interface Base {
   readonly model: EngineModel;
+  /** "cuda (...)" or another device, as its description begins. */
+  readonly engine?: Pick<Engine, "description"> | undefined;
   readonly tokenizer: Tokenizer;
   readonly name: string;
   readonly checkpoint?: BaseFiles;
@@ -143,14 +148,16 @@ async function startOf(
 
 /** The part of trainLora behind its rows and settings: from the first step to the adapter. */
 export async function trainExamples(
-  run: LoopSettings & Pick<TrainingRun, "base" | "initial" | "layout" | "output">,
-  { plan, training, validation, sampler, promptTemplate }: PreparedExamples,
+  run: LoopSettings & Pick<TrainingRun, "base" | "initial" | "layout" | "output" | "given">,
+  prepared: PreparedExamples,
 ): Promise<TrainingResult> {
   const { base, ranks, signal, log, checkpoints } = run;
-  const { settings } = plan;
+  const { training, validation, sampler, promptTemplate } = prepared;
   const config = base.model.config;
-  const layout = run.layout ?? layoutOf(config, settings);
-  const initial = run.initial ?? (await initialAdapter(config, layout, settings.seed, signal));
+  const layout = run.layout ?? layoutOf(config, prepared.plan.settings);
+  const initial = run.initial ?? (await initialAdapter(config, layout, prepared.plan.settings.seed, signal));
+  const plan = await foretold(run, prepared, initial);
+  const { settings } = plan;
   const common = { training, validation, settings, config, initial };
   const agreement = ranks.size > 1 || checkpoints !== undefined ? agreementOf(common) : "";
   const resumed = await checkpoints?.resume({ initial, agreement, steps: plan.steps, ranks, model: config });
@@ -162,10 +169,6 @@ export async function trainExamples(
     try {
       if (resumed) await trainer.restoreOptimizer(resumed.optimizer);
       const output = await onFirstRank(trainer, ranks, async () => run.output?.(initial));
-      const all = training.reduce((sum, { tokens }) => sum + tokens.length, 0);
-      const largest = Math.min(settings.cutoff_len * settings.micro_batch_size, all);
-      const memory = await trainer.plan?.(largest, settings.lora_dropout > 0);
-      if (memory) log?.(memoryLine(memory));
       const about = { dropout: settings.lora_dropout, baseModel: base.name, promptTemplate };
       const written = { ...peftLayout(layout, config), ...about };
       await checkpoints?.open({ adapter, trainer, ranks, model: config, agreement, steps: plan.steps, written });
@@ -182,7 +185,15 @@ export async function trainExamples(
         // A rank that has gone now takes nothing away from a file that is whole.
         if (file === null) throw error;
       });
-      for (const line of summaryLines(result, file === null ? undefined : (await stat(file)).size)) log?.(line);
+      // An output may hand its file on at once.
+      const size =
+        file === null
+          ? undefined
+          : await stat(file).then(
+              (found) => found.size,
+              () => undefined,
+            );
+      for (const line of summaryLines(result, size)) log?.(line);
       return { ...result, file };
     } finally {
       await trainer.close();
@@ -192,6 +203,44 @@ export async function trainExamples(
     signal?.throwIfAborted();
     throw error;
   } finally {
+    await adapter.close();
+  }
+}
+
+/**
+ * The plan as memory holds it; the log hears what the run will take. A trainer of its own finds out: nothing of it is left
+ * in the run's.
+ * @throws OUT_OF_MEMORY with what fits, the signal's reason
+ */
+async function foretold(
+  { base, ranks, signal, log, given, observers }: LoopSettings & Pick<TrainingRun, "base" | "given">,
+  { plan, training, validation }: PreparedExamples,
+  initial: readonly AdapterModule[],
+): Promise<Plan> {
+  const adapter = await base.model.createAdapter(initial);
+  const trainer = await base.model.createTrainer(adapter).catch(async (error: unknown) => {
+    await adapter.close();
+    throw error;
+  });
+  try {
+    const tokens = training.reduce((sum, example) => sum + example.tokens.length, 0);
+    // Ranks have to agree: none of them adapts alone.
+    const chosen = ranks.size > 1 || given === undefined ? new Set(Object.keys(plan.settings)) : given;
+    const fitting = await fittingPlan(plan, { trainer, tokens, given: chosen });
+    if (fitting.note !== null) log?.(fitting.note);
+    const { memory } = fitting;
+    if (memory) log?.(memoryLine(memory));
+    if (log) {
+      const isOnCpu = !base.engine?.description.startsWith("cuda");
+      const of = { plan: fitting.plan, training, validation, ranks, trainer, memory, isOnCpu, signal };
+      const estimate = await estimateRun(of);
+      for (const observer of observers ?? []) observer.estimate?.(estimate);
+      const text = estimateText(estimate);
+      if (text !== null) for (const line of entry(["estimate", text])) log(line);
+    }
+    return fitting.plan;
+  } finally {
+    await trainer.close();
     await adapter.close();
   }
 }

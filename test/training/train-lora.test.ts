@@ -133,7 +133,8 @@ describe("trainLora", () => {
     expect(lines[1]).toBe("Report:");
     const memory = lines.findIndex((line) => /^Memory: weights .+, activations .+; .+ available$/.test(line));
     expect(memory).toBeGreaterThan(1);
-    expect(lines[memory + 1]).toMatch(/^step 1\/4 {2}loss \d+\.\d{4} {2}\d+ tokens\/s {2}\d+:\d\d left$/);
+    expect(lines[memory + 1]).toMatch(/^ {2}estimate +\d+ MB of memory at most$/);
+    expect(lines[memory + 2]).toMatch(/^step 1\/4 {2}loss \d+\.\d{4} {2}\d+ tokens\/s {2}\d+:\d\d left$/);
   });
 
   it("keeps the adapter that was best on the validation rows", async () => {
