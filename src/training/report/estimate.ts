@@ -43,6 +43,8 @@ const mostProbes = 4;
 export async function estimateRun(of: Estimated): Promise<Estimate> {
   const { plan, training, validation, ranks, trainer } = of;
   const { settings, steps } = plan;
+  // Before the probes, which take some of what the run will.
+  const bytes = bytesOf(of);
   const capacity = settings.micro_batch_size * settings.cutoff_len;
   const mine = shareOf(training, ranks);
   const tokens = tokensOf(mine) * (steps / plan.stepsPerEpoch);
@@ -50,7 +52,7 @@ export async function estimateRun(of: Estimated): Promise<Estimate> {
   const validated = tokensOf(shareOf(validation, ranks)) * evaluations;
 
   const probed = 2 * batchOf(mine, fewTokens).tokens.length;
-  if (probed > tokens * probedShare) return { seconds: null, bytes: bytesOf(of) };
+  if (probed > tokens * probedShare) return { seconds: null, bytes };
   // The first of all pays for what is only made once.
   await probe(mine, fewTokens, of);
   const first = await probe(mine, fewTokens, of);
@@ -66,7 +68,7 @@ export async function estimateRun(of: Estimated): Promise<Estimate> {
     }
   }
   const perValidated = evaluations === 0 ? 0 : await evaluated(mine, trainer, Math.min(capacity, 2 * fewTokens), of);
-  return { seconds: perToken * tokens + perValidated * validated, bytes: bytesOf(of) };
+  return { seconds: perToken * tokens + perValidated * validated, bytes };
 }
 
 /** "about 12 min, 1.3 GB of memory at most"; null where nothing is known */
