@@ -20,11 +20,14 @@ export function logLines(
   let timer: NodeJS.Timeout | undefined;
   /** The last thing that was done, and when. */
   let done = { what: "", at: 0 };
+  /** Of the last step, where no line has shown it. */
+  let untold: Progress | null = null;
   const stop = () => clearInterval(timer);
   const tellOfWork = () => {
     // A line after the next tick would come too late.
     if (clock() - lastLine < 0.9 * between) return;
-    log(`at work since ${done.what}, ${duration(clock() - done.at)} ago`);
+    log(untold ? progressLine(untold) : `at work since ${done.what}, ${duration(clock() - done.at)} ago`);
+    untold = null;
     lastLine = clock();
   };
   let encodingSince: number | null = null;
@@ -48,8 +51,10 @@ export function logLines(
     step(progress) {
       const { step, steps } = progress;
       done = { what: `step ${step}/${steps}`, at: clock() };
+      untold = progress;
       if (!showsSteps || !(steps <= fewSteps || step === 1 || step === steps || isDue(progress))) return;
       log(progressLine(progress));
+      untold = null;
       lastLine = clock();
     },
     evaluation({ step, loss }) {

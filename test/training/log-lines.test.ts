@@ -50,6 +50,19 @@ describe("the lines of a run", () => {
     expect(lines[0]).toMatch(/^at work since the start of 3 steps, 0:0\d ago$/);
   });
 
+  it("show the last step where one is due before the next is done", async () => {
+    const lines: string[] = [];
+    const observer = logLines((line) => lines.push(line), { seconds: 0.2 });
+    observer.begin!(100);
+    for (const step of [1, 2]) {
+      const record = { step, loss: 1, gradNorm: 1, learningRate: 1e-3, tokens: 10 };
+      observer.step!({ ...record, seconds: 0, steps: 100, epoch: 1, tokensPerSecond: 10, secondsLeft: 0 });
+    }
+    await expect.poll(() => lines.length).toBeGreaterThan(1);
+    observer.close!();
+    expect(lines.slice(0, 2)).toEqual([expect.stringMatching(/^step +1\/100/), expect.stringMatching(/^step +2\/100/)]);
+  });
+
   it("leave the steps out where somebody is shown the metrics", () => {
     expect(shown(12, () => 0.01, { steps: false })).toEqual([]);
   });
