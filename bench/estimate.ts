@@ -85,7 +85,7 @@ if (values.one !== undefined) {
         encoding: "utf8",
         stdio: ["ignore", "pipe", "inherit"],
       });
-      const run = JSON.parse(child.stdout.trim().split("\n").at(-1)!);
+      const run = JSON.parse(child.stdout.split("\n").find((line) => line.startsWith("{"))!);
       const off = (a: number, b: number) => `${(100 * (a / b - 1)).toFixed(0)} %`;
       console.log(
         `${run.shape} ${run.data}: ${run.estimated.seconds?.toFixed(1)} s foretold, ${run.measured.seconds.toFixed(1)} s ` +
