@@ -22,7 +22,6 @@ export function parseRecord({ json }: RawRecord): ParsedRecord {
   }
   if (members === membersOf(value)) return { value };
   const keys = repeatedKeys(text);
-  if (keys.length === 0) return { value };
   const shown = keys.slice(0, 5).map(quoted).join(", ");
   return {
     wrong: `has ${keys.length === 1 ? "a key" : "keys"} twice in one object: ${shown}`,
@@ -70,7 +69,7 @@ function repeatedKeys(text: string): string[] {
     else if (character === '"') {
       const start = at;
       at = endOfString(text, at);
-      if (!/^\s*:/.test(text.slice(at + 1, at + 100))) continue;
+      if (!isKey(text, at + 1)) continue;
       const key: string = JSON.parse(text.slice(start, at + 1));
       const keys = open.at(-1)!;
       if (keys.has(key)) repeated.add(key);
@@ -78,4 +77,11 @@ function repeatedKeys(text: string): string[] {
     }
   }
   return [...repeated];
+}
+
+/** Whether a colon follows, behind white space. */
+function isKey(text: string, from: number): boolean {
+  let at = from;
+  while (" \t\n\r".includes(text[at] ?? "x")) at++;
+  return text[at] === ":";
 }
