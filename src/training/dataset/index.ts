@@ -7,7 +7,6 @@ import { DatasetReader, type DatasetSummary } from "./reader.ts";
 import type { Row } from "./row.ts";
 import { type DatasetFormat, datasetFormats } from "./shapes.ts";
 
-export { type Duplicates, describeDuplicates } from "./duplicates.ts";
 export type { DatasetSummary } from "./reader.ts";
 export {
   type ConversationRow,

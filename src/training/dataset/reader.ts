@@ -4,7 +4,6 @@ import { Columns, type Fields, fieldNames, pairs } from "./columns.ts";
 import type { DataFile } from "./container.ts";
 import { typeName } from "./conversation.ts";
 import { listed } from "./data-names.ts";
-import { DuplicateFinder, type Duplicates } from "./duplicates.ts";
 import { type FoundRecord, recordsOf } from "./file-records.ts";
 import { FileSummary } from "./file-summary.ts";
 import { Problems, Unreadable } from "./problems.ts";
@@ -26,7 +25,6 @@ export interface DatasetSummary {
   /** Rows of each shape. */
   readonly shapes: ReadonlyMap<ShapeName, number>;
   readonly rows: number;
-  readonly duplicates: Duplicates;
   /** Lines for the log: shapes, what was left out, columns that are not read. */
   readonly notes: readonly string[];
 }
@@ -47,7 +45,6 @@ export class DatasetReader {
   readonly #format: DatasetFormat;
   readonly #columns: Columns;
   readonly #problems = new Problems();
-  readonly #duplicates = new DuplicateFinder();
   readonly #rows: Row[] = [];
   readonly #files: FileSummary[] = [];
   readonly #notes: string[] = [];
@@ -117,7 +114,6 @@ export class DatasetReader {
       files: this.#files.map(({ file }) => file),
       shapes,
       rows: this.#rows.length,
-      duplicates: this.#duplicates.found,
       notes,
     };
     return { rows: this.#rows, summary };
@@ -166,6 +162,5 @@ export class DatasetReader {
     // Rows of a data set that is refused are not kept.
     if (this.#problems.count > 0) return;
     this.#rows.push(read.row);
-    this.#duplicates.see(read.row);
   }
 }

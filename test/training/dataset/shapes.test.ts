@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type DatasetOptions, describeDuplicates, readDataset } from "../../../src/training/dataset/index.ts";
+import { type DatasetOptions, readDataset } from "../../../src/training/dataset/index.ts";
 
 let folder: string;
 beforeAll(() => {
@@ -169,17 +169,5 @@ describe("a conversation", () => {
       code: "DATASET_ROW_FIELD",
       message: expect.stringContaining(`data.json, record 1: ${message}`),
     });
-  });
-});
-
-describe("rows that repeat earlier ones", () => {
-  it("are counted, with the first places, and stay", async () => {
-    const row = { instruction: "a", output: "b" };
-    const { rows, summary } = await read([row, { ...row, output: "c" }, row, row, { text: "a" }]);
-    expect(rows).toHaveLength(5);
-    expect(describeDuplicates(summary.duplicates)).toBe(
-      "2 rows repeat an earlier one: data.json, record 3 is data.json, record 1; data.json, record 4 is data.json, record 1",
-    );
-    expect(describeDuplicates((await read([row])).summary.duplicates)).toBeNull();
   });
 });
