@@ -170,7 +170,8 @@ async function runOnce(client: ModelClient, document: ModelDocument, body: RunBo
     requireSuccess(answer);
     written = await deliver(answer.output, schema, plan.to, plan.answered);
   }
-  if (plan.to.archive !== undefined && written.length > 0) say(nextCommand(document, plan.to.archive, plan));
+  if (plan.to.archive !== undefined && written.includes(plan.to.archive))
+    say(nextCommand(document, plan.to.archive, plan));
 }
 
 async function answerOf(client: ModelClient, body: RunBody, plan: RunPlan): Promise<RunAnswer> {
