@@ -28,6 +28,7 @@ function problem(env: NodeJS.ProcessEnv): string {
 const anything = [
   "COG_WEIGHTS",
   "COG_OUTPUT_DIR",
+  "LLAMA_CHECKPOINTS",
   "RUST_LOG",
   "KUBERNETES_SERVICE_HOST",
   "COG_PREDICT_TYPE_STUB",
