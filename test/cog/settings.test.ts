@@ -24,11 +24,12 @@ function problem(env: NodeJS.ProcessEnv): string {
   return "";
 }
 
-/** Any text will do, or readers of their own look at it: of cog.yaml, and of proxies. */
+/** Any text will do, or readers of their own look at it: of cog.yaml, of proxies, and the trainer. */
 const anything = [
   "COG_WEIGHTS",
   "COG_OUTPUT_DIR",
   "LLAMA_CHECKPOINTS",
+  "COG_LIVE_METRICS",
   "RUST_LOG",
   "KUBERNETES_SERVICE_HOST",
   "COG_PREDICT_TYPE_STUB",
