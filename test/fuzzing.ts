@@ -43,13 +43,16 @@ export function damaged(bytes: Uint8Array): fc.Arbitrary<Buffer> {
 }
 
 /** Of the processor, beside what loading and collecting take. A text is read at tens of nanoseconds a byte. */
-const [mostPerByte, mostBeside] = [2e-3, 200];
+const [mostPerByte, mostBeside] = [5e-3, 500];
 /** Bytes of memory, beside what is garbage. An object of two bytes of JSON takes some eighty. */
 const [mostMemoryPerByte, mostMemoryBeside] = [200, 96 * 2 ** 20];
+/** A busy machine, and collecting what came before, are not an input's cost. */
+const tries = 4;
 
 /**
  * Reads `input(size)` for sizes that double up to `most`: each may take so much of the processor's time and of memory, at
- * its peak, as its bytes allow. Work that grows with the square of the size goes past that long before it takes minutes.
+ * its peak, as its bytes allow, in one try of a few. Work that grows with the square of the size goes past that long before
+ * it takes minutes.
  */
 export async function expectLinear(
   input: (size: number) => string | Uint8Array,
@@ -58,12 +61,20 @@ export async function expectLinear(
 ): Promise<void> {
   for (let size = 2 ** 10; size <= most; size *= 2) {
     const text = input(size) as never;
-    const costs = [await costOf(() => read(text)), await costOf(() => read(text))];
-    // A second try: collecting what came before is not this input's cost.
-    const milliseconds = Math.min(...costs.map((cost) => cost.milliseconds));
-    const bytes = Math.min(...costs.map((cost) => cost.bytes));
-    expect(milliseconds, `milliseconds for size ${size}`).toBeLessThan(mostBeside + mostPerByte * size);
-    expect(bytes, `bytes of memory for size ${size}`).toBeLessThan(mostMemoryBeside + mostMemoryPerByte * size);
+    const limits = {
+      milliseconds: mostBeside + mostPerByte * size,
+      bytes: mostMemoryBeside + mostMemoryPerByte * size,
+    };
+    let least = await costOf(() => read(text));
+    for (let i = 1; i < tries && !(least.milliseconds < limits.milliseconds && least.bytes < limits.bytes); i++) {
+      const next = await costOf(() => read(text));
+      least = {
+        milliseconds: Math.min(least.milliseconds, next.milliseconds),
+        bytes: Math.min(least.bytes, next.bytes),
+      };
+    }
+    expect(least.milliseconds, `milliseconds for size ${size}`).toBeLessThan(limits.milliseconds);
+    expect(least.bytes, `bytes of memory for size ${size}`).toBeLessThan(limits.bytes);
   }
 }
 
