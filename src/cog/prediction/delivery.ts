@@ -23,7 +23,7 @@ export class Delivery {
   /** One item of a generator. When its files fail it is left out, and the ones after it are delivered, as with Cog. */
   item(item: Marked): void {
     if (item.files === undefined && this.#work === null) this.#events.yielded(item.value);
-    else this.#enqueue(item, (value) => this.#events.yielded(value));
+    else void this.#enqueue(item, (value) => this.#events.yielded(value));
   }
 
   /** Calls back with the value that the author's function returned, when all is delivered; `failure`: the first there was. */

@@ -50,7 +50,7 @@ async function serveUntilEnd(options: ServeOptions): Promise<void> {
   const onTerminate = () => options.awaitExplicitShutdown || stop();
   const onInterrupt = () => {
     interrupted = true;
-    stop();
+    void stop();
   };
   process.on("SIGTERM", onTerminate).on("SIGINT", onInterrupt);
   await server.ended;

@@ -98,7 +98,7 @@ describe("whatever a PyTorch file holds, reading it", () => {
     ["numbers in the memo", (n: number) => Buffer.concat([Buffer.from("N"), Buffer.alloc(n, 0x94)])],
     ["a text", (n: number) => Buffer.concat([Buffer.from("X"), u32(n), Buffer.alloc(n, "x")])],
     ["one list filled again and again", (n: number) => Buffer.concat([Buffer.from("]"), Buffer.alloc(n, "(NNe")])],
-  ])("costs time in proportion to its length: %s", (_, input) => {
+  ])("costs time in proportion to its length: %s", async (_, input) => {
     const read = (content: Uint8Array) => {
       try {
         return unpickle(content, 0, new Refusal(file, pytorchErrors));
@@ -106,6 +106,6 @@ describe("whatever a PyTorch file holds, reading it", () => {
         return error;
       }
     };
-    expectLinear(input, read, 2 ** 18);
+    await expectLinear(input, read, 2 ** 18);
   });
 });
