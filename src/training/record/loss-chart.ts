@@ -16,7 +16,7 @@ const fewSteps = 40;
  */
 export function lossChart(title: string, training: readonly Point[], validation: readonly Point[]): string {
   const isFew = training.length < fewSteps;
-  const smooth = isFew ? training : smoothed(training, Math.max(10, training.length / 50));
+  const smooth = isFew ? training : smoothed(training, Math.max(9, training.length / 25));
   const x = stepAxis(Math.max(training.at(-1)?.[0] ?? 1, validation.at(-1)?.[0] ?? 1));
   const y = lossAxis(isFew ? training : visible(training, smooth), validation);
   const at = ([step, loss]: Point) =>

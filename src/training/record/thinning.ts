@@ -20,16 +20,16 @@ export function lasts(points: readonly Point[], most: number): readonly Point[] 
 }
 
 /**
- * Exponential moving average over some `window` steps, its beginning corrected as Adam's moments are, so that the first point
- * is the first loss.
+ * Mean over some `window` steps around each one, over fewer near the ends, as many on either side: it lags behind nothing, and
+ * a straight line stays what it is.
  */
 export function smoothed(points: readonly Point[], window: number): Point[] {
-  const keep = 1 - 1 / Math.max(1, window);
-  let [sum, weight] = [0, 0];
-  return points.map(([step, loss]) => {
-    sum = keep * sum + (1 - keep) * loss;
-    weight = keep * weight + (1 - keep);
-    return [step, sum / weight];
+  const sums = new Float64Array(points.length + 1);
+  for (const [i, [, loss]] of points.entries()) sums[i + 1] = sums[i]! + loss;
+  const widest = Math.max(0, Math.floor((window - 1) / 2));
+  return points.map(([step], i) => {
+    const beside = Math.min(widest, i, points.length - 1 - i);
+    return [step, (sums[i + beside + 1]! - sums[i - beside]!) / (2 * beside + 1)];
   });
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { lossChart } from "../../../src/training/record/loss-chart.ts";
-import { extremes, type Point } from "../../../src/training/record/thinning.ts";
+import { extremes, type Point, smoothed } from "../../../src/training/record/thinning.ts";
 
 const curve = (steps: number, lossOf = (step: number) => 1 + 3 / step): Point[] =>
   Array.from({ length: steps }, (_, i) => [i + 1, lossOf(i + 1)]);
@@ -60,5 +60,20 @@ describe("the picture of a run", () => {
     expect(kept).toContainEqual([51_111, 9]);
     expect(kept).toContainEqual([77_777, 0.1]);
     expect(kept.map(([step]) => step)).toEqual(kept.map(([step]) => step).toSorted((a, b) => a - b));
+  });
+
+  it("smooths without lagging behind: a straight line stays, and noise around it is less", () => {
+    const straight = curve(100, (step) => 5 - step / 50);
+    for (const [i, [step, loss]] of smoothed(straight, 9).entries()) {
+      expect(step).toBe(straight[i]![0]);
+      expect(loss).toBeCloseTo(straight[i]![1], 12);
+    }
+    const noisy = smoothed(
+      straight.map(([step, loss]): Point => [step, loss + (step % 2 === 0 ? 1 : -1)]),
+      9,
+    );
+    for (const [i, [, loss]] of noisy.slice(4, -4).entries()) {
+      expect(Math.abs(loss - straight[i + 4]![1])).toBeLessThan(0.15);
+    }
   });
 });
