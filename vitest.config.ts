@@ -3,6 +3,8 @@ import { defineConfig } from "vitest/config";
 
 const isThorough = process.env.THOROUGH_TESTS !== undefined;
 const slow = "test/**/*.slow.test.ts";
+/** Files that try less where time is short: sizes, random inputs, recordings. */
+const graded = ["test/**/*.fuzz.test.ts", "test/**/conformance.test.ts"];
 
 export default defineConfig({
   resolve: {
@@ -13,8 +15,9 @@ export default defineConfig({
     },
   },
   test: {
-    // Slow files wait for time limits, or try every way that something can end: npm run test:thorough runs those alone.
-    include: isThorough ? [slow] : ["test/**/*.test.ts"],
+    // Slow files wait for time limits, or try every way that something can end: npm run test:thorough runs
+    // those, and again the graded ones.
+    include: isThorough ? [slow, ...graded] : ["test/**/*.test.ts"],
     exclude: isThorough ? [] : [slow],
     pool: "forks",
     // Most files wait for processes and timers longer than they compute.

@@ -20,7 +20,8 @@ const vitest = spawnSync(
     "--reporter=json",
     `--outputFile.json=${results}`,
   ],
-  { cwd: root, stdio: "inherit" },
+  // Every recording: npm test replays a selection of the client's.
+  { cwd: root, stdio: "inherit", env: { ...process.env, THOROUGH_TESTS: "1" } },
 );
 const { testResults } = JSON.parse(readFileSync(results, "utf8"));
 const cases = testResults.flatMap(({ assertionResults }) => assertionResults);

@@ -1,5 +1,6 @@
 // npm test: installs and builds what is missing, lints, type-checks, runs the kernel tests and every Vitest file but *.slow.test.ts.
-//   --thorough     (npm run test:thorough) those slow files, and the kernels on every value and type of the emulated card
+//   --thorough     (npm run test:thorough) those slow files, the files that npm test runs in part
+//                  (vitest.config.ts), and the kernels on every value and type of the emulated card
 //   --suite-only   the Vitest files alone; other words go to Vitest
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
