@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { asCalled } from "../../src/terminal/called-as.ts";
+import { asCalled, calledAs } from "../../src/terminal/called-as.ts";
 
 describe("commands in messages", () => {
   it.each([
@@ -15,5 +15,20 @@ describe("commands in messages", () => {
     expect(asCalled("`cognac` and `llama-lora.gguf`", "/x/node_modules/.bin/cog")).toBe(
       "`cognac` and `llama-lora.gguf`",
     );
+  });
+
+  it.each([
+    [
+      "npx links a package's own command elsewhere",
+      "/c/_npx/1/cog",
+      { npm_lifecycle_event: "npx", npm_lifecycle_script: "'cog' 'train'" },
+      "npx cog",
+    ],
+    ["a script of package.json finds it", "/x/node_modules/.bin/cog", { npm_lifecycle_event: "teach" }, "npx cog"],
+    ["a folder of the PATH holds it", "/work/cog", { PATH: "/work:/usr/bin" }, "cog"],
+    ["it lies in the folder", "/work/cog", {}, "./cog"],
+    ["it lies below the folder", "/work/scripts/cog.mjs", {}, "node scripts/cog.mjs"],
+  ])("are shown as a shell finds them where %s", (_, script, env, shown) => {
+    expect(calledAs(script, "cog", env, "/work")).toBe(shown);
   });
 });

@@ -1,9 +1,9 @@
-import type { ChildProcess } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { referenceData } from "../../reference-data.mjs";
-import { addressOf, buildCommand, lastLine, ProjectFolder, type Result, resultOf } from "./command.ts";
+import { buildCommand, lastLine, ProjectFolder } from "./command.ts";
+import { ServedFixtures } from "./served.ts";
 
 // What the Go client does with the same model and the same words, where its recordings lie beside the project.
 const cases = join(referenceData, "conformance", "cli", "cases");
@@ -114,13 +114,7 @@ const fixtureOf = ({ fixture }: Recording) =>
 
 describe.skipIf(recordings.length === 0)("results of the Go client, recorded beside the project", () => {
   beforeAll(buildCommand);
-  afterAll(async () => {
-    for (const { server, ended } of served.values()) {
-      server.kill("SIGTERM");
-      await ended;
-    }
-    for (const project of projects) project.remove();
-  });
+  afterAll(() => served.close());
 
   for (const recording of recordings.filter(({ id }) => !aboutImages.test(id))) {
     const { reason } = differences[recording.id] ?? {};
@@ -130,7 +124,8 @@ describe.skipIf(recordings.length === 0)("results of the Go client, recorded bes
       try {
         const words = recording.argv.slice(1).filter((word) => word !== "$IMAGE");
         // A model of its own for each case would take a minute; where the start is not the point, cases share a server.
-        if (!isLocal.has(fixture) && recording.fixture !== undefined) words.splice(1, 0, await addressFor(fixture));
+        if (!isLocal.has(fixture) && recording.fixture !== undefined)
+          words.splice(1, 0, await served.addressOf(fixture));
         const result = await project.run(words, { env: recording.env, stdin: recording.stdin });
         const difference = differences[recording.id]?.expected ?? {};
         expect({
@@ -161,21 +156,7 @@ describe.skipIf(recordings.length === 0)("results of the Go client, recorded bes
 /** Fixtures whose cases are about the start of a model, its environment or its training: these run without an address. */
 const isLocal = new Set(["env", "wts", "ssl", "sbad", "hc", "train", "train1"]);
 
-const projects: ProjectFolder[] = [];
-const served = new Map<string, { server: ChildProcess; ended: Promise<Result>; address: Promise<string> }>();
-
-function addressFor(fixture: string): Promise<string> {
-  let entry = served.get(fixture);
-  if (!entry) {
-    const project = new ProjectFolder(fixture);
-    projects.push(project);
-    const env = { COG_MAX_CONCURRENCY: "16" };
-    const server = project.start(["serve", "--host", "127.0.0.1", "-p", "0"], env);
-    entry = { server, ended: resultOf(server), address: addressOf(server) };
-    served.set(fixture, entry);
-  }
-  return entry.address;
-}
+const served = new ServedFixtures();
 
 const ownWords = "bad apple";
 const failedRecord = '{\n  "status": "failed"';

@@ -2,12 +2,16 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { freePort } from "../../../scripts/free-port.mjs";
 import { Receiver } from "../receiver.ts";
 import { addressOf, buildCommand, lastLine, ProjectFolder, resultOf } from "./command.ts";
+import { ServedFixtures } from "./served.ts";
 
 beforeAll(buildCommand);
+
+const served = new ServedFixtures();
+afterAll(() => served.close());
 
 const opened: ProjectFolder[] = [];
 afterEach(() => {
@@ -66,12 +70,14 @@ describe("cog predict", () => {
   });
 
   it("prints the pieces as text with --stream", async () => {
-    expect((await open("talk").run(["predict", "--stream", "-i", "words=2"])).stdout).toBe("word0 word1\n");
-    expect((await open("talk").run(["predict", "-i", "words=2"])).stdout).toBe('[\n  "word0",\n  " word1"\n]\n');
+    const address = await served.addressOf("talk");
+    const there = open("none");
+    expect((await there.run(["predict", address, "--stream", "-i", "words=2"])).stdout).toBe("word0 word1\n");
+    expect((await there.run(["predict", address, "-i", "words=2"])).stdout).toBe('[\n  "word0",\n  " word1"\n]\n');
   });
 
   it("refuses --stream where the model has none", async () => {
-    const result = await open("echo").run(["predict", "--stream", "-i", "s=a"]);
+    const result = await open("none").run(["predict", await served.addressOf("echo"), "--stream", "-i", "s=a"]);
     expect([result.exit, lastLine(result.stderr)]).toEqual([1, "The model offers no event stream; leave --stream out"]);
   });
 
@@ -173,6 +179,7 @@ describe("cog train", () => {
     rmSync(join(project.path, "cog.yaml"));
     const words = ["-f", "it's ours.yaml", "-e", 'GREETING=$HOME `hi` "you"', "-i", "dataset=@d.json"];
     const result = await project.run(["train", ...words, "-o", "my own; adapter"]);
+    expect(project.written()).toEqual(["my own; adapter.tar.gz"]);
     const { stdout } = spawnSync("sh", ["-c", lastLine(result.stderr)], { cwd: project.path, encoding: "utf8" });
     expect(stdout).toBe('$HOME `hi` "you"|my own; adapter.tar.gz|...\n');
   });
@@ -191,16 +198,11 @@ describe("cog train", () => {
           predict: ({ prompt }) => prompt ?? "",
         });`,
     });
-    for (const [words, archive] of [
-      [[], "adapter.tar.gz"],
-      [["-o", "mine"], "mine.tar.gz"],
-    ] as const) {
-      const { stderr } = await project.run(["train", "-i", "dataset=@d.json", ...words]);
-      expect(lastLine(stderr)).toBe(`node ${project.script} predict -i adapter=@${archive} -i prompt="..."`);
-    }
+    const { stderr } = await project.run(["train", "-i", "dataset=@d.json", "-o", "mine"]);
+    expect(lastLine(stderr)).toBe(`node ${project.script} predict -i adapter=@mine.tar.gz -i prompt="..."`);
   });
 
-  it("prints commands as it was called: by npx, by a script of package.json, through the PATH", async () => {
+  it("prints commands as it was called: by a script of package.json, by npx", async () => {
     const project = open("tuned", {
       ...dataset,
       "package.json": '{"scripts":{"teach":"cog train -i dataset=@d.json"}}',
@@ -208,23 +210,19 @@ describe("cog train", () => {
     const bin = join(project.path, "node_modules", ".bin");
     mkdirSync(bin, { recursive: true });
     symlinkSync(project.script, join(bin, "cog"));
-    const env = { ...process.env, npm_config_offline: "true" };
-    const printed = (command: string, path = process.env.PATH!) => {
-      const options = { cwd: project.path, env: { ...env, PATH: path }, encoding: "utf8" } as const;
-      const { status, stderr } = spawnSync("sh", ["-c", command], options);
-      expect(status, stderr).toBe(0);
-      return lastLine(stderr);
-    };
-    const words = 'predict -i adapter=@adapter.tar.gz -i prompt="..."';
-    expect(printed("npx cog train -i dataset=@d.json")).toBe(`npx cog ${words}`);
+    const options = {
+      cwd: project.path,
+      env: { ...process.env, npm_config_offline: "true" },
+      encoding: "utf8",
+    } as const;
+    const trained = spawnSync("npm", ["run", "teach"], options);
+    expect([trained.status, lastLine(trained.stderr)]).toEqual([
+      0,
+      'npx cog predict -i adapter=@adapter.tar.gz -i prompt="..."',
+    ]);
     symlinkSync(project.script, join(bin, "llama-lora-cog"));
-    expect(printed("npx llama-lora-cog train -i dataset=@d.json")).toBe(`npx llama-lora-cog ${words}`);
-    expect(printed("npm run teach")).toBe(`npx cog ${words}`);
-    symlinkSync(project.script, join(project.path, "cog"));
-    expect(printed("cog train -i dataset=@d.json", `${project.path}:${process.env.PATH}`)).toBe(`cog ${words}`);
-    expect(printed("./cog train -i dataset=@d.json")).toBe(`./cog ${words}`);
-    const asked = spawnSync("sh", ["-c", "npx cog predict http://127.0.0.1:9"], { cwd: project.path, env });
-    expect(lastLine(asked.stderr.toString())).toBe("Is the server running there? `npx cog serve` starts one.");
+    const asked = spawnSync("npx", ["llama-lora-cog", "predict", "http://127.0.0.1:9"], options);
+    expect(lastLine(asked.stderr)).toBe("Is the server running there? `npx llama-lora-cog serve` starts one.");
   });
 
   it("answers --json with the whole answer on standard output; the archive keeps its name", async () => {
@@ -276,16 +274,14 @@ describe("cog train", () => {
     expect(project.written()).toEqual([]);
   });
 
-  it("writes it to where -o says, never into weights/", async () => {
+  it("writes nothing into weights/", async () => {
     const project = open("tuned", { ...dataset, "weights/base.bin": "base" });
-    await project.run(["train", "-i", "dataset=@d.json", "-o", "mine"]);
-    expect(project.written()).toEqual(["mine.tar.gz"]);
     const refused = await project.run(["train", "-i", "dataset=@d.json", "-o", "weights"]);
     expect([refused.exit, lastLine(refused.stderr)]).toEqual([
       1,
       "Output path is not writable: the folder weights/ holds the model's own weights; choose another --output",
     ]);
-    expect(project.written()).toEqual(["mine.tar.gz"]);
+    expect(project.written()).toEqual([]);
   });
 });
 
