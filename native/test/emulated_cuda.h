@@ -1,10 +1,10 @@
 // A thread block on the CPU: what the kernels in native/kernels/cuda use of CUDA, for tests without a GPU.
 //
-// Every thread of a block is a fiber on one stack of its own; barriers, shuffles and votes switch between them. Blocks run
-// one after another. A run checks what a GPU would punish with a hang or a wrong result: threads that wait at different
-// barriers end the program with a message, shared memory starts as NaN patterns, and the order in which threads run can be
-// changed (EMULATED_ORDER=forward|reverse|shuffled) so that a missing barrier shows. Under AddressSanitizer every access out of
-// bounds of global or dynamic shared memory is found.
+// Every thread of a block is a fiber on one stack of its own; barriers, shuffles and votes switch between them, from each to
+// the next whose turn it is. Blocks run one after another. A run checks what a GPU would punish with a hang or a wrong result:
+// threads that wait at different barriers end the program with a message, shared memory starts as NaN patterns, and the order
+// in which threads run can be changed (EMULATED_ORDER=forward|reverse|shuffled) so that a missing barrier shows. Under
+// AddressSanitizer every access out of bounds of global or dynamic shared memory is found.
 //
 // Blocks that meet (kernels/cuda/meeting.h) run twice: up to the meeting, all of them, and then from their beginning to
 // their end. What they do before they meet must therefore bear repetition.
@@ -49,6 +49,8 @@ constexpr int lanes = 32;
 // Of a grid, as on every card; tests lower it, so that a launch beyond it does not need millions of threads.
 inline int64_t most_blocks_y = 65535;
 constexpr size_t stack_bytes = size_t{256} << 10;
+// Stacks begin at different lines of their memory: at the same one, all of them would want the same few lines of the cache.
+constexpr size_t most_offset = stack_bytes / 2, offset_step = 33 * 64;
 
 enum class Wait { nothing, block, warp, over };
 
@@ -143,15 +145,21 @@ struct Fiber {
   void* fake_stack = nullptr;  // of AddressSanitizer
 };
 
+// What lanes give each other. A lane writes one of its two slots while what it gave before can still be read in the other;
+// where lanes meet these change places, so that nobody has to wait until all have read.
 struct Warp {
-  alignas(16) unsigned char slots[lanes][64];
-  bool votes[lanes];
+  alignas(16) unsigned char slots[2][lanes][64];
+  unsigned char written[lanes];
+  unsigned char* to_write(int lane) { return slots[written[lane]][lane]; }
+  const unsigned char* to_read(int lane) const { return slots[1 - written[lane]][lane]; }
 };
 
 struct Grid {
   std::vector<Fiber> fibers;
   std::vector<Warp> warps;
   std::vector<std::unique_ptr<unsigned char[]>> stacks;
+  std::vector<size_t> turn;  // of fibers, in this round
+  size_t at = 0;             // who comes next in it
   Context scheduler = nullptr;
   const void* scheduler_stack = nullptr;
   size_t scheduler_stack_size = 0;
@@ -173,13 +181,25 @@ inline Grid grid;
   std::abort();
 }
 
-inline void to_scheduler(bool over) {
+// The next fiber of this round that can run, or null.
+inline Fiber* next_fiber() {
+  while (grid.at < grid.turn.size()) {
+    Fiber& fiber = grid.fibers[grid.turn[grid.at++]];
+    if (fiber.wait == Wait::nothing) return &fiber;
+  }
+  return nullptr;
+}
+
+// To the next fiber, or back to the scheduler where a round ends.
+inline void switch_on(bool over) {
   Fiber& fiber = *grid.current;
+  Fiber* next = next_fiber();
+  if (over) --grid.live;
+  grid.current = next;
 #if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(over ? nullptr : &fiber.fake_stack, grid.scheduler_stack, grid.scheduler_stack_size);
+  __sanitizer_start_switch_fiber(over ? nullptr : &fiber.fake_stack, next ? next->stack : grid.scheduler_stack, next ? stack_bytes : grid.scheduler_stack_size);
 #endif
-  emulated_switch(&fiber.context, grid.scheduler);
-  (void)over;
+  emulated_switch(&fiber.context, next ? next->context : grid.scheduler);
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(fiber.fake_stack, nullptr, nullptr);
 #endif
@@ -187,20 +207,25 @@ inline void to_scheduler(bool over) {
 
 inline void fiber_main() {
 #if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(nullptr, &grid.scheduler_stack, &grid.scheduler_stack_size);
+  // A block's first fiber comes from the scheduler.
+  const bool is_first = grid.scheduler_stack == nullptr;
+  __sanitizer_finish_switch_fiber(nullptr, is_first ? &grid.scheduler_stack : nullptr, is_first ? &grid.scheduler_stack_size : nullptr);
 #endif
   (*grid.body)();
   grid.current->wait = Wait::over;
-  to_scheduler(true);
+  switch_on(true);
 }
 
-inline void switch_to(Fiber& fiber) {
-  grid.current = &fiber;
+inline void run_round() {
+  grid.at = 0;
+  Fiber* first = next_fiber();
+  if (first == nullptr) return;
+  grid.current = first;
 #if defined(__SANITIZE_ADDRESS__)
   void* fake_stack = nullptr;
-  __sanitizer_start_switch_fiber(&fake_stack, fiber.stack, stack_bytes);
+  __sanitizer_start_switch_fiber(&fake_stack, first->stack, stack_bytes);
 #endif
-  emulated_switch(&grid.scheduler, fiber.context);
+  emulated_switch(&grid.scheduler, first->context);
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
 #endif
@@ -209,7 +234,7 @@ inline void switch_to(Fiber& fiber) {
 inline void wait(Wait what, unsigned mask = 0) {
   grid.current->wait = what;
   grid.current->mask = mask;
-  to_scheduler(false);
+  switch_on(false);
 }
 
 // Where blocks meet: the end of their first run.
@@ -217,7 +242,7 @@ inline void meet() {
   if (grid.has_met || !grid.in_time) return;
   grid.meets = true;
   grid.current->wait = Wait::over;
-  to_scheduler(true);
+  switch_on(true);
 }
 
 // Lets those go on that have met. Returns whether anybody can.
@@ -243,7 +268,11 @@ inline bool release() {
       if (!met) continue;
       for (int other = first; other < last; ++other) {
         Fiber& fiber = grid.fibers[static_cast<size_t>(other)];
-        if (((mask >> (other - first)) & 1) != 0 && fiber.wait == Wait::warp) fiber.wait = Wait::nothing, any = true;
+        if (((mask >> (other - first)) & 1) == 0 || fiber.wait != Wait::warp) continue;
+        unsigned char& written = grid.warps[static_cast<size_t>(first / lanes)].written[other - first];
+        written = 1 - written;
+        fiber.wait = Wait::nothing;
+        any = true;
       }
     }
   }
@@ -267,21 +296,25 @@ inline Order order_from_environment() {
 inline Order order = order_from_environment();
 
 inline void run_block() {
-  std::vector<size_t> turn(grid.fibers.size());
-  std::iota(turn.begin(), turn.end(), size_t{0});
-  if (order == Order::reverse) std::reverse(turn.begin(), turn.end());
+  grid.turn.resize(grid.fibers.size());
+  std::iota(grid.turn.begin(), grid.turn.end(), size_t{0});
+  if (order == Order::reverse) std::reverse(grid.turn.begin(), grid.turn.end());
   std::mt19937 random(static_cast<unsigned>(grid.launches));
+  grid.live = static_cast<int>(grid.fibers.size());
+  grid.scheduler_stack = nullptr;
   for (;;) {
-    if (order == Order::shuffled) std::shuffle(turn.begin(), turn.end(), random);
-    bool over = true;
-    for (const size_t index : turn) {
-      Fiber& fiber = grid.fibers[index];
-      if (fiber.wait == Wait::nothing) switch_to(fiber);
-      over = over && fiber.wait == Wait::over;
-    }
-    if (over) return;
+    if (order == Order::shuffled) std::shuffle(grid.turn.begin(), grid.turn.end(), random);
+    run_round();
+    if (grid.live == 0) break;
     if (!release()) fail("threads wait for one another at different barriers");
   }
+#if defined(__SANITIZE_ADDRESS__)
+  // The frames that fibers ended in, which nobody returns from. All others have been left.
+  for (const Fiber& fiber : grid.fibers) {
+    auto* top = static_cast<unsigned char*>(fiber.context);
+    __asan_unpoison_memory_region(top, static_cast<size_t>(fiber.stack + stack_bytes - top));
+  }
+#endif
 }
 
 inline void run_blocks(dim3 grid_size, dim3 block_size, size_t shared_bytes) {
@@ -301,10 +334,7 @@ inline void run_blocks(dim3 grid_size, dim3 block_size, size_t shared_bytes) {
           fiber.index = static_cast<int>(i);
           fiber.wait = Wait::nothing;
           fiber.stack = grid.stacks[i].get();
-#if defined(__SANITIZE_ADDRESS__)
-          __asan_unpoison_memory_region(fiber.stack, stack_bytes);
-#endif
-          fiber.context = make_context(fiber.stack, stack_bytes, fiber_main);
+          fiber.context = make_context(fiber.stack, stack_bytes - i * offset_step % most_offset, fiber_main);
         }
         run_block();
         std::free(grid.shared);
@@ -345,17 +375,16 @@ inline Warp& warp() { return grid.warps[static_cast<size_t>(grid.current->index 
 // Every lane of the mask gives a value; the function sees all of them.
 template <class T, class Read>
 auto exchange(unsigned mask, const T& value, Read read) {
-  static_assert(sizeof(T) <= sizeof(Warp::slots[0]));
+  static_assert(sizeof(T) <= sizeof(Warp::slots[0][0]));
   if (((mask >> lane()) & 1) == 0) fail("a lane that its mask leaves out takes part in a warp operation");
-  std::memcpy(warp().slots[lane()], &value, sizeof(T));
+  Warp& mine = warp();
+  std::memcpy(mine.to_write(lane()), &value, sizeof(T));
   wait(Wait::warp, mask);
-  auto result = read([](int from) {
+  return read([&](int from) {
     T other;
-    std::memcpy(&other, warp().slots[from], sizeof(T));
+    std::memcpy(&other, mine.to_read(from), sizeof(T));
     return other;
   });
-  wait(Wait::warp, mask);
-  return result;
 }
 
 template <class ToFloat>
