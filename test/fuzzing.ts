@@ -51,7 +51,7 @@ const [mostPerByte, mostBeside] = [5e-3, 500];
 const [mostMemoryPerByte, mostMemoryBeside] = [200, 96 * 2 ** 20];
 /** A busy machine, and collecting what came before, are not an input's cost. */
 const tries = 4;
-/** Bytes; with one processor's nanosecond for every pair of them, the small one takes 17 s, where 0.5 s are allowed. */
+/** Bytes; with one processor's nanosecond for every pair of them, the small one takes 17 s, where 1.2 s are allowed. */
 const largest = isThorough ? 2 ** 20 : 2 ** 17;
 
 /**
