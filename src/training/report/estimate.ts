@@ -35,6 +35,8 @@ const fewTokens = 128;
 const shortSeconds = 5;
 /** Times a probe is repeated where it takes little: the first of a size has memory to take. */
 const mostProbes = 4;
+/** Nobody waits longer for the first step of however long a run. */
+const mostSeconds = 2;
 
 /**
  * Time and memory of a run, from micro-batches that go through the model without an update. Throws the signal's reason,
@@ -57,7 +59,7 @@ export async function estimateRun(of: Estimated): Promise<Estimate> {
   await probe(mine, fewTokens, of);
   const first = await probe(mine, fewTokens, of);
   let perToken = first.seconds / first.tokens;
-  const budget = probedShare * perToken * tokens;
+  const budget = Math.min(mostSeconds, probedShare * perToken * tokens);
   if (perToken * tokens > shortSeconds) {
     const size = Math.min(capacity, Math.max(fewTokens, Math.floor(budget / 2 / perToken)));
     let spent = 0;
