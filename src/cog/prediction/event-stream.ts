@@ -56,15 +56,15 @@ export class EventStream {
 
   /** Those who come late get the last event of all that have the same `replaces`. */
   publish(name: string, data: object, replaces?: string): void {
-    // Most runs are not listened to, and have no history.
-    if (this.#capacity > 0 || this.#subscribers.size > 0) this.#publish(textOf(name, JSON.stringify(data)), replaces);
+    if (this.#isWanted(false)) this.#publish(textOf(name, JSON.stringify(data)), replaces);
     else this.#count += 1;
   }
 
   /** The same with the data as JSON, of an event that stays. `last` ends the stream. */
   publishText(name: string, json: string, last = false): void {
     this.#isOver ||= last;
-    this.#publish(textOf(name, json), undefined, last);
+    if (this.#isWanted(last)) this.#publish(textOf(name, json), undefined, last);
+    else this.#count += 1;
   }
 
   /** Replays what has been kept, then goes on live. False when there are too many already. */
@@ -87,10 +87,19 @@ export class EventStream {
     this.#subscribers.delete(subscriber);
   }
 
+  /** Whether an event needs its text: most runs are not listened to, and have no history. */
+  #isWanted(last: boolean): boolean {
+    return this.#isKept(last) || this.#subscribers.size > 0;
+  }
+
+  /** Where no history is wanted the end alone is kept, for those who ask after it. */
+  #isKept(last: boolean): boolean {
+    return this.#capacity > 0 || last;
+  }
+
   #publish(text: string, replaces?: string, last = false): void {
     this.#count += 1;
-    // Where no history is wanted the end alone is kept, for those who ask after it.
-    if (this.#capacity > 0 || last) this.#keep({ number: this.#count, text, replaces });
+    if (this.#isKept(last)) this.#keep({ number: this.#count, text, replaces });
     for (const [subscriber, isNumbered] of this.#subscribers) {
       subscriber(isNumbered ? numbered(text, this.#count) : text, last);
     }

@@ -24,17 +24,13 @@ export class InputNames {
     return this.#inputs.get(name) ?? name;
   }
 
-  /** What to give instead of a name that is refused; undefined for others. */
-  refusalOf(name: string): string | undefined {
-    return this.#refused.get(name);
-  }
-
   /** What is wrong with a name among others, as the rest of a sentence about it; undefined where nothing is. */
   problemWith(name: string, has: (name: string) => boolean): string | undefined {
-    const input = this.inputOf(name);
+    const input = this.#inputs.get(name);
+    // Most are inputs by their own name.
+    if (input === undefined) return this.#refused.get(name);
     const other = [input, ...this.othersOf(input)].find((each) => each !== name && has(each));
-    if (other !== undefined && name !== input) return `means ${input}, and ${other} is given too`;
-    return this.refusalOf(name);
+    return other === undefined ? this.#refused.get(name) : `means ${input}, and ${other} is given too`;
   }
 
   othersOf(input: string): string[] {
