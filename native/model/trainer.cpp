@@ -150,9 +150,12 @@ double Trainer<T>::update(const OptimizerStep& step) {
 }
 
 template <class T>
-std::vector<ModuleTensors> Trainer<T>::read(const Buffer<float>& buffer) const {
+std::vector<ModuleTensors> Trainer<T>::read(const Buffer<float>& buffer, float scale) const {
   std::vector<float> values(static_cast<size_t>(adapter_->layout().parameter_count()));
   model_->ops->download(values.data(), buffer.data(), values.size() * sizeof(float));
+  if (scale != 1) {
+    for (float& value : values) value /= scale;
+  }
   return adapter_->layout().split(values);
 }
 
@@ -181,10 +184,7 @@ void Trainer<T>::restore_optimizer(const OptimizerState& state) {
 
 template <class T>
 std::vector<ModuleTensors> Trainer<T>::gradients() const {
-  std::vector<float> values(static_cast<size_t>(adapter_->layout().parameter_count()));
-  model_->ops->download(values.data(), gradients_.data(), values.size() * sizeof(float));
-  for (float& value : values) value /= loss_scale_.value();
-  return adapter_->layout().split(values);
+  return read(gradients_, loss_scale_.value());
 }
 
 #define LLAMA_INSTANTIATE(T) template class Trainer<T>;

@@ -32,7 +32,8 @@ class Trainer final : public EngineTrainer {
   }
 
  private:
-  std::vector<ModuleTensors> read(const Buffer<float>& values) const;
+  // A and B of each module, divided by the scale.
+  std::vector<ModuleTensors> read(const Buffer<float>& values, float scale = 1) const;
   // Beside the activations.
   int64_t workspace_bytes(int64_t tokens) const;
   // For activations.

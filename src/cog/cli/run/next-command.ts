@@ -1,22 +1,13 @@
 import { basename } from "node:path";
-import { calledAs } from "../../../terminal/called-as.ts";
 import { quoted } from "../../../terminal/shell.ts";
 import { inputSchema, isFile, type ModelDocument, trainOutput } from "../input/schema.ts";
-
-/** What of the training's command line holds for predictions too. */
-export interface SameModel {
-  url: string | undefined;
-  /** `-f` */
-  config: string | undefined;
-  /** `-e` words */
-  env: readonly string[];
-}
+import { modelWords, type SameModel } from "./model-words.ts";
 
 /**
  * The command that tries a trained archive, to be pasted into a shell: `cog predict -i adapter=@adapter.tar.gz -i prompt="..."`.
  * Empty where no input of the model is known to take it.
  */
-export function nextCommand(document: ModelDocument, archive: string, { url, config, env }: SameModel): string {
+export function nextCommand(document: ModelDocument, archive: string, model: SameModel): string {
   const schema = inputSchema(document, "/predictions");
   const inputs = [...(schema?.properties ?? [])];
   const files = inputs.filter(([, property]) => isFile(property) || isFile(property.items)).map(([name]) => name);
@@ -30,10 +21,7 @@ export function nextCommand(document: ModelDocument, archive: string, { url, con
   const [first] = inputs.filter(([, { type, format }]) => type === "string" && format === undefined);
   const asked = required.length > 0 || !first ? required : [first[0]];
   return [
-    `${calledAs()} predict`,
-    ...(url === undefined ? [] : [quoted(url)]),
-    ...(config === undefined ? [] : [`-f ${quoted(config)}`]),
-    ...env.map((word) => `-e ${quoted(word)}`),
+    ...modelWords("predict", model),
     `-i ${quoted(`${file}=@${archive}`)}`,
     ...asked.map((name) => `-i ${name}="..."`),
   ].join(" ");

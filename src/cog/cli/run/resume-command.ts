@@ -1,19 +1,15 @@
-import { calledAs } from "../../../terminal/called-as.ts";
 import { Resumable } from "../../../terminal/interrupt.ts";
 import { quoted } from "../../../terminal/shell.ts";
 import type { RunAnswer } from "./client.ts";
+import { modelWords, type SameModel } from "./model-words.ts";
 
 /** The command line of the run that was stopped. */
-export interface StoppedCommand {
+export interface StoppedCommand extends Omit<SameModel, "url"> {
   readonly mode: "predict" | "train";
   /** `-i` words */
   readonly input: readonly string[];
   readonly json: string | undefined;
   readonly output: string | undefined;
-  /** `-f` */
-  readonly config: string | undefined;
-  /** `-e` words */
-  readonly env: readonly string[];
 }
 
 /**
@@ -34,9 +30,7 @@ function resumeCommand(names: readonly string[], words: readonly string[], comma
   const kept = input.filter((word) => !names.includes(word.split("=")[0]!));
   const inputs = [...kept, ...words].map((word) => `-i ${quoted(word)}`);
   return [
-    `${calledAs()} ${mode}`,
-    ...(config === undefined ? [] : [`-f ${quoted(config)}`]),
-    ...env.map((word) => `-e ${quoted(word)}`),
+    ...modelWords(mode, { config, env }),
     ...(output === undefined ? [] : [`-o ${quoted(output)}`]),
     // Inputs that were given as JSON cannot be given beside others.
     ...(json === undefined ? inputs : [`--json <the same, with ${words.join(", ")}>`]),
