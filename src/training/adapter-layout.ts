@@ -1,4 +1,5 @@
 import { type LinearName, type LlamaConfig, linearNames, linearPath } from "../engine/config.ts";
+import type { AdapterModule } from "../engine/engine.ts";
 import { CodedError, isCodedError } from "../errors/index.ts";
 import { ModulePatterns } from "../llama/adapter/module-patterns.ts";
 import type { PeftConfig } from "../llama/adapter/peft-config.ts";
@@ -82,4 +83,9 @@ function matches(name: string, key: string, patterns: ModulePatterns) {
     if (!isCodedError(error)) throw error;
     throw new CodedError("TRAINING_SETTINGS", error.message, { hint: error.hint, cause: error });
   }
+}
+
+/** Of an adapter's float32 tensors. */
+export function adapterBytes(modules: readonly Pick<AdapterModule, "a" | "b">[]): number {
+  return modules.reduce((sum, { a, b }) => sum + a.byteLength + b.byteLength, 0);
 }

@@ -1,5 +1,5 @@
 import type { Plan } from "./plan.ts";
-import type { Evaluation } from "./progress.ts";
+import { type Evaluation, lowest } from "./progress.ts";
 import type { RunState } from "./run-state.ts";
 
 /** Why a run has ended before its last step. */
@@ -21,9 +21,8 @@ export function earlyStop(
   { settings, ...plan }: Pick<Plan, "settings" | "steps">,
 ): EarlyStop | null {
   const { early_stopping_patience: patience } = settings;
-  if (patience === 0 || evaluations.length === 0 || steps.length >= plan.steps) return null;
-  // The first one of equal losses.
-  const best = evaluations.reduce((lowest, evaluation) => (evaluation.loss < lowest.loss ? evaluation : lowest));
+  const best = lowest(evaluations);
+  if (patience === 0 || best === undefined || steps.length >= plan.steps) return null;
   const since = evaluations.length - 1 - evaluations.indexOf(best);
   return since < patience ? null : { step: steps.length, steps: plan.steps, evaluations: since, best };
 }

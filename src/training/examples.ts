@@ -33,6 +33,18 @@ export function* rangesOf({ learnt }: Pick<Example, "learnt">): Generator<Range,
   for (let i = 0; i < learnt.length; i += 2) yield [learnt[i]!, learnt[i + 1]!];
 }
 
+/** Whether each token is learnt: 1 or 0. */
+export function learntOf(example: Pick<Example, "tokens" | "learnt">): Uint8Array {
+  const learnt = new Uint8Array(example.tokens.length);
+  for (const [start, end] of rangesOf(example)) learnt.fill(1, start, end);
+  return learnt;
+}
+
+/** Of all of them. */
+export function tokensOf(examples: readonly Pick<Example, "tokens">[]): number {
+  return examples.reduce((sum, { tokens }) => sum + tokens.length, 0);
+}
+
 /** An example's tokens from `first` on. */
 export function tailOf(example: Example, first: number): Example {
   const { tokens, source } = example;

@@ -4,8 +4,10 @@ import { join } from "node:path";
 import type { AdapterModule, EngineModel } from "../engine/engine.ts";
 import { CodedError } from "../errors/index.ts";
 import { writeAdapterArchive, writeAdapterFolder } from "../llama/adapter/index.ts";
+import { adapterBytes } from "./adapter-layout.ts";
 import type { RunFacts } from "./record/facts.ts";
 import { recordFiles } from "./record/files.ts";
+import { megabytesText } from "./report/units.ts";
 import type { TrainedAdapter, TrainingOutput } from "./train-lora.ts";
 import { faultOf } from "./verify.ts";
 
@@ -35,8 +37,8 @@ export class AdapterOutput implements TrainingOutput {
 
   /** @throws TRAINING_OUTPUT where `folder`, or the destination, has no room for the archive or cannot be written to */
   static async open(folder: string, options: OutputOptions): Promise<AdapterOutput> {
-    const bytes = adapterBytes(options);
-    const { destination } = options;
+    const { modules, destination } = options;
+    const bytes = adapterBytes(modules);
     // Its tensors, the archive, and the tensors unpacked again to be compared.
     const places = [folder, folder, tmpdir()].map((path) => ({ path, name: "the temporary folder (TMPDIR)" }));
     if (destination !== undefined) places.push({ path: destination, name: destination });
@@ -94,11 +96,6 @@ export class AdapterOutput implements TrainingOutput {
   }
 }
 
-/** Bytes of an adapter's float32 tensors. */
-function adapterBytes({ modules }: OutputOptions): number {
-  return modules.reduce((sum, { a, b }) => sum + a.byteLength + b.byteLength, 0);
-}
-
 /** Each of `places` will hold an adapter more; those on one file system share its room. */
 async function requireRoom(places: readonly { path: string; name: string }[], bytes: number): Promise<void> {
   const needed = new Map<number, number>();
@@ -110,7 +107,7 @@ async function requireRoom(places: readonly { path: string; name: string }[], by
       const { bavail, bsize } = await statfs(path);
       const free = bavail * bsize;
       if (free < wanted) {
-        const message = `the training's adapter needs ${size(wanted)} in ${name}, which has ${size(free)} free`;
+        const message = `the training's adapter needs ${megabytesText(wanted)} in ${name}, which has ${megabytesText(free)} free`;
         throw failure(message);
       }
     } catch (cause) {
@@ -118,10 +115,6 @@ async function requireRoom(places: readonly { path: string; name: string }[], by
       throw failure(`the training cannot use ${name}: ${reason(cause)}`, cause);
     }
   }
-}
-
-function size(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
 function reason(error: unknown): string {

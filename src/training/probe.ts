@@ -1,6 +1,6 @@
 import type { EngineAdapter, EngineModel } from "../engine/engine.ts";
 import { sliced } from "../llama/time-slices.ts";
-import { type Example, rangesOf, tailOf } from "./examples.ts";
+import { type Example, learntOf, tailOf } from "./examples.ts";
 
 const mostRows = 8;
 /** Of a row its end: scores of a whole context would take gigabytes. */
@@ -39,13 +39,6 @@ export async function lossOf(
     targets += row.targets;
   }
   return loss / targets;
-}
-
-/** Whether each token is learnt. */
-function learntOf(row: Example): Uint8Array {
-  const learnt = new Uint8Array(row.tokens.length);
-  for (const [start, end] of rangesOf(row)) learnt.fill(1, start, end);
-  return learnt;
 }
 
 /** NaN or infinite where one of the scores is. */

@@ -18,6 +18,13 @@ export interface Evaluation {
   readonly loss: number;
 }
 
+/** The first one of the lowest loss; undefined of none. */
+export function lowest<Record extends { readonly loss: number }>(records: readonly Record[]): Record | undefined {
+  let best = records[0];
+  for (const record of records) if (record.loss < best!.loss) best = record;
+  return best;
+}
+
 export interface Progress extends StepRecord {
   /** This step took. */
   readonly seconds: number;

@@ -12,19 +12,16 @@ import { RankWaits } from "./distributed/rank-waits.ts";
 import { oneRank } from "./distributed/ranks.ts";
 import type { EarlyStop } from "./early-stopping.ts";
 import type { Example } from "./examples.ts";
+import { foretold } from "./foretold.ts";
 import { initialAdapter } from "./initial-adapter.ts";
 import { logLines } from "./log-lines.ts";
 import { type LoopSettings, TrainingLoop } from "./loop.ts";
-import { memoryLine } from "./memory-line.ts";
 import type { Given, Plan } from "./plan.ts";
 import { type PreparedExamples, prepare } from "./prepare.ts";
 import { probeOf } from "./probe.ts";
 import type { Evaluation, StepRecord } from "./progress.ts";
 import { summaryLines } from "./record/summary.ts";
 import { type DryRun, dryRunOf } from "./report/dry-run.ts";
-import { estimateRun, estimateText } from "./report/estimate.ts";
-import { fittingPlan } from "./report/fitting.ts";
-import { entry } from "./report/text.ts";
 import type { SampleRecord } from "./samples.ts";
 import { checkSettings, type TrainingSettings } from "./settings.ts";
 import { startingAdapter } from "./starting-adapter.ts";
@@ -171,7 +168,16 @@ export async function trainExamples(
       const output = await onFirstRank(trainer, ranks, async () => run.output?.(initial));
       const about = { dropout: settings.lora_dropout, baseModel: base.name, promptTemplate };
       const written = { ...peftLayout(layout, config), ...about };
-      await checkpoints?.open({ adapter, trainer, ranks, model: config, agreement, steps: plan.steps, written });
+      await checkpoints?.open({
+        initial,
+        adapter,
+        trainer,
+        ranks,
+        model: config,
+        agreement,
+        steps: plan.steps,
+        written,
+      });
       const parts = { plan, adapter, trainer, training, validation, sampler, state: resumed?.state };
       const loop = new TrainingLoop(run, parts);
       // Where a step is finished after an abort its waits for other ranks are too.
@@ -203,44 +209,6 @@ export async function trainExamples(
     signal?.throwIfAborted();
     throw error;
   } finally {
-    await adapter.close();
-  }
-}
-
-/**
- * The plan as memory holds it; the log hears what the run will take. A trainer of its own finds out: nothing of it is left
- * in the run's.
- * @throws OUT_OF_MEMORY with what fits, the signal's reason
- */
-async function foretold(
-  { base, ranks, signal, log, given, observers }: LoopSettings & Pick<TrainingRun, "base" | "given">,
-  { plan, training, validation }: PreparedExamples,
-  initial: readonly AdapterModule[],
-): Promise<Plan> {
-  const adapter = await base.model.createAdapter(initial);
-  const trainer = await base.model.createTrainer(adapter).catch(async (error: unknown) => {
-    await adapter.close();
-    throw error;
-  });
-  try {
-    const tokens = training.reduce((sum, example) => sum + example.tokens.length, 0);
-    // Ranks have to agree: none of them adapts alone.
-    const chosen = ranks.size > 1 || given === undefined ? new Set(Object.keys(plan.settings)) : given;
-    const fitting = await fittingPlan(plan, { trainer, tokens, given: chosen });
-    if (fitting.note !== null) log?.(fitting.note);
-    const { memory } = fitting;
-    if (memory) log?.(memoryLine(memory));
-    if (log) {
-      const isOnCpu = !base.engine?.description.startsWith("cuda");
-      const of = { plan: fitting.plan, training, validation, ranks, trainer, memory, isOnCpu, signal };
-      const estimate = await estimateRun(of);
-      for (const observer of observers ?? []) observer.estimate?.(estimate);
-      const text = estimateText(estimate);
-      if (text !== null) for (const line of entry(["estimate", text])) log(line);
-    }
-    return fitting.plan;
-  } finally {
-    await trainer.close();
     await adapter.close();
   }
 }

@@ -1,7 +1,6 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { lstat, open, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { fileSha256 } from "../file-digest.ts";
 import { damaged } from "./refusal.ts";
 import { stateName } from "./state-file.ts";
 
@@ -10,7 +9,7 @@ export async function storedDigests(folder: string): Promise<Record<string, stri
   const digests: Record<string, string> = {};
   for (const name of (await readdir(folder)).sort()) {
     await sync(join(folder, name));
-    digests[name] = await digestOf(join(folder, name));
+    digests[name] = await fileSha256(join(folder, name));
   }
   return digests;
 }
@@ -37,14 +36,8 @@ export async function checkDigests(
     const found = await lstat(join(folder, file)).catch(() => null);
     if (found === null) throw damaged(`${name}/${file}`, "there is no such file");
     if (!found.isFile()) throw damaged(`${name}/${file}`, "is no regular file");
-    if ((await digestOf(join(folder, file), signal)) !== digest) {
+    if ((await fileSha256(join(folder, file), signal)) !== digest) {
       throw damaged(`${name}/${file}`, "does not agree with its digest");
     }
   }
-}
-
-async function digestOf(file: string, signal?: AbortSignal): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(file, { highWaterMark: 2 ** 20, signal })) hash.update(chunk);
-  return hash.digest("hex");
 }

@@ -3,6 +3,7 @@ import { basename, dirname, join } from "node:path";
 import type { LlamaConfig } from "../../engine/config.ts";
 import { mostAdapterBytes } from "../../llama/adapter/index.ts";
 import { archiveKind, unpackArchive } from "../../llama/archive.ts";
+import { checkpointCodes } from "./files.ts";
 import { differences, type Identity } from "./identity.ts";
 import { inside, parseName, runPattern, stepPattern } from "./names.ts";
 import { type FoundCheckpoint, openCheckpoint } from "./read.ts";
@@ -95,8 +96,7 @@ export async function checkpointFile(
   { identity, signal, model, into }: Omit<FindOptions, "root" | "log"> & { model: LlamaConfig; into: string },
 ): Promise<FoundCheckpoint> {
   const name = file.name ?? basename(file.path);
-  const codes = { missing: "TRAINING_CHECKPOINT", corrupt: "TRAINING_CHECKPOINT" } as const;
-  if ((await archiveKind(file.path, { ...codes, name })) === null) {
+  if ((await archiveKind(file.path, { ...checkpointCodes, name })) === null) {
     throw refuse(`${name} is no archive of a checkpoint`, { hint: "Pack the folder as .tar.gz, .tar or .zip." });
   }
   const folder = join(into, "resumed-checkpoint");
@@ -104,7 +104,14 @@ export async function checkpointFile(
   // The adapter, its two moments, the best one; and a history.
   const maxBytes = 4 * mostAdapterBytes(model) + 2 ** 28;
   const wanted = (path: string) => (isWanted(path) ? maxBytes : null);
-  const paths = await unpackArchive(file.path, folder, { ...codes, name, maxBytes, maxRatio: 1000, wanted, signal });
+  const paths = await unpackArchive(file.path, folder, {
+    ...checkpointCodes,
+    name,
+    maxBytes,
+    maxRatio: 1000,
+    wanted,
+    signal,
+  });
   const states = paths.filter((path) => basename(path) === stateName);
   if (states.length !== 1) throw refuse(`${name} holds ${states.length} files ${stateName}, one is needed`);
   return fitting(await openCheckpoint(join(folder, dirname(states[0]!)), name, { signal }), identity);

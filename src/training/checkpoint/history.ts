@@ -1,8 +1,7 @@
-import { join } from "node:path";
 import { parseBoundedJson } from "../../llama/bounded-json.ts";
-import { readRegularFile } from "../../llama/regular-file.ts";
 import type { Evaluation, StepRecord } from "../progress.ts";
 import type { SampleRecord } from "../samples.ts";
+import { checkpointBytes, parsedJson } from "./files.ts";
 import { damaged } from "./refusal.ts";
 
 export const historyName = "history.jsonl";
@@ -44,10 +43,7 @@ export class HistoryLines {
 /** @param step the steps that there must be. @throws TRAINING_CHECKPOINT naming the line */
 export async function readHistory(folder: string, name: string, step: number): Promise<History> {
   const place = `${name}/${historyName}`;
-  const codes = { missing: "TRAINING_CHECKPOINT", corrupt: "TRAINING_CHECKPOINT" } as const;
-  const bytes = await readRegularFile(join(folder, historyName), { ...codes, name: place, maxBytes: mostBytes });
-  if (bytes === null) throw damaged(place, "there is no such file");
-  return parseHistory(bytes, place, step);
+  return parseHistory(await checkpointBytes({ folder, file: historyName, place }, mostBytes), place, step);
 }
 
 /** @throws TRAINING_CHECKPOINT naming the line */
@@ -91,20 +87,13 @@ const mostSampleBytes = 2 ** 24;
 export async function readSamples(folder: string, name: string, isThere: boolean): Promise<SampleRecord[]> {
   if (!isThere) return [];
   const place = `${name}/${samplesName}`;
-  const codes = { missing: "TRAINING_CHECKPOINT", corrupt: "TRAINING_CHECKPOINT" } as const;
-  const bytes = await readRegularFile(join(folder, samplesName), { ...codes, name: place, maxBytes: mostSampleBytes });
-  if (bytes === null) throw damaged(place, "there is no such file");
+  const bytes = await checkpointBytes({ folder, file: samplesName, place }, mostSampleBytes);
   return parseSamples(bytes.toString("utf8"), place);
 }
 
 /** @throws TRAINING_CHECKPOINT */
 export function parseSamples(text: string, place: string): SampleRecord[] {
-  let value: unknown;
-  try {
-    value = parseBoundedJson(text, 10_000);
-  } catch (error) {
-    throw damaged(place, `is not valid JSON: ${(error as Error).message}`, error);
-  }
+  const value = parsedJson(text, place, 10_000);
   const isSample = (sample: unknown) => {
     const { prompt, answer } = (sample ?? {}) as Record<string, unknown>;
     return typeof prompt === "string" && typeof answer === "string";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { EngineModel, Ranks } from "../../engine/engine.ts";
-import { sliced } from "../../llama/time-slices.ts";
+import { hashRows } from "../dataset/hash-rows.ts";
 import type { Row } from "../dataset/row.ts";
 import type { Given } from "../plan.ts";
 import type { TrainingSettings } from "../settings.ts";
@@ -73,12 +73,8 @@ export async function identityOf({
 
 async function rowsDigest(sets: readonly (readonly Row[])[], signal?: AbortSignal): Promise<string> {
   const hash = createHash("sha256");
-  const pause = sliced(signal);
   for (const rows of sets) {
-    for (const { source: _, ...row } of rows) {
-      hash.update(JSON.stringify(row)).update("\n");
-      await pause();
-    }
+    await hashRows(hash, rows, signal);
     hash.update("\n");
   }
   return hash.digest("hex");

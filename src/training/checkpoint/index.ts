@@ -1,6 +1,6 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { packageFolder } from "../../engine/package-folder.ts";
+import { packageVersion } from "../../engine/package-folder.ts";
 import { CodedError } from "../../errors/index.ts";
 import { recordName } from "../../llama/prompt/record.ts";
 import type { Given } from "../plan.ts";
@@ -49,11 +49,10 @@ export async function openCheckpoints(options: OpenOptions): Promise<OpenedCheck
   const identity = await identityOf(options);
   const resumed = await find(options, identity);
   const taken = resumed === null ? { settings, given, identity } : takenFrom(resumed, options);
-  const { version } = JSON.parse(await readFile(join(packageFolder, "package.json"), "utf8")) as { version: string };
   const checkpoints = new RunCheckpoints({
     root: folder,
     identity: taken.identity,
-    version,
+    version: packageVersion(),
     saveSteps: inputs.save_steps ?? 0,
     saveTotalLimit: inputs.save_total_limit,
     resumed,

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { CodedError } from "../../errors/index.ts";
 import { removeAbandoned } from "../../temporary/abandoned.ts";
 import { pathBeside } from "../../temporary/beside.ts";
+import { megabytesText } from "../report/units.ts";
 import { runPattern, stepPattern } from "./names.ts";
 
 /** For what is no tensor, and a file system's own needs. */
@@ -21,7 +22,7 @@ export async function openPlace(root: string, run: string, bytes: number): Promi
     await rm(probe, { recursive: true });
     const { bavail, bsize } = await statfs(run);
     const [free, needed] = [bavail * bsize, bytes + slackBytes];
-    if (free < needed) throw new Error(`a checkpoint needs ${size(needed)}, ${size(free)} are free`);
+    if (free < needed) throw new Error(`a checkpoint needs ${megabytesText(needed)}, ${megabytesText(free)} are free`);
   } catch (cause) {
     throw new CodedError("TRAINING_OUTPUT", `no checkpoints can be kept in ${root}: ${(cause as Error).message}`, {
       hint: "Free space, or set LLAMA_CHECKPOINTS to another folder; LLAMA_CHECKPOINTS=off keeps none.",
@@ -47,8 +48,4 @@ export async function removeOld(run: string, keep: number): Promise<void> {
     await rename(join(run, name), hidden);
     await rm(hidden, { recursive: true, force: true });
   }
-}
-
-function size(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(1)} MB`;
 }

@@ -4,7 +4,7 @@ import type { RunState } from "../run-state.ts";
 import { checkDigests } from "./digests.ts";
 import { readHistory, readSamples, samplesName } from "./history.ts";
 import { damaged, mismatch } from "./refusal.ts";
-import { type CheckpointState, readState } from "./state-file.ts";
+import { type CheckpointState, readState, stateName } from "./state-file.ts";
 import { adapterTensors, bestName, readModules, readMoments } from "./tensors.ts";
 
 /** A checkpoint that has been found; its tensors are not read yet. */
@@ -59,7 +59,7 @@ export async function readCheckpoint(
   const modules = await readModules(folder, { file: adapterTensors, name }, initial, model);
   const { best } = state;
   if (best !== null && !evaluations.some(({ step, loss }) => step === best.step && loss === best.loss)) {
-    throw damaged(`${name}/state.json`, 'field "best" is of no evaluation');
+    throw damaged(`${name}/${stateName}`, 'field "best" is of no evaluation');
   }
   const bestModules =
     best === null || best.isCurrent ? modules : await readModules(folder, { file: bestName, name }, initial, model);

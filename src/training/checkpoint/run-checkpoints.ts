@@ -1,8 +1,9 @@
 import { basename, join } from "node:path";
 import type { LlamaConfig } from "../../engine/config.ts";
-import type { EngineAdapter, EngineTrainer, Ranks } from "../../engine/engine.ts";
+import type { AdapterModule, EngineAdapter, EngineTrainer, Ranks } from "../../engine/engine.ts";
 import { CodedError } from "../../errors/index.ts";
 import type { AdapterToWrite } from "../../llama/adapter/index.ts";
+import { adapterBytes } from "../adapter-layout.ts";
 import { onFirstRank } from "../distributed/first-rank.ts";
 import type { RunState } from "../run-state.ts";
 import { HistoryLines } from "./history.ts";
@@ -30,6 +31,8 @@ export interface CheckpointOptions {
 
 /** What of a run its checkpoints are made of. */
 export interface Kept {
+  /** Where it began: an adapter of the same size. */
+  readonly initial: readonly AdapterModule[];
   readonly adapter: EngineAdapter;
   readonly trainer: EngineTrainer;
   readonly ranks: Ranks;
@@ -99,12 +102,10 @@ export class RunCheckpoints {
     this.#kept = kept;
     const [root, run] = [this.#options.root, this.#run];
     if (root === null || run === null) return;
-    const modules = await kept.adapter.read();
-    const bytes = 4 * modules.reduce((sum, { a, b }) => sum + a.length + b.length, 0);
     await onFirstRank(kept.trainer, kept.ranks, async () => {
       await sweep(root);
       // Its tensors, two moments and the best adapter.
-      await openPlace(root, run, 4 * bytes);
+      await openPlace(root, run, 4 * adapterBytes(kept.initial));
     });
   }
 

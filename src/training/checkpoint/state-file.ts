@@ -1,7 +1,5 @@
 import { createHash } from "node:crypto";
-import { join } from "node:path";
-import { parseBoundedJson } from "../../llama/bounded-json.ts";
-import { readRegularFile } from "../../llama/regular-file.ts";
+import { checkpointBytes, parsedJson } from "./files.ts";
 import type { Identity } from "./identity.ts";
 import { damaged } from "./refusal.ts";
 
@@ -45,20 +43,13 @@ function digestOf(state: object): string {
 /** @param name the checkpoint's in messages. @throws TRAINING_CHECKPOINT naming file and field */
 export async function readState(folder: string, name: string): Promise<CheckpointState> {
   const place = `${name}/${stateName}`;
-  const codes = { missing: "TRAINING_CHECKPOINT", corrupt: "TRAINING_CHECKPOINT" } as const;
-  const bytes = await readRegularFile(join(folder, stateName), { ...codes, name: place, maxBytes: mostBytes });
-  if (bytes === null) throw damaged(place, "there is no such file");
+  const bytes = await checkpointBytes({ folder, file: stateName, place }, mostBytes);
   return parseState(bytes.toString("utf8"), place);
 }
 
 /** @throws TRAINING_CHECKPOINT naming file and field */
 export function parseState(text: string, place: string): CheckpointState {
-  let value: unknown;
-  try {
-    value = parseBoundedJson(text, mostValues);
-  } catch (error) {
-    throw damaged(place, `is not valid JSON: ${(error as Error).message}`, error);
-  }
+  const value = parsedJson(text, place, mostValues);
   const root = new Fields(value, place);
   if (root.value("format") !== format) {
     const found = JSON.stringify(root.value("format"))?.slice(0, 40);

@@ -6,6 +6,7 @@ import { tensorName } from "../../llama/adapter/tensor-name.ts";
 import { readTensor } from "../../llama/checkpoint/read-tensor.ts";
 import { headerLimit, readSafetensorsHeader } from "../../llama/checkpoint/safetensors.ts";
 import { type TensorToWrite, writeSafetensors } from "../../llama/checkpoint/safetensors-writer.ts";
+import { checkpointCodes } from "./files.ts";
 import { damaged } from "./refusal.ts";
 
 export const optimizerName = "optimizer.safetensors";
@@ -15,8 +16,6 @@ export { adapterTensors };
 
 type Places = readonly Pick<AdapterModule, "layer" | "linear" | "rank" | "scale">[];
 type Moments = Pick<OptimizerState, "first" | "second">;
-
-const codes = { missing: "TRAINING_CHECKPOINT", corrupt: "TRAINING_CHECKPOINT" } as const;
 
 export async function writeMoments(folder: string, state: Moments, places: Places, model: LlamaConfig): Promise<void> {
   const tensors = (["first", "second"] as const).flatMap((moment) => named(`${moment}.`, places, state[moment], model));
@@ -71,7 +70,7 @@ async function readPairs(folder: string, { file, name, prefixes }: TensorFile, p
   const path = join(folder, file);
   const place = `${name}/${file}`;
   const count = 2 * places.length * prefixes.length;
-  const { tensors } = await readSafetensorsHeader(path, codes, headerLimit(count));
+  const { tensors } = await readSafetensorsHeader(path, checkpointCodes, headerLimit(count));
   if (tensors.size !== count) throw damaged(place, `has ${tensors.size} tensors, ${count} are needed`);
   const values = async (key: string, shape: readonly number[]) => {
     const entry = tensors.get(key);
@@ -79,7 +78,7 @@ async function readPairs(folder: string, { file, name, prefixes }: TensorFile, p
     if (entry.dtype !== "F32" || entry.shape.join() !== shape.join()) {
       throw damaged(place, `tensor "${key}" is ${entry.dtype} [${entry.shape}], F32 [${shape}] is needed`);
     }
-    return readTensor({ file: path, offset: entry.offset, dtype: "F32", shape }, codes);
+    return readTensor({ file: path, offset: entry.offset, dtype: "F32", shape }, checkpointCodes);
   };
   const results: MatrixPair[][] = [];
   for (const prefix of prefixes) {

@@ -1,3 +1,4 @@
+import { lowest } from "../progress.ts";
 import type { TrainedAdapter } from "../train-lora.ts";
 
 /** A prompt, answered before the first step and by the adapter that was kept. */
@@ -9,12 +10,8 @@ export interface BeforeAfter {
 
 /** Of the sample prompts; none where they were not answered at both times. */
 export function beforeAfter({ samples, evaluations, steps }: TrainedAdapter): BeforeAfter[] {
-  const best = evaluations.reduce<(typeof evaluations)[number] | null>(
-    (least, each) => (least === null || each.loss < least.loss ? each : least),
-    null,
-  );
   const at = (step: number | undefined) => samples.find((record) => record.step === step)?.samples ?? [];
-  const [before, after] = [at(0), at(best?.step ?? steps.at(-1)?.step)];
+  const [before, after] = [at(0), at(lowest(evaluations)?.step ?? steps.at(-1)?.step)];
   return before.flatMap(({ prompt, answer }, i) => {
     const later = after[i];
     return later === undefined ? [] : [{ prompt, before: answer, after: later.answer }];

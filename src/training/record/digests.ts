@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { open, readdir, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import { pipeline } from "node:stream/promises";
+import { join } from "node:path";
+import { partsOf } from "../../llama/checkpoint/gguf/parts.ts";
+import { hashRows } from "../dataset/hash-rows.ts";
 import type { Row } from "../dataset/row.ts";
+import { fileSha256 } from "../file-digest.ts";
 
 /** Kinds of files that a model is made of. */
 const modelFile = /\.(safetensors|gguf|bin|pth|model|json|jinja)$/i;
@@ -37,14 +38,7 @@ export async function modelDigest({ folder, file }: { folder: string; file: stri
 
 /** Sorted by name; of a split GGUF file all parts. */
 async function modelFiles(folder: string, file: string | null): Promise<string[]> {
-  if (file !== null) {
-    const split = /^(.+)-\d{5}-of-(\d{5})\.gguf$/i.exec(basename(file));
-    if (split === null) return [file];
-    const beside = (await readdir(dirname(file))).sort();
-    return beside
-      .filter((name) => name.startsWith(split[1]!) && name.endsWith(`-of-${split[2]}.gguf`))
-      .map((name) => join(dirname(file), name));
-  }
+  if (file !== null) return partsOf(file);
   const paths = (await readdir(folder)).sort().filter((name) => modelFile.test(name));
   const found = await Promise.all(paths.map((name) => stat(join(folder, name)).catch(() => null)));
   return paths.filter((_, i) => found[i]?.isFile()).map((name) => join(folder, name));
@@ -59,14 +53,12 @@ function pieces(size: number): [at: number, length: number][] {
 /** SHA-256 of the file as it was given; null where it is none any more, or was a folder. */
 export async function fileDigest(path: string, signal?: AbortSignal): Promise<string | null> {
   if (!(await stat(path).catch(() => null))?.isFile()) return null;
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(path), hash, { signal: signal as AbortSignal });
-  return hash.digest("hex");
+  return fileSha256(path, signal);
 }
 
 /** SHA-256 of the rows, a line of JSON each, without where they come from: the same rows in another file have the same. */
-export function rowsDigest(rows: readonly Row[]): string {
+export async function rowsDigest(rows: readonly Row[], signal?: AbortSignal): Promise<string> {
   const hash = createHash("sha256");
-  for (const { source: _, ...row } of rows) hash.update(`${JSON.stringify(row)}\n`);
+  await hashRows(hash, rows, signal);
   return hash.digest("hex");
 }

@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
 import type { Ranks } from "../../engine/engine.ts";
+import { packageVersion } from "../../engine/package-folder.ts";
 import type { Row } from "../dataset/row.ts";
 import { fileDigest, modelDigest, rowsDigest } from "./digests.ts";
 
@@ -51,8 +51,6 @@ interface FactsOptions {
 /** Reads what identifies base and data; throws the signal's reason. */
 export async function factsOf(options: FactsOptions): Promise<RunFacts> {
   const { base, rows, file, validationRows, adapter, ranks, signal } = options;
-  const packageFile = new URL("../../../package.json", import.meta.url);
-  const { version } = JSON.parse(readFileSync(packageFile, "utf8")) as { version: string };
   return {
     base: {
       name: base.name,
@@ -62,11 +60,13 @@ export async function factsOf(options: FactsOptions): Promise<RunFacts> {
     data: {
       rows: rows.length,
       fileSha256: await fileDigest(file, signal),
-      rowsSha256: rowsDigest(rows),
-      validation: validationRows ? { rows: validationRows.length, rowsSha256: rowsDigest(validationRows) } : null,
+      rowsSha256: await rowsDigest(rows, signal),
+      validation: validationRows
+        ? { rows: validationRows.length, rowsSha256: await rowsDigest(validationRows, signal) }
+        : null,
     },
     initialAdapter: adapter ? await fileDigest(adapter.path, signal) : null,
-    versions: { package: version, node: process.versions.node },
+    versions: { package: packageVersion(), node: process.versions.node },
     hardware: {
       engine: `${base.engine.name}: ${base.engine.description}`,
       processor: cpus()[0]?.model.trim() ?? "",

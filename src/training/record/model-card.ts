@@ -1,4 +1,4 @@
-import { perplexity } from "../progress.ts";
+import { lowest, perplexity } from "../progress.ts";
 import type { TrainedAdapter } from "../train-lora.ts";
 import type { BeforeAfter } from "./before-after.ts";
 import type { RunFacts } from "./facts.ts";
@@ -68,9 +68,9 @@ function data({ plan, steps }: TrainedAdapter, { data }: RunFacts): string {
 
 function losses({ steps, evaluations }: TrainedAdapter): string {
   const row = (name: string, values: readonly { loss: number }[]) => {
-    const lowest = values.reduce((low, { loss }) => Math.min(low, loss), Number.POSITIVE_INFINITY);
-    const shown = [values[0]!.loss, lowest, values.at(-1)!.loss].map((loss) => loss.toFixed(4));
-    return [name, ...shown, perplexity(lowest)];
+    const least = lowest(values)!.loss;
+    const shown = [values[0]!.loss, least, values.at(-1)!.loss].map((loss) => loss.toFixed(4));
+    return [name, ...shown, perplexity(least)];
   };
   const rows = [steps, evaluations].map((values, i) =>
     values.length === 0 ? [] : [row(["training", "validation"][i]!, values)],

@@ -1,4 +1,5 @@
-import { duration, perplexity } from "../progress.ts";
+import { duration, lowest, perplexity } from "../progress.ts";
+import { megabytesText } from "../report/units.ts";
 import type { TrainedAdapter } from "../train-lora.ts";
 
 /**
@@ -10,23 +11,23 @@ export function summaryLines({ plan, steps, evaluations, tokensPerSecond }: Trai
   if (first === undefined || last === undefined) return [];
   const tokens = steps.reduce((sum, step) => sum + step.tokens, 0);
   const epochs = Number((steps.length / plan.stepsPerEpoch).toFixed(2));
-  const lowest = steps.reduce((best, step) => (step.loss < best.loss ? step : best));
+  const least = lowest(steps)!;
   const lines = [
     `trained ${counted(steps.length, "step")}, ${counted(epochs, "epoch")}, in ${duration(tokens / tokensPerSecond)}: ` +
       `${counted(tokens, "token")}, ${tokensPerSecond.toFixed(0)} tokens/s`,
     `loss ${first.loss.toFixed(4)} at first, ${last.loss.toFixed(4)} at last, ` +
-      `${lowest.loss.toFixed(4)} at its lowest (step ${lowest.step})` +
+      `${least.loss.toFixed(4)} at its lowest (step ${least.step})` +
       (evaluations.length > 0 ? "" : `; perplexity ${perplexity(last.loss)} at last`),
   ];
   const final = evaluations.at(-1);
   if (final !== undefined) {
-    const kept = evaluations.reduce((best, each) => (each.loss < best.loss ? each : best));
+    const kept = lowest(evaluations)!;
     lines.push(
       `best validation loss ${kept.loss.toFixed(4)} (perplexity ${perplexity(kept.loss)}) after step ${kept.step}, ` +
         `whose adapter is kept; ${final.loss.toFixed(4)} at last`,
     );
   }
-  if (bytes !== undefined) lines.push(`adapter of rank ${plan.settings.lora_r}, ${(bytes / 1e6).toFixed(1)} MB`);
+  if (bytes !== undefined) lines.push(`adapter of rank ${plan.settings.lora_r}, ${megabytesText(bytes)}`);
   return lines;
 }
 

@@ -1,3 +1,4 @@
+import { lowest } from "../progress.ts";
 import type { TrainedAdapter } from "../train-lora.ts";
 import type { BeforeAfter } from "./before-after.ts";
 import type { RunFacts } from "./facts.ts";
@@ -29,7 +30,7 @@ export function trainingJson(result: TrainedAdapter, facts: RunFacts, samples: r
     losses: {
       first: steps.at(0)?.loss ?? null,
       last: steps.at(-1)?.loss ?? null,
-      lowest: steps.reduce((low, { loss }) => Math.min(low, loss), Number.POSITIVE_INFINITY),
+      lowest: lowest(steps)?.loss ?? null,
     },
     evaluations,
     stopped_early: result.stopped !== null,

@@ -3,7 +3,7 @@ import type { Tokenizer } from "../../llama/tokenizer/tokenizer.ts";
 import { describeSource, type Row } from "../dataset/row.ts";
 import type { EncodedRow } from "../encoding/encode-row.ts";
 import type { UnmarkedRows } from "../end-marks.ts";
-import type { Example } from "../examples.ts";
+import { type Example, tokensOf } from "../examples.ts";
 import { packsOf } from "../packing.ts";
 import type { Plan } from "../plan.ts";
 import { type CharacterReport, characterReport } from "./characters.ts";
@@ -96,7 +96,7 @@ const packedSteps = 20;
 export async function datasetReport(of: Reported, signal?: AbortSignal): Promise<DatasetReport> {
   const { ended, encoded, plan, training, validation } = of;
   const texts = ended.rows.map(textsOf);
-  const total = training.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  const total = tokensOf(training);
   const learnt = training.reduce((sum, { targets }) => sum + targets, 0);
   const { stepsPerEpoch, steps, settings } = plan;
   return {

@@ -1,7 +1,7 @@
 import type { EngineTrainer, MemoryPlan, Ranks } from "../../engine/engine.ts";
 import { shareOf } from "../distributed/share.ts";
 import { isEvaluated } from "../evaluation.ts";
-import type { Example } from "../examples.ts";
+import { type Example, tokensOf } from "../examples.ts";
 import { packExamples } from "../packing.ts";
 import type { Plan } from "../plan.ts";
 import { bytesText, secondsText } from "./units.ts";
@@ -127,8 +127,4 @@ function bytesOf({ memory, isOnCpu }: Estimated): number | null {
   // The best adapter so far, its start and the archive's tensors are kept beside it.
   const now = process.memoryUsage.rss() + added + 3 * memory.adapter;
   return Math.max(now, process.resourceUsage().maxRSS * 1024);
-}
-
-function tokensOf(examples: readonly Example[]): number {
-  return examples.reduce((sum, { tokens }) => sum + tokens.length, 0);
 }

@@ -1,6 +1,6 @@
 import type { Tokenizer } from "../../llama/tokenizer/tokenizer.ts";
 import { describeSource } from "../dataset/row.ts";
-import { type Example, rangesOf } from "../examples.ts";
+import { type Example, learntOf } from "../examples.ts";
 import { packsOf } from "../packing.ts";
 import type { Plan } from "../plan.ts";
 
@@ -50,8 +50,7 @@ export function shownExamples(
 }
 
 function shownTokens(example: Example, start: number, tokenizer: Tokenizer): ShownToken[] {
-  const learnt = new Uint8Array(example.tokens.length);
-  for (const [from, to] of rangesOf(example)) learnt.fill(1, from, to);
+  const learnt = learntOf(example);
   // Behind a text: the first piece keeps the space it begins with.
   const before = tokenizer.encode("a");
   return Array.from(example.tokens, (id, i) => {

@@ -31,6 +31,14 @@ function isGgufName(name: string): boolean {
   return /\.gguf$/i.test(name);
 }
 
+/** Paths of a GGUF model's parts, of which `file` is any, in order: itself where its name says that it is no part. */
+export function partsOf(file: string): string[] {
+  const [, name, , count] = partName.exec(basename(file)) ?? [];
+  if (count === undefined) return [file];
+  const part = (number: number) => `${name}-${String(number).padStart(5, "0")}-of-${count}.gguf`;
+  return Array.from({ length: Number(count) }, (_, i) => join(dirname(file), part(i + 1)));
+}
+
 /**
  * The headers of a GGUF model: one, or those of all parts of a split one, the first (which has the metadata) first. `file`
  * may be any of the parts.
@@ -41,7 +49,7 @@ export async function readParts(file: string): Promise<[GgufHeader, ...GgufHeade
   const folder = dirname(file);
   const part = partName.exec(basename(file));
   const count = part === null ? 1 : Number(part[3]);
-  if (part === null || count === 1) {
+  if (count === 1) {
     const header = await readGgufHeader(file);
     const said = splitNumber(header, "split.count") ?? 1;
     if (said > 1)
@@ -51,11 +59,8 @@ export async function readParts(file: string): Promise<[GgufHeader, ...GgufHeade
   if (count > mostParts)
     throw contradicts(file, `is named as one of ${count} parts, at most ${mostParts} are possible`);
   const names = new Set(await readdir(folder));
-  const files = Array.from(
-    { length: count },
-    (_, i) => `${part[1]}-${String(i + 1).padStart(5, "0")}-of-${part[3]}.gguf`,
-  );
-  const missing = files.filter((name) => !names.has(name));
+  const files = partsOf(file);
+  const missing = files.map((path) => basename(path)).filter((name) => !names.has(name));
   if (missing.length > 0) {
     const more = missing.length > 1 ? ` and ${missing.length - 1} more` : "";
     throw new CodedError(
@@ -67,8 +72,8 @@ export async function readParts(file: string): Promise<[GgufHeader, ...GgufHeade
     );
   }
   const headers: GgufHeader[] = [];
-  for (const [number, name] of files.entries()) {
-    const header = await readGgufHeader(join(folder, name));
+  for (const [number, path] of files.entries()) {
+    const header = await readGgufHeader(path);
     checkPart(header, number, count);
     // Keys of the others say no more than which part they are.
     headers.push(number === 0 ? header : { ...header, metadata: new Map() });
